@@ -1,0 +1,1 @@
+"""The pytest plugin; imports nothing until a test asks for a fixture."""
