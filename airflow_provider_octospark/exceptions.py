@@ -1,0 +1,132 @@
+"""What can go wrong, and whether Airflow may retry it.
+
+Every class that may *not* be retried is an :class:`~airflow.exceptions.AirflowFailException`, so that Airflow
+ends the task at once; every other one leaves the decision to the task's ``retries``.
+"""
+
+from __future__ import annotations
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+
+class OctosparkError(AirflowException):
+    """Base of everything this provider raises. Airflow may retry it unless a subclass says otherwise.
+
+    :param message: what was tried, what came back and what to do next; free of secrets.
+    :param operation: name of the API operation, for example ``post-now``.
+    :param target: the path the operation was about, for example ``team 3c90… post 77a1…``.
+    :param status: HTTP status of the answer, where there was one.
+    :param request_id: the service's id of the request, where it sent one.
+    :param retry_after: seconds that the service asked to wait, where it did.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        operation: str | None = None,
+        target: str | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        # Only the message goes into ``args``: pickle rebuilds an exception from ``args`` and then restores
+        # ``__dict__``, so an exception with one positional argument survives the trip between processes.
+        super().__init__(message)
+        self.operation = operation
+        self.target = target
+        self.status = status
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+
+class OctosparkFailError(OctosparkError, AirflowFailException):
+    """Base of what a retry cannot cure. Not retried."""
+
+
+class OctosparkSettingsError(OctosparkFailError):
+    """The Airflow connection is missing or one of its fields is unusable. Not retried."""
+
+
+class OctosparkArgumentError(OctosparkFailError, ValueError):
+    """A parameter of an operator, sensor or hook method is unusable; nothing was sent. Not retried."""
+
+
+class OctosparkVersionError(OctosparkFailError):
+    """A feature was used that this version of Airflow does not have. Not retried."""
+
+
+class OctosparkRequestError(OctosparkFailError):
+    """The service refused the request as malformed or unfit (4xx without a class of its own). Not retried."""
+
+
+class OctosparkAuthError(OctosparkFailError):
+    """401: the API key is missing, unknown, expired or revoked. Not retried."""
+
+
+class OctosparkPermissionError(OctosparkFailError):
+    """403: the API key is valid but may not do this. Not retried."""
+
+
+class OctosparkNotFoundError(OctosparkFailError):
+    """404: no such team, post or account, or the key cannot see it. Not retried."""
+
+
+class OctosparkConflictError(OctosparkFailError):
+    """409: the request conflicts with the present state. Not retried."""
+
+
+class OctosparkRateLimitError(OctosparkError):
+    """429: too many requests; ``retry_after`` says how long to wait where the service did. May be retried."""
+
+
+class OctosparkServerError(OctosparkError):
+    """5xx, 408, or a status that the API does not document. May be retried."""
+
+
+class OctosparkNetworkError(OctosparkError):
+    """The connection broke or took too long, somewhere between us and the service. May be retried."""
+
+
+class OctosparkConnectError(OctosparkNetworkError):
+    """No connection could be made (DNS, refused, TLS, proxy, connect timeout): no byte left. May be retried."""
+
+
+class OctosparkHeldUpError(OctosparkNetworkError):
+    """The process was held up between its fence and the first byte, so the request was not sent. May be retried."""
+
+
+class OctosparkAnswerError(OctosparkError):
+    """An answer came that cannot be read: cut off, no JSON, too large, or of another shape. May be retried."""
+
+
+class OctosparkStateStoreError(OctosparkError):
+    """Airflow's task state store could not be read or written. May be retried: the next try reconciles."""
+
+
+class OctosparkAlreadySubmittedError(OctosparkFailError):
+    """The target has a submission already, and the parameters say not to make another. Not retried."""
+
+
+class OctosparkTooLateError(OctosparkFailError):
+    """The time to publish has passed, so nothing was sent. Not retried."""
+
+
+class OctosparkPublishFailedError(OctosparkFailError):
+    """Octospark reports that publishing failed, for a reason that a retry does not cure. Not retried."""
+
+
+class OctosparkPublishRetryableError(OctosparkError):
+    """Octospark reports that publishing failed for a passing reason. May be retried: the retry submits again."""
+
+
+class OctosparkCancelledError(OctosparkFailError):
+    """A person cancelled the publication or moved the post back to draft. Not retried."""
+
+
+class OctosparkUnknownError(OctosparkFailError):
+    """It cannot be known whether the post is, or will be, live. Not retried: look before you post again."""
+
+
+class OctosparkProtocolError(OctosparkError):
+    """A trigger handed over an event that this version of the provider cannot read. May be retried."""

@@ -1,0 +1,262 @@
+"""The hook: from an Airflow connection to the API's operations."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+from airflow_provider_octospark import operations
+from airflow_provider_octospark.arguments import is_absent
+from airflow_provider_octospark.client import AsyncOctosparkClient, OctosparkClient
+from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.exceptions import (
+    OctosparkArgumentError,
+    OctosparkAuthError,
+    OctosparkError,
+    OctosparkSettingsError,
+)
+from airflow_provider_octospark.submission_rules import LEAVE_WITHIN
+from airflow_provider_octospark.text import plain
+
+if TYPE_CHECKING:
+    from airflow_provider_octospark.answers import Answer
+    from airflow_provider_octospark.models import (
+        Performance,
+        Post,
+        PostList,
+        PostNowRequest,
+        ScheduledPost,
+        ScheduleMultiAnswer,
+        ScheduleMultiRequest,
+        SocialAccount,
+    )
+    from airflow_provider_octospark.operations import Operation
+    from airflow_provider_octospark.waiting import Wait
+
+T = TypeVar("T")
+
+
+class OctosparkHook(BaseHook):
+    """Talks to Octospark with the settings of an Airflow connection of type ``octospark``.
+
+    Nothing is read or sent before the first use. Each operation has a blocking method and, named with an ``a`` in
+    front, one for use on an event loop.
+
+    The two operations that submit, :meth:`post_now` and :meth:`schedule_multi`, send their request **once** and never
+    again, whatever comes back; they keep no record. Operators do not call them: they go through
+    :class:`~airflow_provider_octospark.submission.Submission`, which does.
+
+    :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``).
+    """
+
+    conn_name_attr = "octospark_conn_id"
+    default_conn_name = "octospark_default"
+    conn_type = "octospark"
+    hook_name = "Octospark"
+
+    def __init__(self, octospark_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.octospark_conn_id = octospark_conn_id
+
+    @cached_property
+    def settings(self) -> ConnectionSettings:
+        """The connection's settings, read at the first use.
+
+        :raises OctosparkSettingsError: if the connection is missing or one of its fields is unusable.
+        """
+        try:
+            connection = self.get_connection(self.octospark_conn_id)
+        except AirflowNotFoundException:
+            connection = None
+        return self._settings_of(connection)
+
+    async def aget_settings(self) -> ConnectionSettings:
+        """As :attr:`settings`, always read anew, without blocking the event loop."""
+        try:
+            connection = await get_async_connection(self.octospark_conn_id, hook=self)
+        except AirflowNotFoundException:
+            connection = None
+        return self._settings_of(connection)
+
+    def _settings_of(self, connection: Any) -> ConnectionSettings:
+        if connection is None:
+            raise OctosparkSettingsError(
+                f"There is no connection {self.octospark_conn_id!r}. Create one of type octospark, with the API key as its "
+                "password, or name another one in octospark_conn_id."
+            )
+        settings = ConnectionSettings.from_fields(
+            conn_id=self.octospark_conn_id,
+            host=connection.host,
+            password=connection.password,
+            schema=connection.schema,
+            port=connection.port,
+            extra=connection.extra,
+        )
+        if settings.verify is False:
+            self.log.warning(
+                'Connection %r has "verify": false: TLS certificates are not checked, so whoever sits on the way can read the '
+                "API key.",
+                self.octospark_conn_id,
+            )
+        return settings
+
+    @cached_property
+    def _client(self) -> OctosparkClient:
+        return OctosparkClient(self.settings)
+
+    def get_conn(self) -> OctosparkClient:
+        """Return the blocking client; it is made once and closed by :meth:`close`."""
+        return self._client
+
+    def reconnect(self) -> None:
+        """Read the connection anew at the next use; API keys get rotated."""
+        self.close()
+        self.__dict__.pop("settings", None)
+
+    def close(self) -> None:
+        """Close the client, if one was made."""
+        client: OctosparkClient | None = self.__dict__.pop("_client", None)
+        if client is not None:
+            client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def team(self, team_id: object) -> str:
+        """Return the team id given, or the connection's default.
+
+        :raises OctosparkArgumentError: if there is neither, or it is no id.
+        """
+        if is_absent(team_id):
+            team_id = self.settings.team_id
+        if team_id is None:
+            raise OctosparkArgumentError(
+                "team_id is not set. Pass team_id to the task, or set a default in the connection's extra: "
+                '{"team_id": "…"}.'
+            )
+        return operations.require_id(team_id, "team_id")
+
+    def look(self, wait: Wait) -> list[str]:
+        """Look once at every post of a wait that is due for it; return lines for the log.
+
+        A refused key is tried once more with the connection read anew.
+        """
+        lines: list[str] = []
+        for post in wait.posts_due(datetime.now(UTC)):
+            operation = operations.get_post(*post)
+            try:
+                try:
+                    answer = self._client.request(operation)
+                except OctosparkAuthError:
+                    self.reconnect()
+                    answer = self._client.request(operation)
+            except OctosparkError as error:
+                lines += wait.failed(post, error, datetime.now(UTC))
+            else:
+                lines += wait.saw(post, answer, datetime.now(UTC))
+        return lines
+
+    def _value(self, operation: Operation[T]) -> T:
+        return self._client.request(operation).value
+
+    async def _avalue(self, operation: Operation[T]) -> T:
+        async with AsyncOctosparkClient(await self.aget_settings()) as client:
+            return (await client.request(operation)).value
+
+    def get_post(self, team_id: str, post_id: str) -> Post:
+        """Return a post and its latest submission.
+
+        :raises OctosparkError: of the class that fits what happened.
+        """
+        return self._value(operations.get_post(team_id, post_id))
+
+    async def aget_post(self, team_id: str, post_id: str) -> Post:
+        """As :meth:`get_post`."""
+        return await self._avalue(operations.get_post(team_id, post_id))
+
+    def list_posts(self, team_id: str, limit: int = 100) -> PostList:
+        """Return some of a team's posts.
+
+        :param limit: at most so many (default 100).
+        :raises OctosparkError: of the class that fits what happened.
+        """
+        return self._value(operations.list_posts(team_id, limit))
+
+    async def alist_posts(self, team_id: str, limit: int = 100) -> PostList:
+        """As :meth:`list_posts`."""
+        return await self._avalue(operations.list_posts(team_id, limit))
+
+    def post_now(self, team_id: str, post_id: str, request: PostNowRequest) -> ScheduledPost:
+        """Publish a post to one account at once. Sent once; calling it twice publishes twice.
+
+        :raises OctosparkError: of the class that fits what happened; unless it proves the contrary
+            (:func:`~airflow_provider_octospark.submission_rules.proves_nothing_sent`), the post may go out.
+        """
+        answer: Answer[ScheduledPost] = self._client.submit(
+            operations.post_now(team_id, post_id, request), datetime.now(UTC) + LEAVE_WITHIN
+        )
+        return answer.value
+
+    def schedule_multi(self, team_id: str, post_id: str, request: ScheduleMultiRequest) -> ScheduleMultiAnswer:
+        """Schedule a post on several accounts. Sent once; calling it twice schedules twice.
+
+        :raises OctosparkError: as :meth:`post_now`.
+        """
+        answer: Answer[ScheduleMultiAnswer] = self._client.submit(
+            operations.schedule_multi(team_id, post_id, request), datetime.now(UTC) + LEAVE_WITHIN
+        )
+        return answer.value
+
+    def move_to_draft(self, team_id: str, post_id: str) -> None:
+        """Take a post off the schedule; acts on the whole post.
+
+        :raises OctosparkError: of the class that fits what happened.
+        """
+        self._value(operations.move_to_draft(team_id, post_id))
+
+    async def amove_to_draft(self, team_id: str, post_id: str) -> None:
+        """As :meth:`move_to_draft`."""
+        await self._avalue(operations.move_to_draft(team_id, post_id))
+
+    def list_social_accounts(self, team_id: str) -> list[SocialAccount]:
+        """Return a team's social accounts.
+
+        :raises OctosparkError: of the class that fits what happened.
+        """
+        return operations.social_accounts_of(self._value(operations.list_social_accounts(team_id)))
+
+    def get_social_account(self, team_id: str, social_account_id: str) -> SocialAccount:
+        """Return one social account.
+
+        :raises OctosparkError: of the class that fits what happened.
+        """
+        return self._value(operations.get_social_account(team_id, social_account_id))
+
+    def get_post_performance(self, team_id: str, post_id: str) -> Performance:
+        """Return how a published post does.
+
+        :raises OctosparkError: of the class that fits what happened.
+        """
+        return self._value(operations.get_post_performance(team_id, post_id))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Make one harmless authenticated read; say what the key sees. Never posts anything."""
+        try:
+            organizations = self._value(operations.list_organizations(limit=5)).data
+            seen = ", ".join(plain(entry.name or entry.id, 80) for entry in organizations) or "no organization"
+            message = f"The key sees {seen}"
+            if self.settings.team_id:
+                accounts = self.list_social_accounts(self.team(None))
+                message += f"; team {plain(self.settings.team_id, 80)} has {len(accounts)} social accounts"
+        except OctosparkError as error:
+            return False, plain(error, 500)
+        finally:
+            self.close()
+        return True, f"{message}."

@@ -1,0 +1,289 @@
+"""The record of what a task instance has submitted: one page in Airflow's task state store, one entry a target.
+
+The page is written before anything is sent and after every answer, always whole and in one write. It is read once,
+when a try begins or resumes. Its form is versioned; a page in any other form is a problem to report, never an
+empty page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from airflow_provider_octospark.exceptions import OctosparkStateStoreError
+from airflow_provider_octospark.models import Outcome
+from airflow_provider_octospark.text import plain
+from airflow_provider_octospark.times import parse_instant
+
+FORMAT = 1
+PAGE_KEY = "octospark"
+DECISION_KEY = "octospark.decision"
+
+
+class Store(Protocol):
+    """Where a task instance keeps JSON values between its tries."""
+
+    def get(self, key: str) -> Any:
+        """Return the value, or None if there is none."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Write the value, durably, before returning."""
+
+
+class MemoryStore:
+    """Stands in for a store where Airflow has none (before 3.3): lasts for one try and its deferrals.
+
+    :param page: what was carried through a deferral, or None.
+    """
+
+    def __init__(self, page: Any = None) -> None:
+        self._values: dict[str, Any] = {} if page is None else {PAGE_KEY: page}
+
+    def get(self, key: str) -> Any:
+        """Return the value, or None if there is none."""
+        return self._values.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep the value."""
+        self._values[key] = value
+
+
+class _Entry(BaseModel):
+    # Strict in both directions: what another version wrote differently must not be read as if it were ours.
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Baseline(_Entry):
+    """What the service showed of the post directly before a submission.
+
+    :param scheduled_post_id: id of its latest submission, or None if it had none.
+    :param updated_at: that submission's ``updatedAt``, as the text that came.
+    :param service_time: the service's own clock (header ``Date``), ISO 8601, or None if it did not tell.
+    """
+
+    scheduled_post_id: str | None
+    updated_at: str | None
+    service_time: str | None
+
+
+class Record(_Entry):
+    """What is known of one target.
+
+    ``clean``: nothing has left since the last proof that nothing is out. ``sent``: a request may have left; no
+    answer is known. ``accepted``: the service answered; ``outcome`` says what.
+
+    :param attempt: names the latest request; a person's decision is bound to it.
+    :param try_number: the task's try that made it.
+    :param max_tries: the task instance's ``max_tries`` at that time; a clear raises it.
+    :param fenced_at: our clock directly before the request was allowed to leave, ISO 8601.
+    :param baseline: what was there before it; None where that was lost, and ``since`` stands in.
+    :param since: our clock at the run's begin, ISO 8601, where there is no baseline.
+    :param scheduled_at: the time that was sent with it, ISO 8601, or None for a post now.
+    :param earlier: ids of this target's earlier submissions by this task instance.
+    :param sends: how many requests for it left in ``try_number``.
+    """
+
+    team_id: str
+    post_id: str
+    social_account_id: str
+    state: Literal["clean", "sent", "accepted"] = "clean"
+    attempt: str | None = None
+    try_number: int | None = None
+    max_tries: int | None = None
+    fenced_at: str | None = None
+    baseline: Baseline | None = None
+    since: str | None = None
+    scheduled_at: str | None = None
+    outcome: Outcome | None = None
+    earlier: list[str] = []
+    sends: int = 0
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Record:
+        if self.state != "clean" and not (self.attempt and parse_instant(self.fenced_at)):
+            raise ValueError(f"a record in state {self.state!r} without attempt or fence")
+        if self.state == "sent" and self.baseline is None and not parse_instant(self.since):
+            raise ValueError("a record in state 'sent' with nothing to compare with")
+        if self.state == "accepted" and self.outcome is None:
+            raise ValueError("a record in state 'accepted' without an outcome")
+        return self
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Names the target; UUIDs may come in either case."""
+        return target_key(self.team_id, self.post_id, self.social_account_id)
+
+    @property
+    def fence(self) -> datetime:
+        """When the request was allowed to leave, by our clock; only for ``sent`` and ``accepted``."""
+        moment = parse_instant(self.fenced_at)
+        assert moment is not None  # noqa: S101 - _is_whole has made sure
+        return moment
+
+    def known_ids(self) -> set[str]:
+        """Ids of all submissions of this target that this task instance made, in lower case."""
+        ids = {scheduled_post_id.lower() for scheduled_post_id in self.earlier}
+        if self.outcome is not None and self.outcome.scheduled_post_id:
+            ids.add(self.outcome.scheduled_post_id.lower())
+        return ids
+
+
+class _Page(_Entry):
+    format: Literal[1]
+    records: list[Record]
+
+
+def target_key(team_id: str, post_id: str, social_account_id: str) -> tuple[str, str, str]:
+    """Return the key of a target."""
+    return team_id.lower(), post_id.lower(), social_account_id.lower()
+
+
+def decision_key(social_account_id: str, attempt: str) -> str:
+    """Return the store key under which a person decides about one request that is in doubt.
+
+    It names the request, so that a decision can never be taken for one about a later request.
+    """
+    return f"{DECISION_KEY}.{social_account_id.lower()}.{attempt}"
+
+
+class Journal:
+    """A task instance's page, opened for one try.
+
+    :param store: where the page is kept.
+    :param is_first_try: whether nothing can have been submitted before.
+    :param key: the store key of the page (default ``octospark``).
+    :raises OctosparkStateStoreError: if the store cannot be read or written.
+
+    ``problem`` is None, or says why the page cannot be read; ``lost`` is true if there must have been a page (this is
+    not the first try) and there is none.
+    """
+
+    def __init__(self, store: Store, *, is_first_try: bool, key: str = PAGE_KEY) -> None:
+        self._store = store
+        self._page_key = key
+        self.records: dict[tuple[str, str, str], Record] = {}
+        self.problem: str | None = None
+        self.lost = False
+        self.attempt_if_unreadable = ""
+        raw = self._get(key)
+        if raw is not None:
+            self._parse(raw)
+        elif is_first_try:
+            # The first act of a first try. A later try that finds no page at all then knows that it was lost.
+            self.save()
+        else:
+            self.lost = True
+
+    def _parse(self, raw: Any) -> None:
+        try:
+            # Through JSON text, because strict models take JSON's forms of a value only from JSON.
+            page = _Page.model_validate_json(json.dumps(raw))
+        except (ValidationError, ValueError, TypeError, RecursionError) as error:
+            first = (
+                error.errors(include_url=False, include_input=False)[0] if isinstance(error, ValidationError) else None
+            )
+            where = ".".join(map(str, first["loc"])) if first else ""
+            self.problem = plain(f"{where}: {first['msg']}" if first else error, 200)
+            digest = hashlib.sha256(repr(raw).encode("utf-8", "replace")).hexdigest()
+            self.attempt_if_unreadable = digest[:8]
+            return
+        self.records = {record.key: record for record in page.records}
+        if len(self.records) != len(page.records):
+            self.problem = "two records of one target"
+            self.attempt_if_unreadable = hashlib.sha256(repr(raw).encode()).hexdigest()[:8]
+
+    @property
+    def page_key(self) -> str:
+        """The store key of the page."""
+        return self._page_key
+
+    def page(self) -> dict[str, Any]:
+        """Return the page as JSON, as it is written."""
+        return {
+            "format": FORMAT,
+            "records": [record.model_dump(mode="json") for record in self.records.values()],
+        }
+
+    def put(self, records: Iterable[Record]) -> None:
+        """Replace records of the page and write it.
+
+        :raises OctosparkStateStoreError: if it cannot be written; whoever was about to send must not.
+        """
+        for record in records:
+            self.records[record.key] = record
+        self.save()
+
+    def note_ends(self, outcomes: Iterable[Outcome]) -> None:
+        """Write what waiting has proven of accepted submissions.
+
+        What is unknown is not written: a later try waits again.
+
+        :raises OctosparkStateStoreError: if it cannot be written.
+        """
+        changed = []
+        for outcome in outcomes:
+            key = target_key(outcome.team_id, outcome.post_id, outcome.social_account_id or "")
+            record = self.records.get(key)
+            if record is None or record.state != "accepted" or outcome.end not in {"published", "failed"}:
+                continue
+            known = record.outcome.scheduled_post_id if record.outcome else None
+            if known is None or known.lower() == (outcome.scheduled_post_id or "").lower():
+                changed.append(record.model_copy(update={"outcome": outcome}))
+        if changed:
+            self.put(changed)
+
+    def save(self) -> None:
+        """Write the page once.
+
+        :raises OctosparkStateStoreError: if it cannot be written.
+        """
+        problem: str
+        try:
+            self._store.set(self._page_key, self.page())
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, the answer is the same
+            problem = f"{type(error).__name__}: {plain(error, 200)}"
+        else:
+            return
+        raise OctosparkStateStoreError(
+            f"Airflow's task state store did not take the record {self._page_key!r} ({problem})."
+        )
+
+    def save_surely(self) -> None:
+        """Write the page, again if that fails: the service has answered, and the answer must not be lost.
+
+        :raises OctosparkStateStoreError: if it still cannot be written; the next try reconciles.
+        """
+        Retrying(
+            retry=retry_if_exception_type(OctosparkStateStoreError),
+            stop=stop_after_attempt(4),
+            wait=wait_exponential(multiplier=0.1, max=2),
+            reraise=True,
+        )(self.save)
+
+    def still_holds(self, records: Iterable[Record]) -> bool:
+        """Whether the stored page still bears the attempts of ``records``: no other process has taken over."""
+        try:
+            stored = _Page.model_validate_json(json.dumps(self._get(self._page_key)))
+        except ValueError:
+            return False
+        attempts = {record.key: record.attempt for record in stored.records}
+        return all(attempts.get(record.key) == record.attempt for record in records)
+
+    def decision(self, social_account_id: str, attempt: str) -> object:
+        """Return what a person decided about a request that is in doubt, or None."""
+        value = self._get(decision_key(social_account_id, attempt))
+        return value.get("decision") if isinstance(value, dict) else value
+
+    def _get(self, key: str) -> Any:
+        problem: str
+        try:
+            return self._store.get(key)
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, the answer is the same
+            problem = f"{type(error).__name__}: {plain(error, 200)}"
+        raise OctosparkStateStoreError(f"Airflow's task state store did not give {key!r} ({problem}).")

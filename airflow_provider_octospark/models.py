@@ -1,0 +1,240 @@
+"""The API's requests (strict) and answers (tolerant), and the outcome that tasks hand on.
+
+Field names and rules are those of the reference pages for ``post-now`` and ``schedule-multi``; ``Post`` and
+``SocialAccount`` follow the pages for reading a post and an account.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic.alias_generators import to_camel
+
+End = Literal["pending", "published", "failed", "unknown"]
+Reason = Literal[
+    "cancelled",
+    "dry_run",
+    "late",
+    "not_sent",
+    "in_doubt",
+    "superseded",
+    "not_observable",
+    "deadline",
+    "access_lost",
+]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", defer_build=True)
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON object to send; fields that were not given are left out."""
+        return self.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+class PublishOptions(_Request):
+    """The optional fields that both ways to submit share; all default to absent."""
+
+    platform_settings: dict[str, Any] | None = None
+    first_comment: dict[str, Any] | None = None
+    engagement_comment_trigger: dict[str, Any] | None = None
+    repost_after: dict[str, Any] | None = None
+    recurrence_interval_days: Annotated[int, Field(ge=1, le=365)] | None = None
+    recurrence_ends_at: str | None = None
+
+
+class PostNowRequest(PublishOptions):
+    """Body of ``POST /v1/teams/{teamId}/posts/{postId}/post-now``."""
+
+    social_account_id: str
+
+
+class ScheduleMultiRequest(PublishOptions):
+    """Body of ``POST /v1/teams/{teamId}/posts/{postId}/schedule-multi``."""
+
+    social_account_ids: Annotated[list[str], Field(min_length=1)]
+    scheduled_at: str
+    timezone: str | None = None
+    platform_settings_by_social_account_id: dict[str, dict[str, Any]] | None = None
+
+
+class _Answer(BaseModel):
+    # What the service adds later is kept; what it leaves out is None. Only what identifies a thing is required.
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", defer_build=True)
+
+
+ServiceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
+Word = Annotated[str, Field(max_length=200)]
+
+
+class UploadProgress(_Answer):
+    """How far a file has been handed to the platform, in bytes."""
+
+    next_byte_start: float | None = None
+    upload_size: float | None = None
+
+    @property
+    def fraction(self) -> float | None:
+        """The part that is done, from 0.0 to 1.0, or None where it cannot be told."""
+        if self.next_byte_start is None or not self.upload_size or self.upload_size < 0:
+            return None
+        return min(1.0, max(0.0, self.next_byte_start / self.upload_size))
+
+
+class ProviderPublishState(_Answer):
+    """What the platform itself says of a publication; empty for a post that never needed polling."""
+
+    requires_polling: bool | None = None
+    publish_id: str | None = None
+    platform_post_id: str | None = None
+    provider_status: str | None = None
+    polling_reason: str | None = None
+    upload_progress: UploadProgress | None = None
+    failure_code: str | None = None
+
+
+class ScheduledPost(_Answer):
+    """One submission of a post to one social account, as the service sees it.
+
+    Times stay the texts that came: two readings are the same exactly if their texts are.
+    """
+
+    id: ServiceId
+    social_account_id: ServiceId
+    status: Word
+    team_id: str | None = None
+    content_item_id: str | None = None
+    provider: Word | None = None
+    scheduled_at: str | None = None
+    timezone: str | None = None
+    platform_post_id: Annotated[str, Field(max_length=500)] | None = None
+    provider_publish_state: ProviderPublishState = Field(default_factory=ProviderPublishState)
+    error_code: str | None = None
+    error_message: str | None = None
+    error_category: Word | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+
+    @field_validator("provider_publish_state", mode="before")
+    @classmethod
+    def _null_is_empty(cls, value: object) -> object:
+        return {} if value is None else value
+
+    @property
+    def any_platform_post_id(self) -> str | None:
+        """The platform's id of the post, from either place in which the API may put it."""
+        return self.platform_post_id or self.provider_publish_state.platform_post_id or None
+
+
+class AccountError(_Answer):
+    """Why scheduling on one account did not go."""
+
+    message: str | None = None
+
+
+class AccountResult(_Answer):
+    """How scheduling went on one account: either of the two tells."""
+
+    social_account_id: ServiceId
+    scheduled_post: ScheduledPost | None = None
+    error: AccountError | None = None
+
+
+class ScheduleMultiAnswer(_Answer):
+    """Answer of ``schedule-multi``. The counts in ``outcome`` are not believed; ``data`` is."""
+
+    data: list[AccountResult]
+    outcome: dict[str, Any] | None = None
+
+
+class Post(_Answer):
+    """A prepared post, and its latest submission, the only one that can be read back."""
+
+    id: ServiceId
+    team_id: str | None = None
+    title: str | None = None
+    latest_scheduled_post: ScheduledPost | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+
+
+class PostList(_Answer):
+    """A page of a team's posts."""
+
+    data: list[Post]
+
+
+class SocialAccount(_Answer):
+    """A connected profile on a platform."""
+
+    id: ServiceId
+    provider: Word | None = None
+    display_name: str | None = None
+    profile_handle: str | None = None
+    status: Word | None = None
+
+
+class SocialAccountList(_Answer):
+    """A team's social accounts, in the one of the two possible envelopes that is an object."""
+
+    data: list[SocialAccount]
+
+
+class Named(_Answer):
+    """An organization or a team."""
+
+    id: ServiceId
+    name: str | None = None
+
+
+class NamedList(_Answer):
+    """A page of organizations or teams."""
+
+    data: list[Named]
+
+
+class Performance(_Answer):
+    """How a published post does; the counts are kept as they came."""
+
+    scheduled_post_id: str | None = None
+    platform: str | None = None
+    collection_status: str | None = None
+    current: dict[str, Any] | None = None
+    derived_metrics: dict[str, Any] | None = None
+    snapshots: list[dict[str, Any]] | None = None
+    last_collected_at: str | None = None
+
+
+class Outcome(BaseModel):
+    """What became of one target: the only shape in which this provider reports it.
+
+    ``end`` is ``pending`` (accepted, not out yet), ``published``, ``failed`` or ``unknown``; ``reason`` says
+    more where there is more to say; all other fields are what the service last said, or None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+
+    team_id: str
+    post_id: str
+    social_account_id: str | None
+    scheduled_post_id: str | None = None
+    provider: str | None = None
+    status: str | None = None
+    end: End
+    reason: Reason | None = None
+    scheduled_at: str | None = None
+    platform_post_id: str | None = None
+    url: str | None = None
+    error_code: str | None = None
+    error_category: str | None = None
+    error_message: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the flat JSON object that goes into XCom, trigger events and the task state store."""
+        return self.model_dump(mode="json")
+
+    @property
+    def is_final(self) -> bool:
+        """Whether waiting longer cannot change it."""
+        return self.end != "pending" or self.reason == "dry_run"

@@ -1,0 +1,223 @@
+"""The API's documented operations, each as a value that says what to send and how to read the answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from pydantic import TypeAdapter
+
+from airflow_provider_octospark.exceptions import OctosparkArgumentError
+from airflow_provider_octospark.models import (
+    NamedList,
+    Performance,
+    Post,
+    PostList,
+    PostNowRequest,
+    ScheduledPost,
+    ScheduleMultiAnswer,
+    ScheduleMultiRequest,
+    SocialAccount,
+    SocialAccountList,
+)
+
+T = TypeVar("T")
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+
+
+@dataclass(frozen=True)
+class Operation(Generic[T]):
+    """One call of the API.
+
+    :param name: the operation's name in messages and in the emulator's faults.
+    :param method: HTTP method.
+    :param path: segments of the path, each quoted when sent.
+    :param answer: type that a successful answer is read as; None if the answer does not matter.
+    :param about: the path in words, for messages.
+    :param query: query parameters.
+    :param body: JSON body, or None for a request without one.
+    :param submits: whether sending it twice can publish twice; such a request is never repeated below
+        ``submission.py``.
+    """
+
+    name: str
+    method: str
+    path: tuple[str, ...]
+    answer: TypeAdapter[T] | None
+    about: str
+    query: Mapping[str, str | int] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+    submits: bool = False
+
+    @property
+    def url_path(self) -> str:
+        """The path below the base URL, quoted."""
+        return "/v1/" + "/".join(quote(segment, safe="") for segment in self.path)
+
+
+def require_id(value: object, field: str) -> str:
+    """Return an id that may stand in a path, without the blanks around it.
+
+    The reference pages call the path parameters just 'string', so any form is taken that arrives unchanged.
+
+    :raises OctosparkArgumentError: if it is no text, is empty, or holds what a path cannot carry.
+    """
+    if not isinstance(value, str):
+        raise OctosparkArgumentError(f"{field} is {value!r:.80}; it must be the id as a text.")
+    text = value.strip()
+    if not text or text in {"None", "null", "undefined"}:
+        raise OctosparkArgumentError(
+            f"{field} is {value!r:.80}; it must be an id. Look at the template or upstream task that gives it."
+        )
+    if len(text) > 200 or ".." in text or text == "." or not text.isascii() or not text.isprintable():
+        raise OctosparkArgumentError(f"{field} is {value!r:.80}, which is no id.")
+    wrong = sorted(set(text) & set('/\\?#%&" \t<>{}[]'))
+    if wrong:
+        raise OctosparkArgumentError(f"{field} is {value!r:.80}, which holds {' '.join(wrong)!r}; that is no id.")
+    return text
+
+
+def require_uuid(value: object, field: str) -> str:
+    """Return an id that the reference pages demand to be a UUID.
+
+    :raises OctosparkArgumentError: if it is none.
+    """
+    text = require_id(value, field)
+    if not _UUID.fullmatch(text):
+        raise OctosparkArgumentError(
+            f"{field} is {text!r:.80}; it must be a UUID such as 3c90c3cc-0d44-4b50-8888-8dd25736052a."
+        )
+    return text
+
+
+_POST = TypeAdapter(Post)
+_POSTS = TypeAdapter(PostList)
+_SCHEDULED_POST = TypeAdapter(ScheduledPost)
+_SCHEDULE_MULTI = TypeAdapter(ScheduleMultiAnswer)
+_ACCOUNT = TypeAdapter(SocialAccount)
+# The envelope of the list of accounts is not documented: a list, or an object with ``data``.
+_ACCOUNTS: TypeAdapter[list[SocialAccount] | SocialAccountList] = TypeAdapter(list[SocialAccount] | SocialAccountList)
+_NAMED = TypeAdapter(NamedList)
+_PERFORMANCE = TypeAdapter(Performance)
+
+
+def get_post(team_id: str, post_id: str) -> Operation[Post]:
+    """Read a post and its latest submission."""
+    return Operation("get-post", "GET", _post_path(team_id, post_id), _POST, _about(team_id, post_id))
+
+
+def list_posts(team_id: str, limit: int) -> Operation[PostList]:
+    """Read a team's posts, at most ``limit`` of them; the order is not documented."""
+    return Operation(
+        "list-posts",
+        "GET",
+        ("teams", require_id(team_id, "team_id"), "posts"),
+        _POSTS,
+        f"team {team_id}",
+        query={"limit": limit},
+    )
+
+
+def post_now(team_id: str, post_id: str, request: PostNowRequest) -> Operation[ScheduledPost]:
+    """Publish a post to one account at once."""
+    return Operation(
+        "post-now",
+        "POST",
+        (*_post_path(team_id, post_id), "post-now"),
+        _SCHEDULED_POST,
+        f"{_about(team_id, post_id)} account {request.social_account_id}",
+        body=request.body(),
+        submits=True,
+    )
+
+
+def schedule_multi(team_id: str, post_id: str, request: ScheduleMultiRequest) -> Operation[ScheduleMultiAnswer]:
+    """Schedule a post on several accounts."""
+    return Operation(
+        "schedule-multi",
+        "POST",
+        (*_post_path(team_id, post_id), "schedule-multi"),
+        _SCHEDULE_MULTI,
+        f"{_about(team_id, post_id)} accounts {', '.join(request.social_account_ids)}",
+        body=request.body(),
+        submits=True,
+    )
+
+
+def move_to_draft(team_id: str, post_id: str) -> Operation[Any]:
+    """Take a post off the schedule; what it answers is not documented."""
+    return Operation(
+        "move-to-draft",
+        "POST",
+        (*_post_path(team_id, post_id), "move-to-draft"),
+        None,
+        _about(team_id, post_id),
+    )
+
+
+def get_post_performance(team_id: str, post_id: str) -> Operation[Performance]:
+    """Read how a published post does."""
+    return Operation(
+        "get-performance",
+        "GET",
+        (*_post_path(team_id, post_id), "performance"),
+        _PERFORMANCE,
+        _about(team_id, post_id),
+    )
+
+
+def list_social_accounts(team_id: str) -> Operation[list[SocialAccount] | SocialAccountList]:
+    """Read a team's social accounts."""
+    return Operation(
+        "list-social-accounts",
+        "GET",
+        ("teams", require_id(team_id, "team_id"), "social-accounts"),
+        _ACCOUNTS,
+        f"team {team_id}",
+    )
+
+
+def get_social_account(team_id: str, social_account_id: str) -> Operation[SocialAccount]:
+    """Read one social account."""
+    account = require_id(social_account_id, "social_account_id")
+    return Operation(
+        "get-social-account",
+        "GET",
+        ("teams", require_id(team_id, "team_id"), "social-accounts", account),
+        _ACCOUNT,
+        f"team {team_id} account {account}",
+    )
+
+
+def list_organizations(limit: int) -> Operation[NamedList]:
+    """Read the organizations that the key sees; the cheapest authenticated read."""
+    return Operation("list-organizations", "GET", ("organizations",), _NAMED, "the key", query={"limit": limit})
+
+
+def list_teams(organization_id: str, limit: int) -> Operation[NamedList]:
+    """Read an organization's teams."""
+    return Operation(
+        "list-teams",
+        "GET",
+        ("teams",),
+        _NAMED,
+        f"organization {organization_id}",
+        query={"organizationId": require_id(organization_id, "organization_id"), "limit": limit},
+    )
+
+
+def social_accounts_of(answer: list[SocialAccount] | SocialAccountList) -> list[SocialAccount]:
+    """Return the accounts of a list in either envelope."""
+    return answer if isinstance(answer, list) else answer.data
+
+
+def _post_path(team_id: str, post_id: str) -> tuple[str, ...]:
+    return ("teams", require_id(team_id, "team_id"), "posts", require_id(post_id, "post_id"))
+
+
+def _about(team_id: str, post_id: str) -> str:
+    return f"team {team_id} post {post_id}"

@@ -1,0 +1,160 @@
+"""Reading and writing instants: one meaning for every time that a user, a template or the service gives."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pendulum
+
+from airflow_provider_octospark.exceptions import OctosparkArgumentError
+
+
+def parse_instant(text: object) -> datetime | None:
+    """Return what an ISO 8601 text with an offset means, as aware UTC, or None if it means no instant."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return None
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return None
+
+
+def format_instant(moment: datetime) -> str:
+    """Return an aware instant as ISO 8601 in UTC, in milliseconds, with ``Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def require_timezone(value: object, *, field: str = "timezone") -> str | None:
+    """Return the IANA name of a time zone, or None if none was given.
+
+    :raises OctosparkArgumentError: if no such zone exists.
+    """
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        name = getattr(value, "key", None) or getattr(value, "name", None)
+        if not isinstance(name, str):
+            raise OctosparkArgumentError(f"{field} is {value!r}; write an IANA zone such as 'Europe/Berlin'.")
+        value = name
+    name = value.strip()
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        raise OctosparkArgumentError(
+            f"{field} {name!r} is no time zone; write an IANA zone such as 'Europe/Berlin' or 'UTC'."
+        ) from None
+    return name
+
+
+def require_instant(value: object, zone: str | None, *, field: str) -> datetime:
+    """Return the instant that a parameter means, as aware UTC.
+
+    :param value: an aware ``datetime``, an ISO 8601 text with an offset, or, together with ``zone``, a naive
+        one of either kind.
+    :param zone: IANA name of the zone that a naive value is meant in.
+    :param field: the parameter's name, for messages.
+    :raises OctosparkArgumentError: if it is no time, is naive without a zone, or names a local time that does
+        not exist (clocks go forward) or exists twice (clocks go back) in the zone.
+    """
+    moment = _read(value, field)
+    if moment.tzinfo is not None:
+        try:
+            return moment.astimezone(UTC)
+        except OverflowError:
+            raise OctosparkArgumentError(f"{field} {value!r} is out of the range of dates.") from None
+    if zone is None:
+        raise OctosparkArgumentError(
+            f"{field} {value!s:.60} has no UTC offset and no timezone is set. Write an offset "
+            f"({moment.isoformat()}+00:00) or set timezone to an IANA zone."
+        )
+    return _localize(moment, zone, field)
+
+
+def _read(value: object, field: str) -> datetime:
+    if isinstance(value, datetime):
+        # A pendulum.DateTime is one too; its own type is left behind here.
+        return datetime(
+            value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond,
+            tzinfo=value.tzinfo, fold=value.fold,
+        )  # fmt: skip
+    if isinstance(value, date):
+        raise OctosparkArgumentError(
+            f"{field} {value.isoformat()} is a date without a time of day; write {value.isoformat()}T09:00:00+00:00."
+        )
+    if isinstance(value, int | float):
+        raise OctosparkArgumentError(
+            f"{field} is the number {value!r}; write an ISO 8601 time with an offset, such as "
+            "2030-05-17T09:00:00+00:00."
+        )
+    if not isinstance(value, str) or not value.strip():
+        raise OctosparkArgumentError(
+            f"{field} is {value!r}; write an aware datetime or an ISO 8601 time with an offset, such as "
+            "2030-05-17T09:00:00+00:00."
+        )
+    text = value.strip()
+    if "T" not in text and " " not in text:
+        raise OctosparkArgumentError(
+            f"{field} {text!r:.60} has no time of day; write an ISO 8601 time such as 2030-05-17T09:00:00+00:00."
+        )
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise OctosparkArgumentError(
+            f"{field} {text!r:.60} is not an ISO 8601 time; write one such as 2030-05-17T09:00:00+00:00."
+        ) from None
+
+
+def _localize(moment: datetime, zone: str, field: str) -> datetime:
+    tz = pendulum.timezone(zone)
+    earlier = moment.replace(tzinfo=tz, fold=0)
+    later = moment.replace(tzinfo=tz, fold=1)
+    try:
+        as_utc = earlier.astimezone(UTC)
+        fold_utc = later.astimezone(UTC)
+    except OverflowError:
+        raise OctosparkArgumentError(f"{field} {moment.isoformat()} is out of the range of dates.") from None
+    if as_utc == fold_utc:
+        return as_utc
+    before, after = sorted((as_utc, fold_utc))
+    readings = " or ".join(m.astimezone(tz).isoformat() for m in (before, after))
+    exists = as_utc.astimezone(tz).replace(tzinfo=None) == moment
+    problem = "exists twice" if exists else "does not exist"
+    raise OctosparkArgumentError(
+        f"{field} {moment.isoformat()} {problem} in {zone}, where the clocks change. "
+        f"Write the offset that you mean: {readings}."
+    )
+
+
+def require_duration(value: object, *, field: str, positive: bool = True) -> timedelta:
+    """Return a duration given as ``timedelta`` or as a number of seconds.
+
+    :raises OctosparkArgumentError: if it is neither, or not above zero while ``positive``.
+    """
+    if isinstance(value, timedelta):
+        duration = value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            duration = timedelta(seconds=value)
+        except (OverflowError, ValueError):
+            raise OctosparkArgumentError(f"{field} {value!r} is out of range.") from None
+    else:
+        raise OctosparkArgumentError(f"{field} is {value!r}; write a timedelta or a number of seconds.")
+    if duration < timedelta(0) or (positive and not duration):
+        raise OctosparkArgumentError(f"{field} is {duration}; it must be above zero.")
+    return duration
+
+
+def on_service_clock(moment: datetime, service_time: datetime | None, now: datetime) -> datetime:
+    """Return what the service's clock showed at a moment of ours.
+
+    :param service_time: the service's clock at ``now`` by ours (header ``Date``, whole seconds), or None where it
+        did not tell; then the clocks are taken to agree.
+    """
+    return moment if service_time is None else moment + (service_time - now)

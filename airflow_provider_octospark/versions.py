@@ -1,0 +1,86 @@
+"""What differs between the versions of Airflow: the only module that asks which one it runs on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_octospark.submission_rules import Run
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_octospark.journal import Store
+
+
+def run_of(context: Context) -> Run:
+    """Return the facts about a task instance that submitting depends on, from its context."""
+    values: Any = context
+    ti, dag_run = values["ti"], values["dag_run"]
+    # Airflow 2 has no run_after; there a run is due when its data interval ends.
+    run_after = getattr(dag_run, "run_after", None) or values.get("data_interval_end") or dag_run.start_date
+    map_index = ti.map_index
+    return Run(
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        map_index=-1 if map_index is None else map_index,
+        try_number=ti.try_number,
+        max_tries=ti.max_tries,
+        run_after=run_after.astimezone(UTC),
+        is_backfill=str(getattr(dag_run.run_type, "value", dag_run.run_type)).startswith("backfill"),
+    )
+
+
+def until(moment: datetime) -> Any:
+    """Return Airflow's own trigger that fires at a moment."""
+    try:
+        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+    except ImportError:
+        from airflow.triggers.temporal import DateTimeTrigger  # type: ignore[no-redef,import-not-found]
+    return DateTimeTrigger(moment=moment)
+
+
+class _NeverExpiring:
+    """Airflow's task state store, in which what we write stays as long as the run does."""
+
+    def __init__(self, accessor: Any) -> None:
+        self._accessor = accessor
+
+    def get(self, key: str) -> Any:
+        return self._accessor.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
+
+        self._accessor.set(key, value, retention=NEVER_EXPIRE)
+
+
+def task_state_store(context: Context) -> Store | None:
+    """Return the task instance's state store, or None before Airflow 3.3."""
+    values: Any = context
+    accessor = values.get("task_state_store")
+    return None if accessor is None else _NeverExpiring(accessor)
+
+
+def first_started(task: Any, context: Context) -> datetime:
+    """Return when this try of a sensor first ran; in mode ``reschedule`` that is before this process."""
+    values: Any = context
+    ti = values["ti"]
+    first: datetime | None = None
+    if task.reschedule:
+        if hasattr(ti, "get_first_reschedule_date"):
+            first = ti.get_first_reschedule_date(context)
+        else:
+            first = _first_reschedule_in_database(ti)
+    return (first or datetime.now(UTC)).astimezone(UTC)
+
+
+def _first_reschedule_in_database(ti: Any) -> datetime | None:
+    """Airflow 2: the sensor's own way to ask; tasks may read the database there."""
+    from airflow.models.taskreschedule import TaskReschedule
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        first = session.scalar(TaskReschedule.stmt_for_task_instance(ti, descending=False).limit(1))
+        return first.start_date if first else None
