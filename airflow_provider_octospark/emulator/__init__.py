@@ -1,0 +1,34 @@
+"""A local emulator of the Octospark API, for tests, demos, and DAGs that shall not post to the world.
+
+    with Emulator() as emulator:
+        os.environ["AIRFLOW_CONN_OCTOSPARK_DEFAULT"] = emulator.connection
+
+Needs the extra `emulator` (FastAPI and uvicorn). Nothing is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_octospark.emulator.server import Emulator
+    from airflow_provider_octospark.emulator.settings import Settings
+
+__all__ = ["Emulator", "Settings"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Settings":
+        from airflow_provider_octospark.emulator.settings import Settings
+
+        return Settings
+    if name == "Emulator":
+        try:
+            from airflow_provider_octospark.emulator.server import Emulator
+        except ModuleNotFoundError as error:
+            if error.name not in ("fastapi", "starlette", "uvicorn"):
+                raise
+            hint = "the emulator needs: pip install 'airflow-provider-octospark[emulator]'"
+            raise ModuleNotFoundError(f"{error}; {hint}", name=error.name) from error
+        return Emulator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

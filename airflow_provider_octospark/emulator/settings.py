@@ -1,0 +1,38 @@
+"""Switches for what the API's documentation leaves open."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """Undocumented points of the service, each with the reading that we assume by default."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, validate_assignment=True)
+
+    latest: Literal["created", "updated"] = Field(
+        default="created",
+        description=(
+            "Which scheduledPost a post shows as `latestScheduledPost`: the one created last, or the one changed last."
+        ),
+    )
+    list_limit: int = Field(
+        default=100, ge=1, description="The most posts that a list answers, whatever `limit` asks for."
+    )
+    list_order: Literal["updated", "created"] = Field(
+        default="updated", description="What a list of posts is sorted by, newest first."
+    )
+    accounts_envelope: Literal["data", "list"] = Field(
+        default="data",
+        description="The list of social accounts: an object with `data`, or the bare list.",
+    )
+    recurrence_limit: int = Field(
+        default=12,
+        ge=1,
+        description=(
+            "How many publications a recurrence makes at most, the first included; "
+            "the emulator's own bound, so that a recurrence without an end ends."
+        ),
+    )
