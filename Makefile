@@ -1,0 +1,65 @@
+# `make` alone tells what there is. Every target does all of its own set-up.
+
+# The Airflow that the demo and the tests run; named here and nowhere else.
+AIRFLOW_VERSION := 3.3.2
+# Any Python from 3.11 on: `make demo PYTHON3=python3.13`.
+PYTHON3 ?= python3
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready-airflow-$(AIRFLOW_VERSION)
+
+# uv brings certificates of its own and would not trust those of a company's proxy, as pip does.
+export UV_SYSTEM_CERTS ?= true
+# A real Airflow imports the same thousands of files in each of its processes: compile them once only.
+unexport PYTHONDONTWRITEBYTECODE
+# What the recipes print must appear as it happens.
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo ui test lint types unit build clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+demo: $(READY) ## publish through a real Airflow and the emulator; under two minutes, no account needed
+	@$(PYTHON) -m tests.system.demo
+
+ui: $(READY) ## the same, left up until Ctrl-C, with Airflow's UI and the emulator's page
+	@$(PYTHON) -m tests.system.ui
+
+test: lint types unit ## everything that must hold: lint, types, tests
+
+lint: $(READY) ## ruff, rules and format
+	@echo "== ruff"
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+
+types: $(READY) ## mypy, strict
+	@echo "== mypy"
+	@$(VENV)/bin/mypy
+
+unit: $(READY) ## the tests alone
+	@echo "== pytest"
+	@$(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+build: $(READY) ## source distribution and wheel, in dist/
+	@$(PYTHON) -m build --installer uv
+	@$(PYTHON) -m twine check --strict dist/*
+
+venv: $(READY) ## the virtual environment that all the others use
+
+# Made anew when pyproject.toml or the version of Airflow changes, so that nothing stale stays in it.
+$(READY): pyproject.toml Makefile
+	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one: make PYTHON3=python3.11"; exit 1; }
+	@echo "== set-up 1 of 2: a virtual environment in $(VENV)"
+	@$(PYTHON3) -m venv --clear $(VENV)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv
+	@echo "== set-up 2 of 2: Airflow $(AIRFLOW_VERSION), this provider, and the tools of its tests"
+	@$(VENV)/bin/uv pip install --python $(PYTHON) --editable '.[emulator]' --group dev \
+	  'apache-airflow==$(AIRFLOW_VERSION)'
+	@touch $@
+
+clean: ## remove all that was made
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,65 @@
+"""An Airflow of the tests' own: its home is chosen here, before anything imports Airflow.
+
+Each process of pytest-xdist imports this file and so gets a home, and a database, of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.system.dag_runs import RunDag
+
+
+def _own_airflow_home() -> Path:
+    """Take the user's Airflow, and that of the process which started this one, out of the environment."""
+    for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+        del os.environ[name]
+    home = Path(tempfile.mkdtemp(prefix="octospark-tests-"))
+    (home / "dags").mkdir()
+    os.environ |= {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+    return home
+
+
+_HOME = _own_airflow_home()
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def airflow_home() -> Path:
+    """The AIRFLOW_HOME of this test process."""
+    return _HOME
+
+
+@pytest.fixture(scope="session")
+def airflow_db(airflow_home: Path) -> Path:
+    """The same home with a database. By Airflow's own command, which leaves this process's logging alone."""
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return airflow_home
+
+
+@pytest.fixture(scope="session")
+def run_dag(airflow_db: Path) -> RunDag:
+    """A function that runs a DAG object whole with `dag.test()`."""
+    from tests.system.dag_runs import run_dag
+
+    return run_dag

@@ -1,0 +1,68 @@
+"""The demo as a user starts it: what it says in the end, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT = 400
+
+
+@contextmanager
+def demo_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """The demo, with all its temporary folders below this one: its processes can be told by where they are."""
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "tests.system.demo"],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield demo
+    finally:
+        demo.kill()
+        demo.communicate()
+
+
+def at_work_in(folder: Path) -> list[str]:
+    """The living processes whose working folder is in this one."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(folder):
+                found.append(f"{process.pid} {process.cmdline()}")
+    return found
+
+
+def test_the_demo_counts_what_its_scenario_says(tmp_path: Path) -> None:
+    with demo_process(tmp_path) as demo:
+        printed, _ = demo.communicate(timeout=TIMEOUT)
+    assert printed.splitlines()[-1] == "demo: 11 published, 2 failed as scripted, 5 unknown, 0 duplicates", printed
+    assert demo.returncode == 0, printed
+    assert at_work_in(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_the_demo_and_all_its_processes(tmp_path: Path) -> None:
+    with demo_process(tmp_path) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "started api-server" in line:
+                break
+        assert at_work_in(tmp_path) != []
+        os.killpg(demo.pid, signal.SIGINT)
+        printed, _ = demo.communicate(timeout=TIMEOUT)
+    assert demo.returncode == 130, printed
+    assert at_work_in(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []

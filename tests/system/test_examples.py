@@ -1,0 +1,157 @@
+"""The example DAGs, whole, as a user who copied them would run them, against the emulator."""
+
+from __future__ import annotations
+
+import runpy
+from collections import Counter
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, MappedOperator, task
+
+from airflow_provider_octospark.emulator import Emulator
+from tests.system.dag_runs import RunDag
+from tests.system.emulated import EmulatorControl
+from tests.system.scenario import ANNOUNCE, CAMPAIGN, EVERYWHERE, RUN_STATES, SCRIPTED_ERROR, Scenario
+
+EXAMPLE_DAGS = Path(__file__).parents[2] / "example_dags"
+# `dag.test()` runs one task after the other, but each of them takes well below a second.
+SCHEDULED_AFTER = timedelta(seconds=15)
+
+
+@pytest.fixture(scope="module")
+def warm_run_dag(run_dag: RunDag) -> RunDag:
+    """The first `dag.test()` of a process takes many seconds: they must not count for what is scheduled."""
+    with DAG("warm_up", schedule=None) as dag:
+
+        @task
+        def nothing() -> None:
+            """Be a task."""
+
+        nothing()
+    run_dag(dag, None)
+    return run_dag
+
+
+@pytest.fixture
+def scenario(octospark_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Scenario:
+    monkeypatch.setenv("AIRFLOW_CONN_OCTOSPARK_DEFAULT", octospark_emulator.connection)
+    scenario = Scenario(octospark_emulator)
+    control = EmulatorControl(octospark_emulator.base_url)
+    scenario.script(control)
+    control.close()
+    return scenario
+
+
+def example(dag_id: str) -> DAG:
+    dag = runpy.run_path(str(EXAMPLE_DAGS / f"{dag_id}.py"))["dag"]
+    assert isinstance(dag, DAG)
+    assert dag.dag_id == dag_id
+    return dag
+
+
+def conf_of(scenario: Scenario, dag_id: str) -> dict[str, Any]:
+    return scenario.confs(everywhere_after=SCHEDULED_AFTER, campaign_after=SCHEDULED_AFTER)[dag_id]
+
+
+def ends(outcomes: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
+    return {(each["post_id"], each["social_account_id"]): each["end"] for each in outcomes}
+
+
+def assert_ledger(emulator: Emulator, scenario: Scenario, dag_id: str) -> None:
+    """Whatever goes out went out once, and nothing was submitted twice."""
+    going_out = [target.key for target in scenario.of(dag_id) if target.goes_out]
+    published = Counter((each["post_id"], each["social_account_id"]) for each in emulator.publications())
+    submitted = Counter((each["post_id"], each["social_account_id"]) for each in emulator.submissions())
+    assert published == Counter(going_out)
+    assert set(submitted.values()) == {1}
+
+
+def scripted(scenario: Scenario, dag_id: str) -> Mapping[tuple[str, str], str]:
+    return {target.key: target.end for target in scenario.of(dag_id)}
+
+
+def test_announce(warm_run_dag: RunDag, octospark_emulator: Emulator, scenario: Scenario) -> None:
+    run = warm_run_dag(example(ANNOUNCE), conf_of(scenario, ANNOUNCE))
+    assert run.state == RUN_STATES[ANNOUNCE]
+    outcome = run.xcom("publish")
+    assert ends([outcome]) == scripted(scenario, ANNOUNCE)
+    assert run.xcom("spread_the_word") == f"Our x post is out: {outcome['url']}"
+    assert_ledger(octospark_emulator, scenario, ANNOUNCE)
+
+
+def test_campaign(warm_run_dag: RunDag, octospark_emulator: Emulator, scenario: Scenario) -> None:
+    run = warm_run_dag(example(CAMPAIGN), conf_of(scenario, CAMPAIGN))
+    assert run.state == RUN_STATES[CAMPAIGN]
+    targets = scenario.of(CAMPAIGN)
+    waited = [outcome for index in range(len(targets)) for outcome in run.xcom("wait", map_index=index)]
+    assert ends(waited) == scripted(scenario, CAMPAIGN)
+    assert {each["error_message"] for each in waited if each["end"] == "failed"} == {SCRIPTED_ERROR["errorMessage"]}
+    states = run.states()
+    for index, target in enumerate(targets):
+        assert states["schedule", index] == "success"
+        assert states["wait", index] == ("failed" if target.end == "failed" else "success")
+    assert states["summary", -1] == "failed"
+    assert_ledger(octospark_emulator, scenario, CAMPAIGN)
+
+
+def test_campaign_awaits_what_was_scheduled_though_a_target_was_not(
+    warm_run_dag: RunDag, octospark_emulator: Emulator, scenario: Scenario
+) -> None:
+    dag = example(CAMPAIGN)
+    # A lapsed account may be connected again until the next try: here it is not worth the wait.
+    schedule = dag.get_task("schedule")
+    assert isinstance(schedule, MappedOperator)
+    schedule.partial_kwargs["retries"] = 0
+    conf = conf_of(scenario, CAMPAIGN)
+    lapsed = next(each["id"] for each in octospark_emulator.social_accounts if each["status"] == "refresh_needed")
+    first, second, *_ = conf["targets"]
+    conf["targets"] = [{**first, "social_account_id": lapsed}, second]
+    run = warm_run_dag(dag, conf)
+    states = run.states()
+    assert states["schedule", 0] == "failed"
+    assert states["schedule", 1] == "success"
+    assert [states["wait", 0], states["wait", 1]] == ["failed", "success"]
+    assert [each["end"] for each in run.xcom("wait", map_index=1)] == ["published"]
+    assert states["summary", -1] == "failed"
+    assert len(octospark_emulator.publications()) == 1
+
+
+def test_everywhere(warm_run_dag: RunDag, octospark_emulator: Emulator, scenario: Scenario) -> None:
+    run = warm_run_dag(example(EVERYWHERE), conf_of(scenario, EVERYWHERE))
+    assert run.state == RUN_STATES[EVERYWHERE]
+    targets = scenario.of(EVERYWHERE)
+    known = ends(run.xcom("schedule", key="accounts")) | ends(run.xcom("wait"))
+    assert known == scripted(scenario, EVERYWHERE)
+    assert {each["reason"] for each in run.xcom("wait") if each["end"] == "unknown"} == {"not_observable"}
+    assert run.xcom("schedule", key="outcome") == {
+        "totalCount": len(targets),
+        "successCount": len(targets) - 1,
+        "failureCount": 1,
+    }
+    report = run.xcom("report")
+    for end, account_ids in report.items():
+        assert set(account_ids) == {target.social_account_id for target in targets if target.end == end}
+    assert_ledger(octospark_emulator, scenario, EVERYWHERE)
+
+
+@pytest.mark.parametrize("dag_id", sorted(RUN_STATES))
+def test_a_copy_can_be_read_without_connection_or_network(
+    run_dag: RunDag, dag_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a DAG file must not use the network")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    dag = example(dag_id)
+    assert not dag.catchup
+    assert dag.max_active_runs == 1
+    assert all((task.retries or 0) >= 1 for task in dag.tasks)
+
+
+def test_a_run_without_ids_is_refused(run_dag: RunDag) -> None:
+    with pytest.raises(ValueError, match="post_id"):
+        run_dag(example(ANNOUNCE), {})

@@ -1,0 +1,44 @@
+"""`make ui`: the demo, left up for a person to look around in until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+
+from tests.system.demo import clock, end_in_order, play, print_failure, services
+from tests.system.emulated import EmulatorProcess
+from tests.system.stack import AirflowStack, StackError
+
+
+def main() -> int:
+    """Bring everything up, run the scenario once so that there is something to see, and stay."""
+    signal.signal(signal.SIGTERM, end_in_order)
+    say = clock()
+    try:
+        with services(say) as (emulator, stack):
+            _print_addresses(emulator, stack)
+            play(emulator, stack, say)
+            _print_addresses(emulator, stack)
+            while True:
+                time.sleep(1)
+                stack.check_components()
+    except KeyboardInterrupt:
+        print("\neverything has been ended")
+        return 0
+    except (StackError, TimeoutError) as error:
+        print_failure(error)
+        return 1
+
+
+def _print_addresses(emulator: EmulatorProcess, stack: AirflowStack) -> None:
+    print(
+        f"\nAirflow:  {stack.base_url}  (user {stack.username}, password {stack.password})"
+        f"\nEmulator: {emulator.base_url}  (posts, accounts, requests)"
+        "\nCtrl-C ends both.\n",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
