@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -21,6 +20,7 @@ REQUIRED = {
     *("errorMessage", "errorCategory", "workflowId", "workflowRunId", "createdAt", "updatedAt"),
 }
 NEXT_WEEK = "2026-03-09T09:00:00Z"
+NOBODY = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 
 
 def check_scheduled_post(scheduled: dict[str, Any]) -> None:
@@ -47,7 +47,7 @@ class TestReading:
         query = {"organizationId": emulator.organization_id, "limit": "5"}
         teams = caller.http.get("/v1/teams", params=query).json()["data"]
         assert [each["id"] for each in teams] == [emulator.team_id]
-        assert caller.http.get("/v1/teams", params={"organizationId": str(uuid4())}).status_code == 404
+        assert caller.http.get("/v1/teams", params={"organizationId": NOBODY}).status_code == 404
 
     def test_a_post(self, caller: Caller, post_id: str) -> None:
         post = caller.get_post(post_id).json()
@@ -218,7 +218,7 @@ class TestRefusing:
         assert caller.get_post(post_id).status_code == 200
         assert fresh in emulator.connection
 
-    @pytest.mark.parametrize("unknown", [str(uuid4()), "not-a-uuid", "%00", "%F0%9F%90%99", "a" * 3000])
+    @pytest.mark.parametrize("unknown", [NOBODY, "not-a-uuid", "%00", "%F0%9F%90%99", "a" * 3000])
     def test_unknown_ids(self, emulator: Emulator, caller: Caller, post_id: str, x: str, unknown: str) -> None:
         assert caller.get_post(unknown).status_code == 404
         assert caller.post_now(unknown, x).status_code == 404
@@ -227,11 +227,11 @@ class TestRefusing:
         assert caller.http.get(f"{caller.team}/posts/{unknown}/performance").status_code == 404
         assert caller.http.get(f"{caller.team}/social-accounts/{unknown}").status_code == 404
         assert caller.http.get(f"/v1/teams/{unknown}/posts/{post_id}").status_code == 404
-        assert caller.post_now(post_id, str(uuid4())).status_code == 404
+        assert caller.post_now(post_id, NOBODY).status_code == 404
         assert emulator.submissions() == []
 
     def test_an_unknown_account_of_several_is_an_error_of_its_own(self, caller: Caller, post_id: str, x: str) -> None:
-        unknown = str(uuid4())
+        unknown = NOBODY
         content = caller.schedule_multi(post_id, [unknown, x], NEXT_WEEK).json()
         assert content["outcome"]["failureCount"] == 1
         assert content["data"][0]["error"]["message"] == "There is no such social account."

@@ -72,7 +72,7 @@ def test_the_command(emulator: Emulator, number: signal.Signals) -> None:
             begin = time.monotonic()
             process.send_signal(number)
             rest, complaints = process.communicate(timeout=10)
-            assert time.monotonic() - begin < 2
+            assert time.monotonic() - begin < 5
             waiting.join()
         assert (process.returncode, rest, complaints) == (0, "", "")
 
@@ -132,7 +132,7 @@ def test_it_stops_whoever_waits(fault: dict[str, Any]) -> None:
         begin = time.monotonic()
         emulator.stop()
         waiting.join()
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 5
 
 
 def test_it_leaves_nothing_behind() -> None:
