@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.operations import require_id, require_uuid
-from airflow_provider_octospark.times import format_instant, require_instant
+from airflow_provider_octospark.times import format_instant, require_duration, require_instant, require_timezone
+
+Word = TypeVar("Word", bound=str)
 
 
 def is_absent(value: object) -> bool:
@@ -29,11 +31,11 @@ def structure(value: object) -> object:
     text = value.strip()
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 
 
@@ -57,17 +59,24 @@ def optional_object(value: object, field: str) -> dict[str, Any] | None:
     raise OctosparkArgumentError(f"{field} holds a value that JSON cannot carry ({problem:.120}).")
 
 
-def optional_objects_by_account(value: object, field: str) -> dict[str, dict[str, Any]] | None:
-    """Return an optional object of objects, keyed by social account id.
+def optional_objects_by_account(
+    value: object, accounts: Collection[str], field: str
+) -> dict[str, dict[str, Any]] | None:
+    """Return an optional object of objects, keyed by social account id as it stands in ``accounts``.
 
-    :raises OctosparkArgumentError: if a key is no UUID or a value no object.
+    :raises OctosparkArgumentError: if a key is none of ``accounts`` or names one twice, or a value is no object.
     """
     whole = optional_object(value, field)
     if whole is None:
         return None
-    result = {}
+    spelled = {account.lower(): account for account in accounts}
+    result: dict[str, dict[str, Any]] = {}
     for key, entry in whole.items():
-        account = require_uuid(key, f"{field}, key {key!r:.60},")
+        account = spelled.get(require_uuid(key, f"{field}, key {key!r:.60},").lower())
+        if account is None:
+            raise OctosparkArgumentError(f"{field} names {key}, which is not among the social accounts of the task.")
+        if account in result:
+            raise OctosparkArgumentError(f"{field} names {account} twice; name each social account once.")
         if not isinstance(entry, dict):
             raise OctosparkArgumentError(f"{field}[{key!r:.60}] is {entry!r:.60}; it must be an object.")
         result[account] = entry
@@ -111,6 +120,14 @@ def required_instant(value: object, zone: str | None, field: str) -> datetime:
     return require_instant(value, zone, field=field)
 
 
+def optional_timezone(value: object, field: str) -> str | None:
+    """Return the IANA name of an optional time zone.
+
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.times.require_timezone`.
+    """
+    return None if is_absent(value) else require_timezone(value, field=field)
+
+
 def required_id(value: object, field: str) -> str:
     """Return a required id for a path.
 
@@ -125,6 +142,22 @@ def required_account(value: object, field: str) -> str:
     :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.operations.require_uuid`.
     """
     return require_uuid(value, field)
+
+
+def optional_id(value: object, field: str) -> str | None:
+    """Return an optional id.
+
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.operations.require_id`.
+    """
+    return None if is_absent(value) else require_id(value, field)
+
+
+def optional_account(value: object, field: str) -> str | None:
+    """Return an optional social account id.
+
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.operations.require_uuid`.
+    """
+    return None if is_absent(value) else require_uuid(value, field)
 
 
 def required_accounts(value: object, field: str) -> tuple[str, ...]:
@@ -148,3 +181,33 @@ def required_accounts(value: object, field: str) -> tuple[str, ...]:
             raise OctosparkArgumentError(f"{field} names {account} twice; name each social account once.")
         seen.add(account.lower())
     return tuple(accounts)
+
+
+def one_of(value: Word, words: Collection[Word], field: str) -> Word:
+    """Return a parameter that takes one of some words.
+
+    :raises OctosparkArgumentError: if it is none of them.
+    """
+    if value not in words:
+        raise OctosparkArgumentError(f"{field} is {value!r:.60}; write {' or '.join(repr(word) for word in words)}.")
+    return value
+
+
+def optional_duration(value: object, field: str) -> timedelta | None:
+    """Return a duration, or None where None was given.
+
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.times.require_duration`.
+    """
+    return None if value is None else require_duration(value, field=field)
+
+
+def optional_count(value: object, field: str) -> int | None:
+    """Return a whole number from 1, or None where None was given.
+
+    :raises OctosparkArgumentError: if it is neither.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise OctosparkArgumentError(f"{field} is {value!r:.40}; write a whole number from 1, or None.")
+    return value

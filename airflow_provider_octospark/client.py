@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +36,7 @@ from airflow_provider_octospark.exceptions import (
 )
 from airflow_provider_octospark.operations import Operation
 from airflow_provider_octospark.retrying import delay_after, is_repeatable_at_once
-from airflow_provider_octospark.text import plain
+from airflow_provider_octospark.text import Redaction, plain
 
 if TYPE_CHECKING:
     import httpx
@@ -54,7 +56,10 @@ KEEPALIVE_EXPIRY = 75.0
 """Seconds that an idle connection is kept: longer than the longest pause between two looks at a post."""
 
 RETRY_BUDGET = 2.0
-"""Time for a safe request with all its retries, as a multiple of the connection's ``timeout``."""
+"""Longest time for a safe request with all its retries, as a multiple of the connection's ``timeout``."""
+
+LEAST_FOR_A_RETRY = 0.5
+"""What must be left of that for another try, as a multiple of ``timeout``: a shorter one would but hide the error."""
 
 
 @cache
@@ -63,18 +68,19 @@ def ssl_context(verify: bool | str, trust_env: bool) -> ssl.SSLContext:
 
     :raises OctosparkSettingsError: if the CA bundle cannot be read.
     """
-    if isinstance(verify, bool):
-        return httpx.create_ssl_context(verify=verify, trust_env=trust_env)
-    problem: str
+    source = "SSL_CERT_FILE or SSL_CERT_DIR of the environment"
     try:
-        path = Path(verify)
-        if path.is_dir():
-            return ssl.create_default_context(capath=str(path))
-        return ssl.create_default_context(cafile=str(path))
+        if isinstance(verify, bool):
+            return httpx.create_ssl_context(verify=verify, trust_env=trust_env)
+        source = f"the connection's extra 'verify', which is {verify!r},"
+        if Path(verify).is_dir():
+            return ssl.create_default_context(capath=verify)
+        return ssl.create_default_context(cafile=verify)
     except (OSError, ValueError) as error:
         problem = plain(error, 120)
     raise OctosparkSettingsError(
-        f"The connection's extra 'verify' is {verify!r}, which cannot be read as a CA bundle ({problem})."
+        f"{source[0].upper()}{source[1:]} cannot be read as a CA bundle ({problem}). Name a file of certificates in "
+        "PEM form, or a folder of them as c_rehash makes it."
     )
 
 
@@ -104,6 +110,7 @@ class AsyncOctosparkClient:
     def __init__(self, settings: ConnectionSettings, now: Callable[[], datetime] = utcnow) -> None:
         self._settings = settings
         self._now = now
+        self._redaction = Redaction(settings.token)
         self._shared: httpx.AsyncClient | None = None
         self._opening = asyncio.Lock()
         # In front of httpx's pool, whose own queue takes time that grows with the square of its length.
@@ -124,19 +131,35 @@ class AsyncOctosparkClient:
     async def request(self, operation: Operation[T]) -> Answer[T]:
         """Send a safe operation, again after passing errors within the time budget, and read its answer.
 
+        The budget begins when it is the request's turn; before that it waits for others, each of which has a budget of
+        its own. Between its tries it keeps its turn, so that a service in trouble is asked less, not more.
+
         :raises OctosparkError: of the class that fits what happened.
         :raises OctosparkArgumentError: if the operation submits; that is :meth:`submit`'s.
         """
         if operation.submits:
             raise OctosparkArgumentError(f"{operation.name} may not be repeated; use submit().")
-        budget = self._settings.timeout * RETRY_BUDGET
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(is_repeatable_at_once),
-            wait=_wait,
-            stop=stop_before_delay(budget),
-            reraise=True,
-        )
-        return await retrying(self._read, operation)
+        async with self._in_flight:
+            timeout = self._settings.timeout
+            retrying = AsyncRetrying(
+                retry=retry_if_exception(is_repeatable_at_once),
+                wait=_wait,
+                stop=stop_before_delay(timeout * (RETRY_BUDGET - LEAST_FOR_A_RETRY)),
+                reraise=True,
+            )
+            ends_at = asyncio.get_running_loop().time() + timeout * RETRY_BUDGET
+            return await retrying(self._read, operation, ends_at)
+
+    async def read(self, operation: Operation[T]) -> Answer[T]:
+        """Send a safe operation once, and read its answer: for callers that come back by themselves.
+
+        :raises OctosparkError: of the class that fits what happened.
+        :raises OctosparkArgumentError: if the operation submits; that is :meth:`submit`'s.
+        """
+        if operation.submits:
+            raise OctosparkArgumentError(f"{operation.name} may not be repeated; use submit().")
+        async with self._in_flight:
+            return await self._read(operation, asyncio.get_running_loop().time() + self._settings.timeout)
 
     async def submit(self, operation: Operation[T], leave_by: datetime) -> Answer[T]:
         """Send a submission once, on a connection of its own.
@@ -148,25 +171,39 @@ class AsyncOctosparkClient:
         :raises OctosparkError: of the class that fits what happened; whether it was processed is not known but
             from its status.
         """
-        limits = httpx.Timeout(self._settings.submit_timeout, connect=CONNECT_TIMEOUT)
-        async with await self._open(connections=1, limits=limits) as own:
-            return await self._exchange(own, operation, self._settings.submit_timeout + CONNECT_TIMEOUT, leave_by)
+        seconds = self._settings.submit_timeout + CONNECT_TIMEOUT
+        return await self._exchange(self._own(), operation, seconds, leave_by)
 
-    async def _read(self, operation: Operation[T]) -> Answer[T]:
+    async def _read(self, operation: Operation[T], ends_at: float) -> Answer[T]:
+        seconds = min(self._settings.timeout, ends_at - asyncio.get_running_loop().time())
+        return await self._exchange(self._kept(), operation, seconds, None)
+
+    @asynccontextmanager
+    async def _own(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Give a client with one new connection, and close it."""
+        client = await self._open(1, httpx.Timeout(self._settings.submit_timeout, connect=CONNECT_TIMEOUT))
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+    @asynccontextmanager
+    async def _kept(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Give the client whose connections are kept for the next request."""
         async with self._opening:
             if self._shared is None:
                 seconds = self._settings.timeout
                 self._shared = await self._open(
-                    connections=self._settings.max_in_flight,
-                    limits=httpx.Timeout(seconds, connect=min(CONNECT_TIMEOUT, seconds), pool=None),
+                    self._settings.max_in_flight, httpx.Timeout(seconds, connect=min(CONNECT_TIMEOUT, seconds))
                 )
-        async with self._in_flight:
-            return await self._exchange(self._shared, operation, self._settings.timeout, None)
+            shared = self._shared
+        yield shared
 
-    async def _open(self, *, connections: int, limits: httpx.Timeout) -> httpx.AsyncClient:
+    async def _open(self, connections: int, limits: httpx.Timeout) -> httpx.AsyncClient:
         settings = self._settings
         context = await asyncio.to_thread(ssl_context, settings.verify, settings.trust_env)
-        try:
+        # Whatever goes wrong: httpx's frames hold the headers, so nothing of it is let out.
+        with suppress(Exception):
             return httpx.AsyncClient(
                 base_url=settings.base_url,
                 headers={
@@ -175,6 +212,8 @@ class AsyncOctosparkClient:
                     "Authorization": f"Bearer {settings.token}",
                     "User-Agent": user_agent(),
                 },
+                # None is kept: the service has no use for them, and whoever answers could fill the memory with them.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
                 timeout=limits,
                 limits=httpx.Limits(
                     max_connections=connections,
@@ -182,42 +221,51 @@ class AsyncOctosparkClient:
                     keepalive_expiry=KEEPALIVE_EXPIRY,
                 ),
                 verify=context,
-                proxy=settings.proxy,
-                trust_env=settings.trust_env,
+                proxy=_proxy(settings, context),
+                # A proxy of the environment has no business with a service on this machine.
+                trust_env=settings.trust_env and not settings.is_loopback,
                 follow_redirects=False,
             )
-        except (ValueError, TypeError, ImportError, httpx.InvalidURL):
-            pass
         raise OctosparkSettingsError(
             "No HTTP client can be made from the connection. Check 'proxy' in its extra and, with 'trust_env', the "
-            "proxy variables of the environment: each must be a URL such as http://proxy.example:3128."
+            "proxy variables of the environment: each must be a URL such as http://proxy.example:3128, and one that begins "
+            "with socks5 needs the package socksio."
         )
 
     async def _exchange(
-        self, client: httpx.AsyncClient, operation: Operation[T], seconds: float, leave_by: datetime | None
+        self,
+        opened: AbstractAsyncContextManager[httpx.AsyncClient],
+        operation: Operation[T],
+        seconds: float,
+        leave_by: datetime | None,
     ) -> Answer[T]:
         departure = _Departure(operation, leave_by, self._now)
         raw: RawAnswer | None = None
         failure: OctosparkError | None = None
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds), opened as client, departure:
                 raw = await self._send(client, operation, departure)
         except TimeoutError:
-            failure = _network_error(operation, departure, f"no whole answer within {seconds:g} s")
-        except (httpx.HTTPError, httpx.StreamError, OSError, ssl.SSLError) as error:
-            failure = _network_error(operation, departure, _words(error), error)
-        if failure is not None or raw is None:
-            # Raised here and not inside ``except``: httpx's frames hold the request's headers, and a traceback
-            # that shows locals would show the key.
-            raise failure or AssertionError("unreachable")
-        return read_answer(operation, raw, self._now())
+            failure = _network_error(operation, departure, f"no whole answer within {seconds:.3g} s")
+        except OctosparkError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - nothing but our own errors may come out
+            failure = _network_error(operation, departure, self._redaction.of_text(_words(error)), error)
+        if raw is None:
+            # Raised here and not inside ``except``, without what was raised before: httpx's frames hold the request's
+            # headers, and a traceback that shows locals would show the key.
+            raise _detached(failure or _network_error(operation, departure, "no answer"))
+        return read_answer(operation, raw, self._now(), self._redaction)
 
     async def _send(self, client: httpx.AsyncClient, operation: Operation[Any], departure: _Departure) -> RawAnswer:
+        content = operation.content()
+        departure.handed_over = True
         async with client.stream(
             operation.method,
             operation.url_path,
             params=dict(operation.query) or None,
-            json=dict(operation.body) if operation.body is not None else None,
+            content=content,
+            headers={"Content-Type": "application/json"} if content is not None else None,
             extensions={"trace": departure.trace},
         ) as response:
             body = bytearray()
@@ -238,15 +286,34 @@ class _Departure:
     """Notes whether a request has begun to leave, and stops it if that comes too late.
 
     httpcore calls :meth:`trace` at each step of a request (httpx documentation, 'Extensions', "trace").
+
+    A context manager around the request: httpcore forgets a connection whose TLS handshake is cancelled, so that it would
+    stay open for as long as the event loop runs; it is closed here.
     """
 
     def __init__(self, operation: Operation[Any], leave_by: datetime | None, now: Callable[[], datetime]) -> None:
         self._operation = operation
         self._leave_by = leave_by
         self._now = now
-        self.begun = False
+        self._traced = False
+        self._begun = False
+        self._unfinished: Any = None
+        self.handed_over = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        unfinished, self._unfinished = self._unfinished, None
+        if unfinished is not None:
+            await unfinished.aclose()
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
+        self._traced = True
+        if event.endswith("connect_tcp.complete"):
+            self._unfinished = info.get("return_value")
+        elif event.endswith("start_tls.complete"):
+            self._unfinished = None
         if not event.endswith("send_request_headers.started"):
             return
         if getattr(info.get("request"), "method", None) == b"CONNECT":
@@ -259,23 +326,55 @@ class _Departure:
                 operation=operation.name,
                 target=operation.about,
             )
-        self.begun = True
+        self._begun = True
+        self._unfinished = None
+
+    def never_left(self, error: BaseException | None) -> bool:
+        """Whether it is certain that no byte of the request has left."""
+        if not self.handed_over:
+            return True
+        if self._traced:
+            return not self._begun
+        return isinstance(
+            error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.UnsupportedProtocol
+        )
+
+
+def _proxy(settings: ConnectionSettings, context: ssl.SSLContext) -> httpx.Proxy | None:
+    if settings.proxy is None:
+        return None
+    # Only then does httpx take a TLS context for the way to the proxy.
+    return httpx.Proxy(settings.proxy, ssl_context=context if settings.proxy.startswith("https:") else None)
 
 
 def _network_error(
     operation: Operation[Any], departure: _Departure, problem: str, error: BaseException | None = None
 ) -> OctosparkError:
-    never_left = not departure.begun and isinstance(
-        error,
-        httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError | httpx.UnsupportedProtocol,
-    )
-    kind = OctosparkConnectError if never_left else OctosparkNetworkError
-    what = "no connection could be made" if never_left else "the connection failed"
+    kind: type[OctosparkError]
+    if departure.never_left(error):
+        kind, what = OctosparkConnectError, "no connection could be made"
+        advice = (
+            "Nothing was sent. Check the connection's host and the network; behind a company's proxy, also 'proxy' and "
+            "'verify' (its CA bundle) in the connection's extra."
+        )
+    else:
+        kind, what = OctosparkNetworkError, "the connection failed"
+        advice = (
+            "It may have been accepted all the same: look at the post before you send it again."
+            if operation.submits
+            else "A later try may succeed."
+        )
     return kind(
-        f"{operation.name} ({operation.about}): {what} ({problem}).",
+        f"{operation.name} ({operation.about}): {what} ({problem}). {advice}",
         operation=operation.name,
         target=operation.about,
     )
+
+
+def _detached(error: OctosparkError) -> OctosparkError:
+    """Return ``error`` without the frames it was raised in, and without what was raised before it."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _words(error: BaseException) -> str:

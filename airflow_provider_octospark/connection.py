@@ -5,11 +5,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_octospark.exceptions import OctosparkSettingsError
+from airflow_provider_octospark.text import HIDDEN, Secret
 
 DEFAULT_HOST = "https://api.octospark.ai"
 """Base URL of the production service (API reference, 'Basics')."""
@@ -17,6 +20,12 @@ DEFAULT_HOST = "https://api.octospark.ai"
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_SUBMIT_TIMEOUT = 300.0
 DEFAULT_MAX_IN_FLIGHT = 12
+
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
+_SECRET_KEYS = frozenset(
+    {"api_key", "apikey", "api_token", "token", "access_token", "secret", "password", "authorization"}
+)
 
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
@@ -26,14 +35,17 @@ class ConnectionSettings:
     """How to reach the service.
 
     :param base_url: scheme, host and port, without a trailing slash.
-    :param token: the API key; never part of ``repr``.
+    :param token: the API key; shown by no ``repr``, its own included.
     :param team_id: default team for tasks that name none.
-    :param timeout: seconds that a reading request may take in all, its retries not counted (default 30).
-    :param submit_timeout: seconds that a submission may take to answer (default 300: some platforms publish
+    :param timeout: seconds that a request which only reads may take to be answered (default 30); with its retries
+        it may take twice as long.
+    :param submit_timeout: seconds that a submission may take to be answered (default 300: some platforms publish
         inside the request).
-    :param verify: whether TLS certificates are checked, or the path of a CA bundle to check them with.
-    :param proxy: URL of an HTTP proxy, or None; its credentials, if any, are never part of ``repr``.
-    :param trust_env: whether proxy variables of the environment are used (default true).
+    :param verify: whether TLS certificates are checked, or the path of a CA bundle (a file, or a folder as
+        ``c_rehash`` makes it) to check them with. A bundle takes the place of the usual authorities.
+    :param proxy: URL of a proxy, or None; it may hold credentials, and is shown by no ``repr``.
+    :param trust_env: whether the environment's proxy variables (``HTTPS_PROXY``, ``NO_PROXY``, …) and
+        ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` are used (default true). A service on loopback is reached directly.
     :param max_in_flight: reading requests under way at once in one triggerer (default 12).
     """
 
@@ -47,6 +59,16 @@ class ConnectionSettings:
     trust_env: bool = True
     max_in_flight: int = DEFAULT_MAX_IN_FLIGHT
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "token", Secret(self.token))
+        if self.proxy is not None:
+            object.__setattr__(self, "proxy", Secret(self.proxy))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the service is on this machine."""
+        return _is_loopback(urlsplit(self.base_url).hostname or "")
+
     @classmethod
     def from_fields(
         cls,
@@ -55,7 +77,7 @@ class ConnectionSettings:
         host: str | None,
         password: str | None,
         schema: str | None = None,
-        port: int | None = None,
+        port: int | str | None = None,
         extra: str | dict[str, Any] | None = None,
     ) -> ConnectionSettings:
         """Check the raw fields of an Airflow connection and return the settings that they mean.
@@ -68,87 +90,145 @@ class ConnectionSettings:
         :param extra: JSON text or the parsed object.
         :raises OctosparkSettingsError: naming the field, its problem and what to write.
         """
-        options = _Extra(conn_id, extra)
-        token = _token(conn_id, password)
-        settings = cls(
-            base_url=_base_url(conn_id, host, schema, port, allow_http=options.flag("allow_http", default=False)),
+        try:
+            return _Fields(conn_id, host, password, schema, port, extra).settings()
+        except OctosparkSettingsError as error:
+            problem = str(error)
+        # Raised anew, where no variable holds the key or what else was in the fields: a traceback may show locals.
+        del host, password, schema, port, extra
+        raise OctosparkSettingsError(problem)
+
+
+class _Fields:
+    """The raw fields of one connection."""
+
+    def __init__(
+        self,
+        conn_id: str,
+        host: str | None,
+        password: str | None,
+        schema: str | None,
+        port: int | str | None,
+        extra: str | dict[str, Any] | None,
+    ) -> None:
+        self._conn_id = conn_id
+        self._host = host
+        self._password = password or ""
+        self._schema = schema
+        self._port = port
+        self._extra = extra
+
+    def settings(self) -> ConnectionSettings:
+        """Return what they mean."""
+        options = _Extra(self._conn_id, self._extra, self._shown)
+        token = self._token()
+        allow_http = options.flag("allow_http", default=False)
+        base_url = self._base_url(allow_http=allow_http)
+        return ConnectionSettings(
+            base_url=base_url,
             token=token,
             team_id=options.text("team_id"),
             timeout=options.seconds("timeout", DEFAULT_TIMEOUT),
             submit_timeout=options.seconds("submit_timeout", DEFAULT_SUBMIT_TIMEOUT),
             verify=options.verify(),
-            proxy=options.text("proxy"),
+            proxy=options.proxy(in_clear=base_url.startswith("http:") and not allow_http),
             trust_env=options.flag("trust_env", default=True),
             max_in_flight=options.count("max_in_flight", DEFAULT_MAX_IN_FLIGHT, highest=100),
         )
-        options.refuse_secrets()
-        return settings
 
-
-def _token(conn_id: str, password: str | None) -> str:
-    token = (password or "").strip()
-    if token[:7].lower() == "bearer ":
-        token = token[7:].strip()
-    if not token:
-        raise OctosparkSettingsError(
-            f"Connection {conn_id!r}: the password is empty. Put the Octospark API key (octo_live_… or "
-            "octo_test_…) into the connection's password field."
-        )
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise OctosparkSettingsError(
-            f"Connection {conn_id!r}: the password holds blanks or characters that cannot stand in an HTTP "
-            "header. Copy the API key again."
-        )
-    return token
-
-
-def _base_url(conn_id: str, host: str | None, schema: str | None, port: int | None, *, allow_http: bool) -> str:
-    def refuse(problem: str) -> OctosparkSettingsError:
-        return OctosparkSettingsError(
-            f"Connection {conn_id!r}: host {_shown(host)} {problem}. Write a base URL such as {DEFAULT_HOST}, "
-            "a host, or host:port."
-        )
-
-    text = (host or "").strip()
-    if not text:
-        text = DEFAULT_HOST
-    scheme = (schema or "").strip().lower()
-    if "://" not in text:
-        # A connection URI such as octospark://:key@host/http keeps the scheme apart from the host.
-        if scheme and scheme not in {"http", "https"}:
+    def _token(self) -> str:
+        token = self._password.strip()
+        if token.lower() == "bearer" or token[:7].lower() == "bearer ":
+            token = token[7:].strip()
+        if not token:
             raise OctosparkSettingsError(
-                f"Connection {conn_id!r}: schema {_shown(schema)} is neither http nor https. Leave it empty and "
-                "write the whole base URL into host."
+                f"Connection {self._conn_id!r}: the password is empty. Put the Octospark API key (octo_live_… or "
+                "octo_test_…) into the connection's password field."
             )
-        text = f"{scheme or 'https'}://{text}"
-    try:
-        parts = urlsplit(text)
-        host_port = parts.port
-        hostname = parts.hostname
-    except ValueError as error:
-        raise refuse(f"is no URL ({error})") from None
-    if parts.scheme not in {"http", "https"}:
-        raise refuse("has a scheme that is neither http nor https")
-    if not hostname or any(c.isspace() or not c.isprintable() for c in text):
-        raise refuse("names no host")
-    if "@" in parts.netloc:
-        raise refuse("holds a user name or password; the API key belongs into the password field")
-    if parts.query or parts.fragment or parts.path.strip("/") not in {"", "v1"}:
-        raise refuse("has a path, query or fragment")
-    if port is not None and host_port is not None and port != host_port:
-        raise refuse(f"names port {host_port} while the port field says {port}")
-    effective_port = host_port if host_port is not None else port
-    if parts.scheme == "http" and not allow_http and not _is_loopback(hostname):
-        raise refuse(
-            'would send the API key in clear over http. Use https, or set "allow_http": true in extra if you '
-            "accept that"
+        if not token.isascii() or not token.isprintable() or " " in token:
+            raise OctosparkSettingsError(
+                f"Connection {self._conn_id!r}: the password holds blanks or characters that cannot stand in an HTTP "
+                "header. Copy the API key again."
+            )
+        return token
+
+    def _shown(self, value: object) -> str:
+        """A field's value for a message; a URL with credentials, or the key in the wrong field, is not shown."""
+        text = str(value)
+        password = self._password.strip()
+        if "@" in text or (password and password in text):
+            return repr(HIDDEN)
+        return _short(value)
+
+    def _refuse(self, field: str, value: object, problem: str) -> OctosparkSettingsError:
+        return OctosparkSettingsError(
+            f"Connection {self._conn_id!r}: {field} {self._shown(value)} {problem}. Write a base URL such as "
+            f"{DEFAULT_HOST}, a host, or host:port into host, and leave schema and port empty."
         )
-    shown_host = f"[{hostname}]" if ":" in hostname else hostname
-    return f"{parts.scheme}://{shown_host}" + (f":{effective_port}" if effective_port is not None else "")
+
+    def _base_url(self, *, allow_http: bool) -> str:
+        host = self._host
+        text = (host or "").strip() or DEFAULT_HOST
+        scheme = (self._schema or "").strip().lower()
+        if "://" not in text:
+            # A connection URI such as octospark://:key@host/http keeps the scheme apart from the host.
+            if scheme and scheme not in {"http", "https"}:
+                raise self._refuse("schema", self._schema, "is neither http nor https")
+            # It also takes the brackets off an IPv6 address.
+            text = f"{scheme or 'https'}://" + (f"[{text}]" if _is_ipv6(text) else text)
+        if any(c.isspace() or not c.isprintable() for c in text):
+            raise self._refuse("host", host, "holds blanks or control characters")
+        try:
+            parts = urlsplit(text)
+            host_port, hostname = parts.port, parts.hostname or ""
+        except ValueError:
+            parts = None
+        if parts is None:
+            raise self._refuse("host", host, "is no URL")
+        if parts.scheme not in {"http", "https"}:
+            raise self._refuse("host", host, "has a scheme that is neither http nor https")
+        if "@" in parts.netloc:
+            raise self._refuse(
+                "host", host, "holds a user name or password; the API key belongs into the password field"
+            )
+        if not _is_ipv6(hostname) and not _HOST_NAME.fullmatch(hostname):
+            raise self._refuse("host", host, "names no host in ASCII letters, digits, points and dashes")
+        if parts.query or parts.fragment or parts.path.strip("/") not in {"", "v1"}:
+            raise self._refuse("host", host, "has a path, query or fragment")
+        port = self._checked_port(host_port)
+        if parts.scheme == "http" and not allow_http and not _is_loopback(hostname):
+            raise self._refuse(
+                "host",
+                host,
+                'would send the API key in clear over http. Use https, or set "allow_http": true in extra if you '
+                "accept that",
+            )
+        return f"{parts.scheme}://" + (f"[{hostname}]" if ":" in hostname else hostname) + port
+
+    def _checked_port(self, host_port: int | None) -> str:
+        number = _number(self._port) if self._port not in {None, ""} else None
+        if self._port not in {None, ""} and (number is None or number != int(number)):
+            raise self._refuse("port", self._port, "is no whole number")
+        port = None if number is None else int(number)
+        if port is not None and host_port is not None and port != host_port:
+            raise self._refuse("port", port, f"contradicts host {self._shown(self._host)}")
+        effective = host_port if host_port is not None else port
+        if effective is None:
+            return ""
+        if not 1 <= effective <= 65535:
+            raise self._refuse("host" if host_port is not None else "port", effective, "is no port from 1 to 65535")
+        return f":{effective}"
+
+
+def _is_ipv6(hostname: str) -> bool:
+    try:
+        return ipaddress.IPv6Address(hostname).scope_id is None
+    except ValueError:
+        return False
 
 
 def _is_loopback(hostname: str) -> bool:
-    if hostname == "localhost":
+    if hostname.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(hostname).is_loopback
@@ -156,43 +236,49 @@ def _is_loopback(hostname: str) -> bool:
         return False
 
 
-def _shown(value: object) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "…'"
 
 
 class _Extra:
-    """The connection's extra field, read key by key; a text is accepted where the UI gives texts."""
+    """The connection's extra field, read key by key; a text is accepted where the UI gives texts.
 
-    def __init__(self, conn_id: str, extra: str | dict[str, Any] | None) -> None:
+    :param shown: how a value is shown in a message.
+    """
+
+    def __init__(self, conn_id: str, extra: str | dict[str, Any] | None, shown: Callable[[object], str]) -> None:
         self._conn_id = conn_id
+        self._shown = shown
+        self._values = self._object(extra)
+        for key in self._values:
+            if key.lower() in _SECRET_KEYS and self._values[key]:
+                raise OctosparkSettingsError(
+                    f"Connection {conn_id!r}: extra holds {key!r}. The API key is read from the password field only, "
+                    "which Airflow encrypts and masks; remove it from extra."
+                )
+
+    def _object(self, extra: str | dict[str, Any] | None) -> dict[str, Any]:
         if extra is None or extra == "":
-            extra = {}
+            return {}
+        problem = "not a JSON object"
         if isinstance(extra, str):
             try:
                 extra = json.loads(extra)
-            except ValueError as error:
-                raise OctosparkSettingsError(
-                    f"Connection {conn_id!r}: extra is not JSON ({error.args[0]}). Write an object such as "
-                    '{"team_id": "…"}, or leave it empty.'
-                ) from None
-        if not isinstance(extra, dict):
-            raise OctosparkSettingsError(
-                f"Connection {conn_id!r}: extra is not a JSON object. Write an object such as "
-                '{"team_id": "…"}, or leave it empty.'
-            )
-        self._values: dict[str, Any] = extra
-
-    def refuse_secrets(self) -> None:
-        for key in ("api_key", "api_token", "token", "password", "authorization"):
-            if self._values.get(key):
-                raise OctosparkSettingsError(
-                    f"Connection {self._conn_id!r}: extra holds {key!r}. The API key is read from the password "
-                    "field only, which Airflow encrypts and masks; remove it from extra."
-                )
+            except json.JSONDecodeError as error:
+                problem = f"not JSON ({error.args[0]})"
+            except (ValueError, RecursionError):
+                problem = "not JSON that can be read"
+        if isinstance(extra, dict):
+            return extra
+        raise OctosparkSettingsError(
+            f"Connection {self._conn_id!r}: extra is {problem}. Write an object such as "
+            '{"team_id": "…"}, or leave it empty.'
+        )
 
     def _wrong(self, key: str, wanted: str) -> OctosparkSettingsError:
-        shown = "" if key == "proxy" else f" is {_shown(self._values[key])},"
+        # A proxy's URL may hold credentials.
+        shown = "" if key == "proxy" else f" is {self._shown(self._values[key])},"
         return OctosparkSettingsError(f"Connection {self._conn_id!r}: extra {key!r}{shown} must be {wanted}.")
 
     def text(self, key: str) -> str | None:
@@ -239,7 +325,30 @@ class _Extra:
             return parsed
         if not isinstance(value, str):
             raise self._wrong("verify", "true, false, or the path of a CA bundle")
-        return value.strip()
+        return value.strip() or True
+
+    def proxy(self, *, in_clear: bool) -> str | None:
+        """Return the proxy's URL.
+
+        :param in_clear: whether requests are unencrypted, which is fine on loopback, and there only.
+        """
+        value = self.text("proxy")
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            hostname, _ = parts.hostname or "", parts.port
+        except ValueError:
+            hostname = ""
+        if not hostname or parts.scheme not in _PROXY_SCHEMES or not value.isprintable() or " " in value:
+            raise self._wrong("proxy", "a URL such as http://proxy.example:3128 (http, https, socks5 or socks5h)")
+        if in_clear and not _is_loopback(hostname):
+            raise self._wrong(
+                "proxy",
+                "left out for a host on this machine: the API key would go to the proxy in clear over http. Set "
+                '"allow_http": true in extra if you accept that',
+            )
+        return value
 
 
 def _flag(value: object) -> bool | None:

@@ -1,10 +1,110 @@
-"""What Airflow reads to discover this provider."""
+"""What Airflow reads to discover this provider: one literal, so that finding it imports nothing else.
+
+The form of a connection is described here and nowhere else. Airflow from 3.2 on reads it from here; for older versions
+the hook makes the same form of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
 
 
-def get_provider_info() -> dict[str, object]:
+def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata; see Airflow's ``provider_info.schema.json``."""
     return {
         "package-name": "airflow-provider-octospark",
         "name": "Octospark",
         "description": "Publish, schedule and await social media posts with Octospark.",
+        "integrations": [
+            {
+                "integration-name": "Octospark",
+                "external-doc-url": "https://octospark.ai",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [
+            {
+                "integration-name": "Octospark",
+                "python-modules": ["airflow_provider_octospark.hooks.octospark"],
+            }
+        ],
+        "operators": [
+            {
+                "integration-name": "Octospark",
+                "python-modules": ["airflow_provider_octospark.operators.octospark"],
+            }
+        ],
+        "sensors": [
+            {
+                "integration-name": "Octospark",
+                "python-modules": ["airflow_provider_octospark.sensors.octospark"],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": "Octospark",
+                "python-modules": ["airflow_provider_octospark.triggers.octospark"],
+            }
+        ],
+        "extra-links": ["airflow_provider_octospark.links.OctosparkPublishedPostLink"],
+        "connection-types": [
+            {
+                "connection-type": "octospark",
+                "hook-class-name": "airflow_provider_octospark.hooks.octospark.OctosparkHook",
+                "hook-name": "Octospark",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "port", "login"],
+                    "relabeling": {"host": "Base URL", "password": "API key"},
+                    "placeholders": {
+                        "host": "https://api.octospark.ai",
+                        "password": "octo_live_… or octo_test_…",
+                    },
+                },
+                # No defaults here: the form would store them, and a later version could not change them.
+                "conn-fields": {
+                    "team_id": {
+                        "label": "Team",
+                        "description": "Id of the team for tasks that name none.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "timeout": {
+                        "label": "Timeout of a read",
+                        "description": "Seconds that a request which only reads may take. Empty: 30.",
+                        "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 86400},
+                    },
+                    "submit_timeout": {
+                        "label": "Timeout of a submission",
+                        "description": "Seconds that a submission may take to be answered. Empty: 300, since some "
+                        "platforms publish inside the request.",
+                        "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 86400},
+                    },
+                    "verify": {
+                        "label": "TLS certificates",
+                        "description": "Path of a CA bundle to check certificates with. Empty: the usual ones. "
+                        "'false' checks nothing: whoever sits on the way can read the API key.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "proxy": {
+                        "label": "Proxy",
+                        "description": "URL of an HTTP proxy, without a password. Empty: the environment's, if it has one.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "trust_env": {
+                        "label": "Proxy of the environment",
+                        "description": "'false' ignores the environment's proxy variables. Empty: they are used.",
+                        "schema": {"type": ["string", "null"], "enum": ["true", "false"]},
+                    },
+                    "allow_http": {
+                        "label": "Allow plain http",
+                        "description": "Send the API key unencrypted to hosts other than this machine.",
+                        "schema": {"type": ["boolean", "null"]},
+                    },
+                    "max_in_flight": {
+                        "label": "Requests at once",
+                        "description": "Requests that one triggerer has under way at most. Empty: 12.",
+                        "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 100},
+                    },
+                },
+            }
+        ],
     }

@@ -75,18 +75,21 @@ class Baseline(_Entry):
 class Record(_Entry):
     """What is known of one target.
 
-    ``clean``: nothing has left since the last proof that nothing is out. ``sent``: a request may have left; no
-    answer is known. ``accepted``: the service answered; ``outcome`` says what.
+    ``clean``: nothing is out, and a request may be sent. ``sent``: a request may have left; no answer is known.
+    ``accepted``: the service answered; ``outcome`` says what.
 
-    :param attempt: names the latest request; a person's decision is bound to it.
+    All other fields are about the latest request, also where it was found, or decided, not to have been accepted and
+    the state is ``clean`` again: should it show up later all the same, it can still be told.
+
+    :param attempt: names the request; a person's decision is bound to it.
     :param try_number: the task's try that made it.
     :param max_tries: the task instance's ``max_tries`` at that time; a clear raises it.
     :param fenced_at: our clock directly before the request was allowed to leave, ISO 8601.
     :param baseline: what was there before it; None where that was lost, and ``since`` stands in.
     :param since: our clock at the run's begin, ISO 8601, where there is no baseline.
     :param scheduled_at: the time that was sent with it, ISO 8601, or None for a post now.
-    :param earlier: ids of this target's earlier submissions by this task instance.
-    :param sends: how many requests for it left in ``try_number``.
+    :param earlier: this task instance's earlier submissions of the target, each as it was when it freed the target.
+    :param sends: how many requests for the target got no answer in ``try_number``.
     """
 
     team_id: str
@@ -101,7 +104,7 @@ class Record(_Entry):
     since: str | None = None
     scheduled_at: str | None = None
     outcome: Outcome | None = None
-    earlier: list[str] = []
+    earlier: list[Outcome] = []
     sends: int = 0
 
     @model_validator(mode="after")
@@ -126,12 +129,15 @@ class Record(_Entry):
         assert moment is not None  # noqa: S101 - _is_whole has made sure
         return moment
 
-    def known_ids(self) -> set[str]:
-        """Ids of all submissions of this target that this task instance made, in lower case."""
-        ids = {scheduled_post_id.lower() for scheduled_post_id in self.earlier}
-        if self.outcome is not None and self.outcome.scheduled_post_id:
-            ids.add(self.outcome.scheduled_post_id.lower())
-        return ids
+    @property
+    def accepted(self) -> Outcome:
+        """What the service said; only for ``accepted``."""
+        assert self.outcome is not None  # noqa: S101 - _is_whole has made sure
+        return self.outcome
+
+    def submissions(self) -> list[Outcome]:
+        """Return all submissions of this target that this task instance is known to have made, the latest last."""
+        return self.earlier if self.outcome is None else [*self.earlier, self.outcome]
 
 
 class _Page(_Entry):
@@ -157,21 +163,19 @@ class Journal:
 
     :param store: where the page is kept.
     :param is_first_try: whether nothing can have been submitted before.
-    :param key: the store key of the page (default ``octospark``).
     :raises OctosparkStateStoreError: if the store cannot be read or written.
 
-    ``problem`` is None, or says why the page cannot be read; ``lost`` is true if there must have been a page (this is
-    not the first try) and there is none.
+    ``problem`` is None, or says why the page cannot be read, and then ``attempt_if_unreadable`` names what it holds;
+    ``lost`` is true if there must have been a page (this is not the first try) and there is none.
     """
 
-    def __init__(self, store: Store, *, is_first_try: bool, key: str = PAGE_KEY) -> None:
+    def __init__(self, store: Store, *, is_first_try: bool) -> None:
         self._store = store
-        self._page_key = key
         self.records: dict[tuple[str, str, str], Record] = {}
         self.problem: str | None = None
-        self.lost = False
         self.attempt_if_unreadable = ""
-        raw = self._get(key)
+        self.lost = False
+        raw = self._get(PAGE_KEY)
         if raw is not None:
             self._parse(raw)
         elif is_first_try:
@@ -184,24 +188,17 @@ class Journal:
         try:
             # Through JSON text, because strict models take JSON's forms of a value only from JSON.
             page = _Page.model_validate_json(json.dumps(raw))
-        except (ValidationError, ValueError, TypeError, RecursionError) as error:
-            first = (
-                error.errors(include_url=False, include_input=False)[0] if isinstance(error, ValidationError) else None
-            )
-            where = ".".join(map(str, first["loc"])) if first else ""
-            self.problem = plain(f"{where}: {first['msg']}" if first else error, 200)
-            digest = hashlib.sha256(repr(raw).encode("utf-8", "replace")).hexdigest()
-            self.attempt_if_unreadable = digest[:8]
-            return
-        self.records = {record.key: record for record in page.records}
-        if len(self.records) != len(page.records):
-            self.problem = "two records of one target"
-            self.attempt_if_unreadable = hashlib.sha256(repr(raw).encode()).hexdigest()[:8]
-
-    @property
-    def page_key(self) -> str:
-        """The store key of the page."""
-        return self._page_key
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            self.problem = plain(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 200)
+        except (ValueError, TypeError, RecursionError) as error:
+            self.problem = plain(error, 200)
+        else:
+            self.records = {record.key: record for record in page.records}
+            if len(self.records) != len(page.records):
+                self.problem = "two records of one target"
+        if self.problem is not None:
+            self.attempt_if_unreadable = hashlib.sha256(repr(raw).encode("utf-8", "replace")).hexdigest()[:8]
 
     def page(self) -> dict[str, Any]:
         """Return the page as JSON, as it is written."""
@@ -215,9 +212,21 @@ class Journal:
 
         :raises OctosparkStateStoreError: if it cannot be written; whoever was about to send must not.
         """
-        for record in records:
-            self.records[record.key] = record
+        self.records.update({record.key: record for record in records})
         self.save()
+
+    def put_surely(self, records: Iterable[Record]) -> None:
+        """Do the same, again if it fails: the service has answered, and the answer must not be lost.
+
+        :raises OctosparkStateStoreError: if it still cannot be written; the next try reconciles.
+        """
+        self.records.update({record.key: record for record in records})
+        Retrying(
+            retry=retry_if_exception_type(OctosparkStateStoreError),
+            stop=stop_after_attempt(4),
+            wait=wait_exponential(multiplier=0.1, max=2),
+            reraise=True,
+        )(self.save)
 
     def note_ends(self, outcomes: Iterable[Outcome]) -> None:
         """Write what waiting has proven of accepted submissions.
@@ -245,31 +254,17 @@ class Journal:
         """
         problem: str
         try:
-            self._store.set(self._page_key, self.page())
+            self._store.set(PAGE_KEY, self.page())
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the answer is the same
             problem = f"{type(error).__name__}: {plain(error, 200)}"
         else:
             return
-        raise OctosparkStateStoreError(
-            f"Airflow's task state store did not take the record {self._page_key!r} ({problem})."
-        )
-
-    def save_surely(self) -> None:
-        """Write the page, again if that fails: the service has answered, and the answer must not be lost.
-
-        :raises OctosparkStateStoreError: if it still cannot be written; the next try reconciles.
-        """
-        Retrying(
-            retry=retry_if_exception_type(OctosparkStateStoreError),
-            stop=stop_after_attempt(4),
-            wait=wait_exponential(multiplier=0.1, max=2),
-            reraise=True,
-        )(self.save)
+        raise OctosparkStateStoreError(f"Airflow's task state store did not take the record {PAGE_KEY!r} ({problem}).")
 
     def still_holds(self, records: Iterable[Record]) -> bool:
         """Whether the stored page still bears the attempts of ``records``: no other process has taken over."""
         try:
-            stored = _Page.model_validate_json(json.dumps(self._get(self._page_key)))
+            stored = _Page.model_validate_json(json.dumps(self._get(PAGE_KEY)))
         except ValueError:
             return False
         attempts = {record.key: record.attempt for record in stored.records}

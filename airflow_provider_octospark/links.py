@@ -23,18 +23,16 @@ def published_url_of(value: object) -> str:
 class OctosparkPublishedPostLink(BaseOperatorLink):
     """Opens the published post on its platform, where the platform's id of the post is enough to know its address.
 
-    Makes no request and reads no connection. Airflow 3 asks in the worker, right after the task ran, and keeps the
-    answer in XCom; Airflow 2 asks in the webserver, where the task's own XCom is read.
+    Makes no request and reads no connection. Airflow 3 asks in the task's own process, whenever that ends, and keeps
+    the answer in XCom; Airflow 2 asks in the webserver, where the task's XCom is read.
     """
 
     name = "Published post"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address, or '' where it is not known."""
-        url = getattr(operator, "published_url", None)
-        if url is not None:
-            return str(url)
-        if hasattr(operator, "defer"):
-            return ""  # A task that is running or has just deferred: there is no XCom to read yet.
+        if hasattr(operator, "published_url"):
+            # The operator itself, not what Airflow 2's webserver makes of the serialized DAG.
+            return operator.published_url or ""
         value: Any = XCom.get_value(ti_key=ti_key, key=XCOM_RETURN_KEY)
         return published_url_of(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator
 from pydantic.alias_generators import to_camel
 
 End = Literal["pending", "published", "failed", "unknown"]
@@ -144,7 +144,7 @@ class AccountResult(_Answer):
 class ScheduleMultiAnswer(_Answer):
     """Answer of ``schedule-multi``. The counts in ``outcome`` are not believed; ``data`` is."""
 
-    data: list[AccountResult]
+    data: Annotated[list[AccountResult], FailFast()]
     outcome: dict[str, Any] | None = None
 
 
@@ -162,7 +162,7 @@ class Post(_Answer):
 class PostList(_Answer):
     """A page of a team's posts."""
 
-    data: list[Post]
+    data: Annotated[list[Post], FailFast()]
 
 
 class SocialAccount(_Answer):
@@ -178,7 +178,7 @@ class SocialAccount(_Answer):
 class SocialAccountList(_Answer):
     """A team's social accounts, in the one of the two possible envelopes that is an object."""
 
-    data: list[SocialAccount]
+    data: Annotated[list[SocialAccount], FailFast()]
 
 
 class Named(_Answer):
@@ -191,7 +191,7 @@ class Named(_Answer):
 class NamedList(_Answer):
     """A page of organizations or teams."""
 
-    data: list[Named]
+    data: Annotated[list[Named], FailFast()]
 
 
 class Performance(_Answer):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import quote
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.models import (
@@ -23,8 +24,12 @@ from airflow_provider_octospark.models import (
     SocialAccount,
     SocialAccountList,
 )
+from airflow_provider_octospark.text import plain
 
 T = TypeVar("T")
+
+ACCOUNTS_SHOWN = 3
+"""How many accounts of a call a message names; all of them are in the task's outcome."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 
@@ -57,6 +62,23 @@ class Operation(Generic[T]):
     def url_path(self) -> str:
         """The path below the base URL, quoted."""
         return "/v1/" + "/".join(quote(segment, safe="") for segment in self.path)
+
+    def content(self) -> bytes | None:
+        """Return the body as it is sent: JSON in UTF-8, or None.
+
+        :raises OctosparkArgumentError: if it holds what JSON cannot carry.
+        """
+        if self.body is None:
+            return None
+        try:
+            return json.dumps(self.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            problem = plain(error, 120)
+        raise OctosparkArgumentError(
+            f"{self.name} ({self.about}): the request holds a value that JSON cannot carry ({problem}); nothing was sent.",
+            operation=self.name,
+            target=self.about,
+        )
 
 
 def require_id(value: object, field: str) -> str:
@@ -100,7 +122,9 @@ _SCHEDULED_POST = TypeAdapter(ScheduledPost)
 _SCHEDULE_MULTI = TypeAdapter(ScheduleMultiAnswer)
 _ACCOUNT = TypeAdapter(SocialAccount)
 # The envelope of the list of accounts is not documented: a list, or an object with ``data``.
-_ACCOUNTS: TypeAdapter[list[SocialAccount] | SocialAccountList] = TypeAdapter(list[SocialAccount] | SocialAccountList)
+_ACCOUNTS: TypeAdapter[list[SocialAccount] | SocialAccountList] = TypeAdapter(
+    SocialAccountList | Annotated[list[SocialAccount], Field(fail_fast=True)]
+)
 _NAMED = TypeAdapter(NamedList)
 _PERFORMANCE = TypeAdapter(Performance)
 
@@ -112,12 +136,13 @@ def get_post(team_id: str, post_id: str) -> Operation[Post]:
 
 def list_posts(team_id: str, limit: int) -> Operation[PostList]:
     """Read a team's posts, at most ``limit`` of them; the order is not documented."""
+    team = require_id(team_id, "team_id")
     return Operation(
         "list-posts",
         "GET",
-        ("teams", require_id(team_id, "team_id"), "posts"),
+        ("teams", team, "posts"),
         _POSTS,
-        f"team {team_id}",
+        f"team {team}",
         query={"limit": limit},
     )
 
@@ -129,7 +154,7 @@ def post_now(team_id: str, post_id: str, request: PostNowRequest) -> Operation[S
         "POST",
         (*_post_path(team_id, post_id), "post-now"),
         _SCHEDULED_POST,
-        f"{_about(team_id, post_id)} account {request.social_account_id}",
+        _about(team_id, post_id, request.social_account_id),
         body=request.body(),
         submits=True,
     )
@@ -142,7 +167,7 @@ def schedule_multi(team_id: str, post_id: str, request: ScheduleMultiRequest) ->
         "POST",
         (*_post_path(team_id, post_id), "schedule-multi"),
         _SCHEDULE_MULTI,
-        f"{_about(team_id, post_id)} accounts {', '.join(request.social_account_ids)}",
+        _about(team_id, post_id, *request.social_account_ids),
         body=request.body(),
         submits=True,
     )
@@ -172,24 +197,25 @@ def get_post_performance(team_id: str, post_id: str) -> Operation[Performance]:
 
 def list_social_accounts(team_id: str) -> Operation[list[SocialAccount] | SocialAccountList]:
     """Read a team's social accounts."""
+    team = require_id(team_id, "team_id")
     return Operation(
         "list-social-accounts",
         "GET",
-        ("teams", require_id(team_id, "team_id"), "social-accounts"),
+        ("teams", team, "social-accounts"),
         _ACCOUNTS,
-        f"team {team_id}",
+        f"team {team}",
     )
 
 
 def get_social_account(team_id: str, social_account_id: str) -> Operation[SocialAccount]:
     """Read one social account."""
-    account = require_id(social_account_id, "social_account_id")
+    team, account = require_id(team_id, "team_id"), require_id(social_account_id, "social_account_id")
     return Operation(
         "get-social-account",
         "GET",
-        ("teams", require_id(team_id, "team_id"), "social-accounts", account),
+        ("teams", team, "social-accounts", account),
         _ACCOUNT,
-        f"team {team_id} account {account}",
+        f"team {team} account {account}",
     )
 
 
@@ -200,13 +226,14 @@ def list_organizations(limit: int) -> Operation[NamedList]:
 
 def list_teams(organization_id: str, limit: int) -> Operation[NamedList]:
     """Read an organization's teams."""
+    organization = require_id(organization_id, "organization_id")
     return Operation(
         "list-teams",
         "GET",
         ("teams",),
         _NAMED,
-        f"organization {organization_id}",
-        query={"organizationId": require_id(organization_id, "organization_id"), "limit": limit},
+        f"organization {organization}",
+        query={"organizationId": organization, "limit": limit},
     )
 
 
@@ -219,5 +246,10 @@ def _post_path(team_id: str, post_id: str) -> tuple[str, ...]:
     return ("teams", require_id(team_id, "team_id"), "posts", require_id(post_id, "post_id"))
 
 
-def _about(team_id: str, post_id: str) -> str:
-    return f"team {team_id} post {post_id}"
+def _about(team_id: str, post_id: str, *accounts: str) -> str:
+    words = f"team {team_id.strip()} post {post_id.strip()}"
+    if not accounts:
+        return words
+    shown = ", ".join(plain(account, 40) for account in accounts[:ACCOUNTS_SHOWN])
+    more = f" and {len(accounts) - ACCOUNTS_SHOWN} more" if len(accounts) > ACCOUNTS_SHOWN else ""
+    return f"{words} account{'s' if len(accounts) > 1 else ''} {shown}{more}"

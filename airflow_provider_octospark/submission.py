@@ -2,15 +2,14 @@
 
 The protocol, step by step ("A post goes out once" in the documentation says what it promises):
 
-1. The first act of a first try is an empty page in the store (``journal.py``). A later try that finds none has lost
-   it and falls back on time: what the service shows since the run began.
-2. A target whose record says ``accepted`` is never sent again, unless its end *frees* it (``frees``) or a person's
-   clear asks for another submission.
-3. A record ``sent`` is in doubt: a request may have left. It is resolved by reading only (``judge_doubt``):
-   adopted, proven not to have arrived, or, when ``settle`` has passed and neither is proven, unknown.
-4. What is left is sent, call by call: checks on time; a read of the post, which is the baseline; the *fence*, one
-   write of ``sent`` directly before the request; the request itself, once, on a connection of its own; the answer,
-   written before anything else that can fail.
+1. *Records.* The first act of a first try is an empty page in the store (``journal.py``). A later try that finds none
+   has lost it and falls back on time: what the service shows since the run began.
+2. *In doubt.* A record ``sent`` means that a request may have left. It is resolved by reading only (``judge_doubt``):
+   adopted, found not to have arrived, or, when ``settle`` has passed and neither is proven, unknown.
+3. *Accepted by an earlier try.* Such a target is never sent again, unless its end *frees* it (``frees``).
+4. *To send.* What is left is sent, call by call: checks on time; a read of the post, which is the baseline; the
+   *fence*, one write of ``sent`` directly before the request; the request itself, once, on a connection of its own; the
+   answer, written before anything else that can fail.
 
 Nothing here imports Airflow, sleeps on its own account or knows of HTTP: a store, a client and a clock are handed in.
 """
@@ -19,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -32,9 +31,10 @@ from airflow_provider_octospark.exceptions import (
     OctosparkServerError,
     OctosparkTooLateError,
 )
-from airflow_provider_octospark.journal import Baseline, Journal, Record, decision_key, target_key
+from airflow_provider_octospark.journal import PAGE_KEY, Baseline, Journal, Record, decision_key, target_key
 from airflow_provider_octospark.models import (
     AccountResult,
+    End,
     Outcome,
     Post,
     Reason,
@@ -53,13 +53,14 @@ from airflow_provider_octospark.submission_rules import (
     Run,
     SendAgain,
     Unknown,
+    bears_our_marks,
     frees,
     judge_doubt,
     proves_nothing_sent,
 )
 from airflow_provider_octospark.text import Log, plain
 from airflow_provider_octospark.times import format_instant, on_service_clock, parse_instant
-from airflow_provider_octospark.waiting import classify, outcome_of, same_id
+from airflow_provider_octospark.waiting import outcome_of, same_id
 
 Target = tuple[str, str, str]
 
@@ -118,17 +119,24 @@ class WaitUntil:
     why: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Call:
+    """A request to make, and the records of its targets as they are before its fence."""
+
     announcement: Announcement
-    records: list[Record]
+    records: tuple[Record, ...]
 
     @property
-    def accounts(self) -> list[str]:
-        return [record.social_account_id for record in self.records]
+    def reading(self) -> Operation[Post]:
+        return get_post(self.announcement.team_id, self.announcement.post_id)
 
-    def operation(self) -> Operation[Any]:
-        return self.announcement.operation(self.accounts)
+
+@dataclass(frozen=True)
+class _Ready(_Call):
+    """The same, checked against what the post showed last."""
+
+    operation: Operation[Any]
+    baseline: Baseline
 
 
 @dataclass
@@ -138,6 +146,9 @@ class Submission:
     :param announcements: what is to be submitted; no target may stand in two of them.
     :param journal: the task instance's page.
     :param log: where a person reads what happened.
+
+    ``error`` is None, or the first thing that kept something from being sent; ``notes`` says, for every target that is
+    in doubt, what a person should know and do.
     """
 
     announcements: Sequence[Announcement]
@@ -149,8 +160,11 @@ class Submission:
     log: Log
     error: OctosparkError | None = field(default=None, init=False)
     notes: dict[Target, str] = field(default_factory=dict, init=False)
+    # What this try has to say about a target beyond its record; it does nothing more about it.
     _verdicts: dict[Target, Outcome] = field(default_factory=dict, init=False)
+    # Targets that were accepted, and that their end has freed.
     _free: set[Target] = field(default_factory=set, init=False)
+    _carried_on: set[Target] = field(default_factory=set, init=False)
     _refusals: dict[tuple[str, str], int] = field(default_factory=dict, init=False)
     _entered: bool = field(default=False, init=False)
 
@@ -163,30 +177,28 @@ class Submission:
         """
         if self.journal.problem is not None:
             self._decide_unreadable(self.journal.problem)
-        if self.journal.problem is None:
-            if not self._entered:
-                self._entered = True
-                self._enter()
-                self._carry_on()
-            while True:
-                look = self._reconcile()
-                calls = self._next_calls(self._posts_in_doubt())
-                if not calls:
-                    break
-                self._send(calls)
-            if look is not None:
-                return WaitUntil(look, "a request may or may not have been accepted; looking for it")
+        if self.journal.problem is not None:
+            return self.outcomes()
+        if not self._entered:
+            self._entered = True
+            self._enter()
+        while True:
+            look = self._reconcile()
+            self._carry_on()
+            calls = self._next_calls()
+            if not calls:
+                break
+            self._send(calls)
+        if look is not None:
+            return WaitUntil(look, "a request may or may not have been accepted; looking for it")
         return self.outcomes()
 
     def outcomes(self) -> list[Outcome]:
         """Return the outcome of every target, as far as it is known."""
         result = []
-        for announcement in self.announcements:
-            for account in announcement.social_account_ids:
-                key = target_key(announcement.team_id, announcement.post_id, account)
-                record = self.journal.records.get(key)
-                outcome = self._verdicts.get(key) or (record.outcome if record else None)
-                result.append(outcome or self._made(announcement, account, "pending", None))
+        for clean in self._blank_records():
+            record = self.journal.records.get(clean.key, clean)
+            result.append(self._verdicts.get(clean.key) or record.outcome or self._outcome(clean, "pending", None))
         return result
 
     @property
@@ -195,40 +207,35 @@ class Submission:
         meant = self.rules.if_late == "skip" or (self.rules.skip_in_backfill and self.run.is_backfill)
         return meant and all(outcome.reason == "late" for outcome in self.outcomes())
 
-    def _cleared_since(self, record: Record) -> bool:
-        """Whether a person cleared the task after a record's submission: a clear raises ``max_tries``."""
-        return record.max_tries is not None and self.run.max_tries > record.max_tries
-
-    # Step 1: the records of this try.
+    # Step 1: records.
 
     def _enter(self) -> None:
-        wanted = [key for announcement in self.announcements for key in announcement.targets()]
-        strangers = [record for key, record in self.journal.records.items() if key not in set(wanted)]
+        blank = list(self._blank_records())
+        wanted = {record.key for record in blank}
         # A mapped task is told apart by its position only: if the list has changed, another position may have sent
         # this target. An unmapped one keeps all that it ever sent on this page.
-        doubtful = [r for r in strangers if r.state != "clean" or self.run.map_index >= 0]
+        strangers = [
+            record
+            for key, record in self.journal.records.items()
+            if key not in wanted and (record.state != "clean" or self.run.map_index >= 0)
+        ]
         new: list[Record] = []
-        for announcement in self.announcements:
-            for account in announcement.social_account_ids:
-                key = target_key(announcement.team_id, announcement.post_id, account)
-                if key in self.journal.records:
-                    continue
-                clean = Record(team_id=announcement.team_id, post_id=announcement.post_id, social_account_id=account)
-                if self.journal.lost:
-                    new.append(self._lost(clean, announcement))
-                elif doubtful:
-                    decided = self._beside_strangers(clean, doubtful)
-                    new += [decided] if decided else []
-                else:
-                    new.append(clean)
-        if any(record.state != "clean" for record in new):
-            self.journal.lost = False
+        for clean in blank:
+            if clean.key in self.journal.records:
+                continue
+            if self.journal.lost:
+                new.append(self._lost(clean))
+            elif strangers:
+                new += self._beside_strangers(clean, strangers)
+            else:
+                new.append(clean)
+        if new and (self.run.map_index >= 0 or any(record.state != "clean" for record in new)):
             self.journal.put(new)
         else:
-            # Not written yet: a target that is missing on a page means the same as a clean one.
+            # Not written yet: of an unmapped task, a target that is missing on a page means the same as a clean one.
             self.journal.records.update({record.key: record for record in new})
 
-    def _lost(self, clean: Record, announcement: Announcement) -> Record:
+    def _lost(self, clean: Record) -> Record:
         self.log.warning(
             "There is no record of what earlier tries sent to account %s. Falling back on what Octospark shows of post "
             "%s since this run was due (%s).",
@@ -240,23 +247,23 @@ class Submission:
             update={
                 "state": "sent",
                 "attempt": _new_attempt(),
-                "try_number": self.run.try_number,
+                "try_number": self.run.try_number - 1,
                 "max_tries": self.run.max_tries,
                 "fenced_at": format_instant(self.clock.now()),
                 "since": format_instant(self.run.run_after),
-                "scheduled_at": _sent_time(announcement),
+                "scheduled_at": self._time_to_send(clean),
             }
         )
 
-    def _beside_strangers(self, clean: Record, strangers: Sequence[Record]) -> Record | None:
+    def _beside_strangers(self, clean: Record, strangers: Sequence[Record]) -> list[Record]:
         """A target that another task instance may have sent: only a person can tell."""
         keys = sorted("/".join(key) for key in [clean.key, *(record.key for record in strangers)])
         attempt = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:8]
-        decision = self.journal.decision(clean.social_account_id, attempt)
-        if decision == "not_sent":
-            return clean
-        if decision == "sent":
-            return self._said_to_be_sent(clean, attempt, self.run.run_after)
+        match self._decision(clean, attempt):
+            case "not_sent":
+                return [clean]
+            case "sent":
+                return [self._said_to_be_sent(clean, attempt, self.run.run_after)]
         others = ", ".join(f"post {r.post_id} account {r.social_account_id} ({r.state})" for r in strangers[:5])
         self._unknown(
             clean,
@@ -265,94 +272,25 @@ class Submission:
             "or a template, has changed between tries, so another task instance may have sent this one",
             attempt,
         )
-        return None
+        return []
 
     def _decide_unreadable(self, problem: str) -> None:
         """A page in a form that cannot be read: nothing is sent unless a person has decided for every target."""
         attempt = self.journal.attempt_if_unreadable
         decided: list[Record] = []
-        for announcement in self.announcements:
-            for account in announcement.social_account_ids:
-                record = Record(team_id=announcement.team_id, post_id=announcement.post_id, social_account_id=account)
-                decision = self.journal.decision(account, attempt)
-                if decision == "not_sent":
-                    decided.append(record)
-                elif decision == "sent":
-                    decided.append(self._said_to_be_sent(record, attempt, self.run.run_after))
-                else:
-                    self._unknown(
-                        record, "in_doubt", f"the record of earlier tries cannot be read ({problem})", attempt
-                    )
+        for clean in self._blank_records():
+            match self._decision(clean, attempt):
+                case "not_sent":
+                    decided.append(clean)
+                case "sent":
+                    decided.append(self._said_to_be_sent(clean, attempt, self.run.run_after))
+                case _:
+                    self._unknown(clean, "in_doubt", f"the record of earlier tries cannot be read ({problem})", attempt)
         if not self._verdicts:
             self.journal.problem = None
             self.journal.put(decided)
 
-    # Step 2: what was accepted by an earlier try.
-
-    def _carry_on(self) -> None:
-        earlier = [
-            record
-            for record in self._records()
-            if record.state == "accepted"
-            and (record.try_number or 0) < self.run.try_number
-            and record.key not in self._free
-        ]
-        failed = [record for record in earlier if record.outcome and record.outcome.end == "failed"]
-        if failed:
-            self._refresh(failed)
-        for record in earlier:
-            record = self.journal.records[record.key]
-            outcome = record.outcome
-            if outcome is None:
-                continue
-            if frees(outcome, self.rules, cleared=self._cleared_since(record)):
-                self._free.add(record.key)
-                self.log.info(
-                    "Submitting again to account %s: the earlier submission %s ended as %s%s.",
-                    record.social_account_id,
-                    outcome.scheduled_post_id or "(refused)",
-                    outcome.end,
-                    f" ({outcome.error_category})" if outcome.error_category else "",
-                )
-            elif self.rules.if_already_submitted == "fail":
-                raise OctosparkAlreadySubmittedError(
-                    f"Post {record.post_id} was submitted to account {record.social_account_id} by try "
-                    f"{record.try_number} at {record.fenced_at} (submission {outcome.scheduled_post_id}, {outcome.end}), "
-                    'and if_already_submitted is "fail". Nothing was sent.',
-                    target=f"post {record.post_id} account {record.social_account_id}",
-                )
-            else:
-                self.log.info(
-                    "Already submitted to account %s by try %s at %s: submission %s (%s). Not sending again.",
-                    record.social_account_id,
-                    record.try_number,
-                    record.fenced_at,
-                    outcome.scheduled_post_id or "(id not known)",
-                    outcome.end,
-                )
-
-    def _refresh(self, records: Sequence[Record]) -> None:
-        """Look whether what is recorded as failed still is; what cannot be seen stays as recorded."""
-        changed = []
-        for record, answer in self._read(records):
-            latest = None if isinstance(answer, OctosparkError) else answer.value.latest_scheduled_post
-            outcome = record.outcome
-            if latest is None or outcome is None or not same_id(latest.id, outcome.scheduled_post_id):
-                continue
-            seen = outcome_of(latest, record.team_id, record.post_id)
-            if seen != outcome:
-                changed.append(record.model_copy(update={"outcome": seen}))
-        if changed:
-            self.journal.put(changed)
-
-    # Step 3: what is in doubt.
-
-    def _in_doubt(self) -> list[Record]:
-        return [r for r in self._records() if r.state == "sent" and r.key not in self._verdicts]
-
-    def _posts_in_doubt(self) -> set[tuple[str, str]]:
-        # A submission to another account of the same post would hide the one that is being looked for.
-        return {record.key[:2] for record in self._in_doubt()}
+    # Step 2: what is in doubt.
 
     def _reconcile(self) -> datetime | None:
         """Resolve what can be resolved; return when to look again for the rest."""
@@ -360,7 +298,7 @@ class Submission:
         changed: list[Record] = []
         for record, answer in self._read(self._in_doubt()):
             verdict = judge_doubt(record, answer, self.clock.now(), self.rules.settle)
-            decision = None if isinstance(verdict, Adopt) else self._decision(record)
+            decision = None if isinstance(verdict, Adopt) else self._decision(record, record.attempt or "")
             if decision == "sent":
                 changed.append(self._said_to_be_sent(record, record.attempt or "", record.fence))
                 continue
@@ -369,25 +307,23 @@ class Submission:
             match verdict:
                 case Adopt(scheduled):
                     self.log.info(
-                        "The request sent to account %s at %s (attempt %s) had no answer, but was accepted: adopting submission "
-                        "%s, created %s.",
+                        "%s for account %s was accepted: adopting submission %s, created %s.",
+                        _request(record),
                         record.social_account_id,
-                        record.fenced_at,
-                        record.attempt,
                         scheduled.id,
                         plain(scheduled.created_at, 40),
                     )
-                    changed.append(self._accepted(record, outcome_of(scheduled, record.team_id, record.post_id)))
+                    changed.append(_accepted(record, outcome_of(scheduled, record.team_id, record.post_id)))
                 case SendAgain():
                     self.log.info(
-                        "The request sent to account %s at %s (attempt %s) was not accepted: the post is as it was before, %s "
-                        "later. It may be sent again.",
+                        "%s for account %s was not accepted%s. It may be sent again.",
+                        _request(record),
                         record.social_account_id,
-                        record.fenced_at,
-                        record.attempt,
-                        self.clock.now() - record.fence,
+                        ", as a person decided"
+                        if decision
+                        else f": {self.clock.now() - record.fence} later the post is as it was before",
                     )
-                    changed.append(_cleaned(record))
+                    changed.append(record.model_copy(update={"state": "clean"}))
                     if record.try_number == self.run.try_number and record.sends >= MAX_SENDS:
                         self._exhausted(record)
                 case LookAgain(at):
@@ -403,28 +339,36 @@ class Submission:
             )
         return min(looks, default=None)
 
+    def _in_doubt(self) -> list[Record]:
+        return [r for r in self._records() if r.state == "sent" and r.key not in self._verdicts]
+
     def _exhausted(self, record: Record) -> None:
         error = OctosparkServerError(
-            f"Octospark did not accept post {record.post_id} for account {record.social_account_id}: {record.sends} requests of "
-            "this try had no answer, and each is proven not to have been accepted.",
+            f"Octospark did not accept post {record.post_id} for account {record.social_account_id}: {record.sends} requests "
+            "of this try had no clear answer, and of each was found that it was not accepted.",
             target=f"post {record.post_id} account {record.social_account_id}",
         )
         self.log.error("%s", error)
-        self._give_up([_cleaned(record)], error, "not_sent")
+        self._give_up([record], error, "not_sent")
 
-    def _decision(self, record: Record) -> object:
+    def _decision(self, record: Record, attempt: str) -> str | None:
         """Return what a person decided about a request in doubt: ``sent``, ``not_sent``, or None."""
-        decision = self.journal.decision(record.social_account_id, record.attempt or "")
-        if decision in {"sent", "not_sent"}:
-            self.log.info("A person decided about attempt %s: %s.", record.attempt, decision)
-            return decision
-        if decision is not None:
-            self.log.warning(
-                'The decision about attempt %s is %s; write {"decision": "sent"} or {"decision": "not_sent"}.',
-                record.attempt,
-                plain(decision, 60),
-            )
-        return None
+        match self.journal.decision(record.social_account_id, attempt):
+            case "sent" | "not_sent" as decision:
+                self.log.info(
+                    "A person decided about account %s, attempt %s: %s.", record.social_account_id, attempt, decision
+                )
+                return decision
+            case None:
+                return None
+            case other:
+                self.log.warning(
+                    'The decision about account %s, attempt %s is %s; write {"decision": "sent"} or {"decision": "not_sent"}.',
+                    record.social_account_id,
+                    attempt,
+                    plain(other, 60),
+                )
+                return None
 
     def _said_to_be_sent(self, record: Record, attempt: str, fence: datetime) -> Record:
         return record.model_copy(
@@ -434,67 +378,121 @@ class Submission:
                 "try_number": self.run.try_number,
                 "max_tries": self.run.max_tries,
                 "fenced_at": format_instant(fence),
-                "outcome": Outcome(
-                    team_id=record.team_id,
-                    post_id=record.post_id,
-                    social_account_id=record.social_account_id,
-                    end="pending",
-                    scheduled_at=record.scheduled_at,
-                ),
+                "outcome": self._outcome(record, "pending", None),
             }
         )
 
+    # Step 3: what was accepted by an earlier try.
+
+    def _carry_on(self) -> None:
+        earlier = [
+            record
+            for record in self._records()
+            if record.state == "accepted"
+            and (record.try_number or 0) < self.run.try_number
+            and record.key not in self._carried_on
+        ]
+        self._refresh([record for record in earlier if record.accepted.end != "published"])
+        for key in [record.key for record in earlier]:
+            self._carried_on.add(key)
+            record = self.journal.records[key]
+            outcome = record.accepted
+            if self._is_freed_by(record, outcome):
+                self._free.add(key)
+                self.log.info(
+                    "Submitting again to account %s: the earlier submission %s ended as %s%s.",
+                    record.social_account_id,
+                    outcome.scheduled_post_id or "(refused)",
+                    outcome.end,
+                    f" ({outcome.error_category})" if outcome.error_category else "",
+                )
+            elif self.rules.if_already_submitted == "fail":
+                raise OctosparkAlreadySubmittedError(
+                    f"{_request(record)} submitted post {record.post_id} to account {record.social_account_id} (submission "
+                    f'{outcome.scheduled_post_id}, {outcome.end}), and if_already_submitted is "fail". Nothing was sent.',
+                    target=f"post {record.post_id} account {record.social_account_id}",
+                )
+            else:
+                self.log.info(
+                    "%s submitted to account %s already: submission %s (%s). Not sending again.",
+                    _request(record),
+                    record.social_account_id,
+                    outcome.scheduled_post_id or "(id not known)",
+                    outcome.end,
+                )
+
+    def _refresh(self, records: Sequence[Record]) -> None:
+        """Look what has become of submissions since they were recorded; what cannot be seen stays as recorded."""
+        changed = []
+        for record, answer in self._read(records):
+            latest = None if isinstance(answer, OctosparkError) else answer.value.latest_scheduled_post
+            if latest is None or not same_id(latest.id, record.accepted.scheduled_post_id):
+                continue
+            seen = outcome_of(latest, record.team_id, record.post_id)
+            if seen != record.outcome:
+                changed.append(_accepted(record, seen))
+        if changed:
+            self.journal.put(changed)
+
+    def _is_freed_by(self, record: Record, outcome: Outcome) -> bool:
+        """Whether a submission of a record's target has ended in a way that allows another one."""
+        if record.baseline is None and self.rules.settle is None:
+            # With its record a request may have been lost that nobody has seen yet; settle=None waits for none.
+            return False
+        # A clear raises ``max_tries``.
+        cleared = record.max_tries is not None and self.run.max_tries > record.max_tries
+        return frees(outcome, self.rules, cleared=cleared)
+
     # Step 4: what is left to send.
 
-    def _next_calls(self, posts_in_doubt: set[tuple[str, str]]) -> list[_Call]:
+    def _next_calls(self) -> list[_Call]:
         """Return the calls that may be made together: one for each post, none for a post that is in doubt."""
+        # A submission to another account of the same post would hide the one that is being looked for.
+        in_doubt = {record.key[:2] for record in self._in_doubt()}
         calls: dict[tuple[str, str], _Call] = {}
         for announcement in self.announcements:
-            if announcement.post in posts_in_doubt or announcement.post in calls:
+            if announcement.post in in_doubt or announcement.post in calls:
                 continue
-            ready = [
-                self.journal.records[key]
-                for key in announcement.targets()
-                if key in self.journal.records and key not in self._verdicts and self._may_be_sent(key)
-            ]
-            if ready:
-                width = announcement.accounts_per_call or len(ready)
-                calls[announcement.post] = _Call(announcement, ready[:width])
+            left = self._left_to_send(announcement)
+            if left:
+                width = announcement.accounts_per_call or len(left)
+                calls[announcement.post] = _Call(announcement, tuple(left[:width]))
         return list(calls.values())
 
-    def _may_be_sent(self, key: Target) -> bool:
-        return self.journal.records[key].state == "clean" or key in self._free
+    def _left_to_send(self, announcement: Announcement) -> list[Record]:
+        records = [self.journal.records[key] for key in announcement.targets() if key in self.journal.records]
+        return [
+            record
+            for record in records
+            if record.key not in self._verdicts
+            and (record.state == "clean" or (record.state == "accepted" and record.key in self._free))
+        ]
 
     def _send(self, calls: Sequence[_Call]) -> None:
-        timely = [call for call in calls if not self._too_late(call)]
-        answers = self.api.request_all([get_post(*_post_of(call)) for call in timely])
-        ready = [
-            (call, baseline)
-            for call, answer in zip(timely, answers, strict=True)
-            if (baseline := self._prepare(call, answer)) is not None
-        ]
+        timely = [call for call in calls if not self._is_too_late(call)]
+        answers = self.api.request_all([call.reading for call in timely])
+        prepared = [self._prepare(call, answer) for call, answer in zip(timely, answers, strict=True)]
+        ready = [call for call in prepared if call is not None]
         if not ready:
             return
         fenced = self._fence(ready)
         # Whatever happens from here on until the answer is written, the record says ``sent``.
-        leave_by = fenced + LEAVE_WITHIN
-        results = self.api.submit_all([call.operation() for call, _ in ready], leave_by)
-        changed: list[Record] = []
-        refused: list[tuple[_Call, OctosparkError]] = []
-        for (call, _), result in zip(ready, results, strict=True):
+        results = self.api.submit_all([call.operation for call in ready], fenced + LEAVE_WITHIN)
+        answered: list[Record] = []
+        refused: list[tuple[_Ready, OctosparkError]] = []
+        for call, result in zip(ready, results, strict=True):
             if not isinstance(result, OctosparkError):
-                changed += self._take(call, result)
+                answered += self._take(call, result)
             elif proves_nothing_sent(result):
                 refused.append((call, result))
             else:
                 self.log.warning("Whether this was accepted is not known: %s", plain(result))
-        if changed:
-            self.journal.records.update({record.key: record for record in changed})
-            self.journal.save_surely()
+        if answered:
+            self.journal.put_surely(answered)
         if refused:
             self._take_back(refused)
 
-    def _too_late(self, call: _Call) -> bool:
+    def _is_too_late(self, call: _Call) -> bool:
         """Give the verdict on a call whose time has passed. Nothing of its targets can be out."""
         now, run_after = self.clock.now(), self.run.run_after
         scheduled_at = call.announcement.scheduled_at
@@ -515,71 +513,79 @@ class Submission:
         self._give_up(call.records, error, "late")
         return True
 
-    def _prepare(self, call: _Call, answer: Answer[Post] | OctosparkError) -> Baseline | None:
-        """Check a call against what the post shows now; return the baseline if it may go out."""
+    def _prepare(self, call: _Call, answer: Answer[Post] | OctosparkError) -> _Ready | None:
+        """Check a call against what the post shows now; return what of it may go out."""
         if isinstance(answer, OctosparkError):
             self._stop(call, answer)
             return None
         latest = answer.value.latest_scheduled_post
-        now = self.clock.now()
-        for record in list(call.records):
-            if latest is None or not same_id(latest.social_account_id, record.social_account_id):
-                continue
-            outcome = record.outcome
-            if outcome is not None and same_id(latest.id, outcome.scheduled_post_id):
-                if not self._still_free(record, latest):
-                    call.records.remove(record)
-            elif latest.id.lower() not in record.known_ids() and self._is_repeat(latest, answer.service_time, now):
-                error = OctosparkAlreadySubmittedError(
-                    f"Post {record.post_id} has a submission to account {record.social_account_id} that this task did not "
-                    f"make: {latest.id}, created {plain(latest.created_at, 40)}, after this run was due "
-                    f"({self.run.run_after.isoformat()}). Nothing was sent. Set allow_repeat=True to submit it all the same.",
-                    target=f"post {record.post_id} account {record.social_account_id}",
-                )
-                self.log.error("%s", error)
-                self._give_up([record], error, "not_sent")
-                call.records.remove(record)
-        if not call.records:
+        records = tuple(r for r in call.records if latest is None or self._may_follow(r, latest, answer.service_time))
+        if not records:
             return None
+        operation = call.announcement.operation([record.social_account_id for record in records])
         if self.rules.dry_run:
-            operation = call.operation()
             self.log.info(
                 "Dry run: would send %s %s with %s", operation.method, operation.url_path, plain(operation.body, 2000)
             )
-            for record in call.records:
-                self._verdicts[record.key] = self._of(record, "pending", "dry_run")
+            self._verdicts.update({record.key: self._outcome(record, "pending", "dry_run") for record in records})
             return None
-        return Baseline(
+        baseline = Baseline(
             scheduled_post_id=latest.id if latest else None,
             updated_at=latest.updated_at if latest else None,
             service_time=format_instant(answer.service_time) if answer.service_time else None,
         )
+        return _Ready(call.announcement, records, operation, baseline)
 
-    def _still_free(self, record: Record, latest: ScheduledPost) -> bool:
-        seen = outcome_of(latest, record.team_id, record.post_id)
-        if frees(seen, self.rules, cleared=self._cleared_since(record)):
+    def _may_follow(self, record: Record, latest: ScheduledPost, service_time: datetime | None) -> bool:
+        """Whether a target may be submitted although the post shows ``latest``; take it in if it may not."""
+        if not same_id(latest.social_account_id, record.social_account_id):
             return True
-        self.log.info(
-            "Not submitting again to account %s: submission %s is %s after all.",
-            record.social_account_id,
-            latest.id,
-            classify(latest)[0],
-        )
+        seen = outcome_of(latest, record.team_id, record.post_id)
+        ours = next((each for each in record.submissions() if same_id(each.scheduled_post_id, latest.id)), None)
+        if ours is not None:
+            if seen == ours or self._is_freed_by(record, seen):
+                return True
+            self.log.warning(
+                "Not submitting again to account %s: submission %s is %s after all.",
+                record.social_account_id,
+                latest.id,
+                seen.end,
+            )
+        elif record.state == "clean" and bears_our_marks(record, latest, service_time, self.clock.now()):
+            self.log.warning(
+                "%s for account %s was accepted after all, after it had been given up: adopting submission %s. Raise settle.",
+                _request(record),
+                record.social_account_id,
+                latest.id,
+            )
+        elif self._is_repeat(latest, service_time):
+            error = OctosparkAlreadySubmittedError(
+                f"Post {record.post_id} has a submission to account {record.social_account_id} that this task did not "
+                f"make: {latest.id}, created {plain(latest.created_at, 40)}, after this run was due "
+                f"({self.run.run_after.isoformat()}). Nothing was sent. Set allow_repeat=True to submit it all the same.",
+                target=f"post {record.post_id} account {record.social_account_id}",
+            )
+            self.log.error("%s", error)
+            self._give_up([record], error, "not_sent")
+            return False
+        else:
+            return True
         self._free.discard(record.key)
-        self.journal.put([record.model_copy(update={"outcome": seen})])
+        self.journal.put([_accepted(record, seen)])
         return False
 
-    def _is_repeat(self, latest: ScheduledPost, service_time: datetime | None, now: datetime) -> bool:
+    def _is_repeat(self, latest: ScheduledPost, service_time: datetime | None) -> bool:
         created = parse_instant(latest.created_at)
-        begin = on_service_clock(self.run.run_after, service_time, now)
+        begin = on_service_clock(self.run.run_after, service_time, self.clock.now())
         return not self.rules.allow_repeat and created is not None and created >= begin
 
-    def _fence(self, ready: Sequence[tuple[_Call, Baseline]]) -> datetime:
+    def _fence(self, ready: Sequence[_Ready]) -> datetime:
         """Write ``sent`` for everything that is about to leave; a process that may not write may not send."""
         now = self.clock.now()
-        for call, baseline in ready:
+        sent: list[Record] = []
+        for call in ready:
             attempt = _new_attempt()
-            call.records = [
+            sent += [
                 record.model_copy(
                     update={
                         "state": "sent",
@@ -587,11 +593,11 @@ class Submission:
                         "try_number": self.run.try_number,
                         "max_tries": self.run.max_tries,
                         "fenced_at": format_instant(now),
-                        "baseline": baseline,
+                        "baseline": call.baseline,
                         "since": None,
-                        "scheduled_at": _sent_time(call.announcement),
+                        "scheduled_at": self._time_to_send(record),
                         "outcome": None,
-                        "earlier": sorted(record.known_ids()),
+                        "earlier": record.submissions(),
                         "sends": 1 + (record.sends if record.try_number == self.run.try_number else 0),
                     }
                 )
@@ -600,20 +606,20 @@ class Submission:
             self.log.info(
                 "Submitting post %s to %s (attempt %s).",
                 call.announcement.post_id,
-                ", ".join(call.accounts),
+                ", ".join(record.social_account_id for record in call.records),
                 attempt,
             )
-        self._free.difference_update(record.key for call, _ in ready for record in call.records)
-        self.journal.put(record for call, _ in ready for record in call.records)
+        self._free.difference_update(record.key for record in sent)
+        self.journal.put(sent)
         return now
 
-    def _take(self, call: _Call, answer: Answer[Any]) -> list[Record]:
+    def _take(self, call: _Ready, answer: Answer[Any]) -> list[Record]:
         """Take in a readable answer: each account that it speaks of without contradiction is settled."""
         rows: dict[str, list[AccountResult]] = {}
         for row in _rows(answer.value):
             rows.setdefault(row.social_account_id.lower(), []).append(row)
         settled = []
-        for record in call.records:
+        for record in [self.journal.records[record.key] for record in call.records]:
             mine = rows.pop(record.social_account_id.lower(), [])
             scheduled = [row.scheduled_post for row in mine if row.scheduled_post is not None]
             refusals = [row.error for row in mine if row.error is not None]
@@ -631,28 +637,28 @@ class Submission:
                 )
             elif refusals and not scheduled:
                 message = plain(refusals[0].message) or "the service gave no reason"
-                outcome = self._of(record, "failed", None, message)
+                outcome = self._outcome(record, "failed", None, message)
                 self.log.error("Refused: account %s: %s", record.social_account_id, message)
             else:
                 self.log.warning(
                     "The answer does not tell how it went for account %s; looking for it.", record.social_account_id
                 )
                 continue
-            settled.append(self._accepted(record, outcome))
+            settled.append(_accepted(record, outcome))
         if rows:
             self.log.warning("The answer speaks of accounts that were not asked for: %s.", plain(sorted(rows)))
         return settled
 
-    def _take_back(self, refused: Sequence[tuple[_Call, OctosparkError]]) -> None:
+    def _take_back(self, refused: Sequence[tuple[_Ready, OctosparkError]]) -> None:
         """Lift the fence of calls that are proven not to have been accepted, and try again what is worth it."""
-        records = [record for call, _ in refused for record in call.records]
-        if self.journal.still_holds(records):
-            self.journal.put(_cleaned(record) for record in records)
-        else:
+        before = [record for call, _ in refused for record in call.records]
+        if not self.journal.still_holds([self.journal.records[record.key] for record in before]):
             # Another process has taken over this task instance: its record is not ours to change.
             for call, error in refused:
                 self._stop(call, error)
             return
+        self.journal.put_surely(before)
+        self._free.update(record.key for record in before if record.state == "accepted")
         pause = 0.0
         for call, error in refused:
             refusals = self._refusals[call.announcement.post] = self._refusals.get(call.announcement.post, 0) + 1
@@ -668,23 +674,15 @@ class Submission:
     def _stop(self, call: _Call, error: OctosparkError) -> None:
         """Give up on what is left of an announcement for this try: what refused one call refuses the next."""
         self.log.error("%s", plain(error))
-        rest = [
-            self.journal.records[key]
-            for key in call.announcement.targets()
-            if key in self.journal.records and key not in self._verdicts and self._may_be_sent(key)
-        ]
-        keys = {record.key for record in rest}
-        self._give_up([*rest, *(record for record in call.records if record.key not in keys)], error, "not_sent")
-
-    def _give_up(self, records: Iterable[Record], error: OctosparkError, reason: Reason) -> None:
-        self.error = self.error or error
-        for record in records:
-            verdict = self._of(record, "failed", reason, plain(error))
-            if not isinstance(error, OctosparkFailError):
-                verdict = verdict.model_copy(update={"error_category": "transient"})
-            self._verdicts[record.key] = verdict
+        self._give_up([*call.records, *self._left_to_send(call.announcement)], error, "not_sent")
 
     # What the steps share.
+
+    def _blank_records(self) -> Iterator[Record]:
+        """Yield a clean record for each target, in order."""
+        for announcement in self.announcements:
+            for account in announcement.social_account_ids:
+                yield Record(team_id=announcement.team_id, post_id=announcement.post_id, social_account_id=account)
 
     def _records(self) -> list[Record]:
         keys = [key for announcement in self.announcements for key in announcement.targets()]
@@ -693,77 +691,66 @@ class Submission:
     def _read(self, records: Sequence[Record]) -> list[tuple[Record, Answer[Post] | OctosparkError]]:
         """Read the posts of records, each post once."""
         posts = list(dict.fromkeys((record.team_id, record.post_id) for record in records))
-        answers = (
-            dict(zip(posts, self.api.request_all([get_post(*post) for post in posts]), strict=True)) if posts else {}
-        )
+        if not posts:
+            return []
+        answers = dict(zip(posts, self.api.request_all([get_post(*post) for post in posts]), strict=True))
         return [(record, answers[record.team_id, record.post_id]) for record in records]
 
-    def _accepted(self, record: Record, outcome: Outcome) -> Record:
-        return record.model_copy(update={"state": "accepted", "outcome": outcome})
+    def _time_to_send(self, record: Record) -> str | None:
+        """Return the time that is sent with a record's target, as it is recorded."""
+        for announcement in self.announcements:
+            if record.key in announcement.targets() and announcement.scheduled_at is not None:
+                return format_instant(announcement.scheduled_at)
+        return None
+
+    def _give_up(self, records: Iterable[Record], error: OctosparkError, reason: Reason) -> None:
+        self.error = self.error or error
+        for record in records:
+            verdict = self._outcome(record, "failed", reason, plain(error))
+            if not isinstance(error, OctosparkFailError):
+                verdict = verdict.model_copy(update={"error_category": "transient"})
+            self._verdicts[record.key] = verdict
 
     def _unknown(self, record: Record, reason: Reason, why: str, attempt: str) -> None:
-        self._verdicts[record.key] = self._of(record, "unknown", reason, plain(why))
-        sent = f"was sent at {record.fenced_at}" if record.fenced_at else "may have been sent by an earlier try"
+        self._verdicts[record.key] = self._outcome(record, "unknown", reason, plain(why))
         self.notes[record.key] = (
-            f"Whether post {record.post_id} goes out, or is out, on account {record.social_account_id} is not known: a request "
-            f"{sent}, and {why}. Look at the post in Octospark and at the account. Then write your decision, "
-            f'{{"decision": "sent"}} or {{"decision": "not_sent"}}, under the key '
+            f"Whether post {record.post_id} goes out, or is out, on account {record.social_account_id} is not known. "
+            f"{_request(record)} may have been accepted: {why}. Look at the post in Octospark and at the account. Then write "
+            f'your decision, {{"decision": "sent"}} or {{"decision": "not_sent"}}, under the key '
             f"{decision_key(record.social_account_id, attempt)} of this task instance's state store "
             f"(DAG {self.run.dag_id}, run {self.run.run_id}, task {self.run.task_id}"
             + (f", map index {self.run.map_index}" if self.run.map_index >= 0 else "")
-            + f"; the record is under {self.journal.page_key}), and clear the task."
+            + f"; the record is under {PAGE_KEY}), and clear the task."
         )
 
-    def _of(self, record: Record, end: Any, reason: Reason | None, message: str | None = None) -> Outcome:
-        known = record.outcome
+    @staticmethod
+    def _outcome(record: Record, end: End, reason: Reason | None, message: str | None = None) -> Outcome:
         return Outcome(
             team_id=record.team_id,
             post_id=record.post_id,
             social_account_id=record.social_account_id,
-            scheduled_post_id=known.scheduled_post_id if known and end == "unknown" else None,
             end=end,
             reason=reason,
             scheduled_at=record.scheduled_at,
             error_message=message,
         )
 
-    @staticmethod
-    def _made(announcement: Announcement, account: str, end: Any, reason: Reason | None) -> Outcome:
-        return Outcome(
-            team_id=announcement.team_id,
-            post_id=announcement.post_id,
-            social_account_id=account,
-            end=end,
-            reason=reason,
-        )
+
+def _accepted(record: Record, outcome: Outcome) -> Record:
+    return record.model_copy(update={"state": "accepted", "outcome": outcome})
+
+
+def _request(record: Record) -> str:
+    """Name the request that a record is about, at the beginning of a sentence."""
+    if record.attempt is None or record.since is not None:
+        return "A request of an earlier try"
+    return f"The request of try {record.try_number} at {record.fenced_at} (attempt {record.attempt})"
 
 
 def _rows(value: object) -> list[AccountResult]:
     if isinstance(value, ScheduledPost):
         return [AccountResult(social_account_id=value.social_account_id, scheduled_post=value)]
     return list(value.data) if isinstance(value, ScheduleMultiAnswer) else []
-
-
-def _cleaned(record: Record) -> Record:
-    """The record of a target of which nothing is out: what it was submitted as before is kept, the rest is not."""
-    return record.model_copy(
-        update={
-            "state": "clean",
-            "attempt": None,
-            "fenced_at": None,
-            "baseline": None,
-            "since": None,
-            "outcome": None,
-        }
-    )
-
-
-def _post_of(call: _Call) -> tuple[str, str]:
-    return call.announcement.team_id, call.announcement.post_id
-
-
-def _sent_time(announcement: Announcement) -> str | None:
-    return format_instant(announcement.scheduled_at) if announcement.scheduled_at else None
 
 
 def _new_attempt() -> str:

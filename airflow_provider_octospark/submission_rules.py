@@ -21,7 +21,7 @@ from airflow_provider_octospark.models import Outcome, Post, Reason, ScheduledPo
 from airflow_provider_octospark.retrying import is_passing
 from airflow_provider_octospark.text import plain
 from airflow_provider_octospark.times import on_service_clock, parse_instant
-from airflow_provider_octospark.waiting import same_id
+from airflow_provider_octospark.waiting import classify, same_id
 
 IfSubmitted = Literal["reattach", "resubmit", "fail"]
 
@@ -41,7 +41,7 @@ MAX_REFUSALS = 4
 """How often in one try a call is made anew after a refusal that passes by itself (429, no connection)."""
 
 MAX_SENDS = 2
-"""How often in one try a request is sent that gets no answer; after that Airflow's own retries decide."""
+"""How many requests for a target one try sends that get no answer; after that Airflow's own retries decide."""
 
 RETRYABLE_CATEGORIES = frozenset({"rate_limited", "transient"})
 """The values of ``errorCategory`` that pass by themselves."""
@@ -85,6 +85,7 @@ class Rules:
     :param skip_in_backfill: whether a backfill run submits nothing.
     :param if_late: what to do with a target that is too late.
     :param dry_run: whether to stop before the first request that submits.
+    :param recurs: whether what is submitted comes again by itself; the failure of one occurrence is then no end of it.
     """
 
     settle: timedelta | None = SETTLE
@@ -95,6 +96,7 @@ class Rules:
     skip_in_backfill: bool = False
     if_late: Literal["fail", "skip"] = "fail"
     dry_run: bool = False
+    recurs: bool = False
 
     def check(self, submit_timeout: float) -> None:
         """Check the rules against the connection.
@@ -152,9 +154,16 @@ def judge_doubt(
             return LookAgain(_look_in_doubt(record, now, 2 * patience))
         return Unknown(f"the post cannot be read: {plain(answer)}", "access_lost")
     latest = answer.value.latest_scheduled_post
-    if latest is not None and _bears_our_marks(record, latest, answer.service_time, now):
+    settled = now >= record.fence + patience
+    if (
+        latest is not None
+        and bears_our_marks(record, latest, answer.service_time, now)
+        # Without a baseline it may be of an earlier try than the last one. If it failed, the last one may have sent again,
+        # and that request may still come into effect; after any other end, the last one has sent nothing.
+        and (settled or record.baseline is not None or classify(latest)[0] != "failed")
+    ):
         return Adopt(latest)
-    if now < record.fence + patience:
+    if not settled:
         return LookAgain(_look_in_doubt(record, now, patience))
     if not _is_as_before(record, latest, answer.service_time, now):
         return Unknown(
@@ -174,9 +183,15 @@ def _look_in_doubt(record: Record, now: datetime, patience: timedelta) -> dateti
     return min([*later, end if end > now else now + timedelta(minutes=1)])
 
 
-def _bears_our_marks(record: Record, latest: ScheduledPost, service_time: datetime | None, now: datetime) -> bool:
-    """Whether a submission can only be the one in doubt: right account, new, not older than the baseline, right time."""
-    if not same_id(latest.social_account_id, record.social_account_id) or latest.id.lower() in record.known_ids():
+def bears_our_marks(record: Record, latest: ScheduledPost, service_time: datetime | None, now: datetime) -> bool:
+    """Whether a submission can only be a record's request: right account, new, not older than the baseline, right time.
+
+    Of a record without a request nothing can be.
+    """
+    known = [submission.scheduled_post_id for submission in record.submissions()]
+    if not same_id(latest.social_account_id, record.social_account_id) or any(
+        same_id(latest.id, each) for each in known
+    ):
         return False
     created = parse_instant(latest.created_at)
     if record.baseline is not None:
@@ -237,14 +252,14 @@ def is_retryable_failure(outcome: Outcome) -> bool:
 def frees(outcome: Outcome, rules: Rules, *, cleared: bool) -> bool:
     """Whether an accepted submission's end allows another one (assumption 2: such a failure is final).
 
-    A failure frees if nothing of it can be live: at once if its category passes by itself, in any category if a person
-    cleared the task. What a person cancelled, and what was published, is submitted again only after a clear and with
-    ``if_already_submitted="resubmit"``. What is pending or unknown never is.
+    A failure frees if nothing of it can be live, now or later: at once if its category passes by itself, in any category
+    if a person cleared the task. What a person cancelled, and what was published, is submitted again only after a clear
+    and with ``if_already_submitted="resubmit"``. What is pending or unknown never is.
     """
     if cleared and rules.if_already_submitted == "resubmit" and outcome.end in {"published", "failed"}:
         return True
     if not rules.resubmit_failed or outcome.end != "failed" or outcome.reason is not None:
         return False
-    if outcome.platform_post_id:
+    if outcome.platform_post_id or (rules.recurs and outcome.scheduled_post_id):
         return False
     return cleared or is_retryable_failure(outcome)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import json
+import re
 import unicodedata
 from typing import Any, Protocol
+from urllib.parse import quote, quote_plus
 
 # Control, format (bidirectional overrides, zero-width), surrogate and private characters, line and paragraph
 # separators: any of them can forge or hide a log line.
 _HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+HIDDEN = "***"
+"""What stands in a text in the place of a secret; the same as Airflow writes."""
+
+_SHORTEST_SECRET = 8
 
 
 class Log(Protocol):
@@ -36,3 +46,47 @@ def plain(value: object, limit: int = 300) -> str:
     cleaned = "".join(" " if unicodedata.category(c) in _HARMFUL else c for c in text)
     cleaned = " ".join(cleaned.split())
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
+
+
+class Secret(str):
+    """A text that does not show itself in a ``repr``, and so not in a traceback that shows locals."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(HIDDEN)
+
+
+class Redaction:
+    """Takes a secret out of text that comes from outside, in each form in which software commonly writes it.
+
+    A service, or a proxy in front of it, may well quote the request in its error page, headers included.
+
+    :param secret: a text of fewer than 8 characters is let through everywhere: it would be found in innocent words.
+    """
+
+    def __init__(self, secret: str) -> None:
+        forms = sorted(_forms(secret), key=len, reverse=True) if len(secret) >= _SHORTEST_SECRET else []
+        self._pattern = re.compile("|".join(map(re.escape, forms))) if forms else None
+        self._bytes_pattern = re.compile(b"|".join(re.escape(form.encode()) for form in forms)) if forms else None
+
+    def of_text(self, text: str) -> str:
+        """Return ``text`` without the secret."""
+        return self._pattern.sub(HIDDEN, text) if self._pattern else text
+
+    def of_bytes(self, body: bytes) -> bytes:
+        """Return ``body`` without the secret."""
+        return self._bytes_pattern.sub(HIDDEN.encode(), body) if self._bytes_pattern else body
+
+
+def _forms(secret: str) -> set[str]:
+    escaped = json.dumps(secret)[1:-1]
+    forms = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), html.escape(secret), escaped}
+    forms.add(escaped.replace("/", "\\/"))
+    # In base64 a text looks different at each of three offsets; what its neighbours change is left out.
+    for offset, skipped in enumerate((0, 2, 3)):
+        encoded = base64.b64encode(b"\0" * offset + secret.encode()).decode()
+        kept = encoded.rstrip("=")[skipped:]
+        kept = kept[:-1] if encoded.endswith("=") else kept
+        forms |= {kept, kept.replace("+", "-").replace("/", "_")}
+    return forms

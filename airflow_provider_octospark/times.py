@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
-
-import pendulum
 
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 
@@ -31,26 +29,20 @@ def format_instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def require_timezone(value: object, *, field: str = "timezone") -> str | None:
-    """Return the IANA name of a time zone, or None if none was given.
+def require_timezone(value: object, *, field: str = "timezone") -> str:
+    """Return the IANA name of a time zone, given by that name or as a zone object that knows its name.
 
     :raises OctosparkArgumentError: if no such zone exists.
     """
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str):
-        name = getattr(value, "key", None) or getattr(value, "name", None)
-        if not isinstance(name, str):
-            raise OctosparkArgumentError(f"{field} is {value!r}; write an IANA zone such as 'Europe/Berlin'.")
-        value = name
-    name = value.strip()
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError, LookupError):
-        raise OctosparkArgumentError(
-            f"{field} {name!r} is no time zone; write an IANA zone such as 'Europe/Berlin' or 'UTC'."
-        ) from None
-    return name
+    name = value if isinstance(value, str) else getattr(value, "key", None) or getattr(value, "name", None)
+    if isinstance(name, str):
+        try:
+            return ZoneInfo(name.strip()).key
+        except (ValueError, OSError, LookupError):
+            pass
+    raise OctosparkArgumentError(
+        f"{field} {value!r:.60} is no time zone; write an IANA zone such as 'Europe/Berlin' or 'UTC'."
+    )
 
 
 def require_instant(value: object, zone: str | None, *, field: str) -> datetime:
@@ -64,17 +56,21 @@ def require_instant(value: object, zone: str | None, *, field: str) -> datetime:
         not exist (clocks go forward) or exists twice (clocks go back) in the zone.
     """
     moment = _read(value, field)
-    if moment.tzinfo is not None:
-        try:
-            return moment.astimezone(UTC)
-        except OverflowError:
-            raise OctosparkArgumentError(f"{field} {value!r} is out of the range of dates.") from None
-    if zone is None:
-        raise OctosparkArgumentError(
-            f"{field} {value!s:.60} has no UTC offset and no timezone is set. Write an offset "
-            f"({moment.isoformat()}+00:00) or set timezone to an IANA zone."
-        )
-    return _localize(moment, zone, field)
+    if moment.utcoffset() is None:
+        if zone is None:
+            raise OctosparkArgumentError(
+                f"{field} {value!s:.60} has no UTC offset and no timezone is set. Write an offset "
+                f"({moment.replace(tzinfo=UTC).isoformat()}) or set timezone to an IANA zone."
+            )
+        moment = moment.replace(tzinfo=ZoneInfo(zone), fold=0)
+        # A naive time leaves open which of two readings is meant; an aware one says it by ``fold`` (PEP 495).
+        is_open = True
+    else:
+        is_open = False
+    try:
+        return _exact(moment, field, is_open=is_open)
+    except OverflowError:
+        raise OctosparkArgumentError(f"{field} {value!s:.60} is out of the range of dates.") from None
 
 
 def _read(value: object, field: str) -> datetime:
@@ -111,31 +107,30 @@ def _read(value: object, field: str) -> datetime:
         ) from None
 
 
-def _localize(moment: datetime, zone: str, field: str) -> datetime:
-    tz = pendulum.timezone(zone)
-    earlier = moment.replace(tzinfo=tz, fold=0)
-    later = moment.replace(tzinfo=tz, fold=1)
-    try:
-        as_utc = earlier.astimezone(UTC)
-        fold_utc = later.astimezone(UTC)
-    except OverflowError:
-        raise OctosparkArgumentError(f"{field} {moment.isoformat()} is out of the range of dates.") from None
-    if as_utc == fold_utc:
-        return as_utc
-    before, after = sorted((as_utc, fold_utc))
-    readings = " or ".join(m.astimezone(tz).isoformat() for m in (before, after))
-    exists = as_utc.astimezone(tz).replace(tzinfo=None) == moment
+def _exact(moment: datetime, field: str, *, is_open: bool) -> datetime:
+    """Return the one instant of a local time; ``is_open`` if either reading of one that exists twice may be meant."""
+    zone = moment.tzinfo
+    earlier, later = (moment.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    # Before the clocks go back the first reading is the earlier instant; where they go forward it is the later one.
+    exists = earlier <= later
+    if earlier == later or (exists and not is_open):
+        return moment.astimezone(UTC)
+    readings = " or ".join(_shown(each, zone) for each in sorted((earlier, later)))
     problem = "exists twice" if exists else "does not exist"
     raise OctosparkArgumentError(
-        f"{field} {moment.isoformat()} {problem} in {zone}, where the clocks change. "
+        f"{field} {moment.replace(tzinfo=None).isoformat()} {problem} in {zone}, where the clocks change. "
         f"Write the offset that you mean: {readings}."
     )
 
 
-def require_duration(value: object, *, field: str, positive: bool = True) -> timedelta:
+def _shown(instant: datetime, zone: tzinfo | None) -> str:
+    return instant.astimezone(zone).isoformat()
+
+
+def require_duration(value: object, *, field: str) -> timedelta:
     """Return a duration given as ``timedelta`` or as a number of seconds.
 
-    :raises OctosparkArgumentError: if it is neither, or not above zero while ``positive``.
+    :raises OctosparkArgumentError: if it is neither, or not above zero.
     """
     if isinstance(value, timedelta):
         duration = value
@@ -146,7 +141,7 @@ def require_duration(value: object, *, field: str, positive: bool = True) -> tim
             raise OctosparkArgumentError(f"{field} {value!r} is out of range.") from None
     else:
         raise OctosparkArgumentError(f"{field} is {value!r}; write a timedelta or a number of seconds.")
-    if duration < timedelta(0) or (positive and not duration):
+    if duration <= timedelta(0):
         raise OctosparkArgumentError(f"{field} is {duration}; it must be above zero.")
     return duration
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, Stats
@@ -16,10 +16,14 @@ from airflow_provider_octospark.exceptions import (
     OctosparkUnknownError,
 )
 from airflow_provider_octospark.models import Outcome
-from airflow_provider_octospark.submission_rules import is_retryable_failure
+from airflow_provider_octospark.submission_rules import Rules, frees, is_retryable_failure
 from airflow_provider_octospark.text import Log
 
 PartialFailure = Literal["fail", "succeed"]
+
+Notes = Mapping[str, str]
+"""What a person should know and do about an unknown, where more is known than its outcome says; by account id in lower
+case, since a task submits one post."""
 
 UNKNOWN_PREFIX = "OCTOSPARK UNKNOWN"
 """Begins the log line of every outcome that is not known, so that they can be listed."""
@@ -28,17 +32,23 @@ UNKNOWN_METRIC = "octospark.unknown"
 """Counts them in Airflow's metrics."""
 
 
-def report_unknown(outcomes: Iterable[Outcome], notes: Iterable[str], log: Log) -> None:
-    """Write a log line and count a metric for every outcome that is not known.
-
-    :param notes: what a person should know and do about them, where more is known than the outcome says.
-    """
+def report_unknown(outcomes: Iterable[Outcome], log: Log, notes: Notes | None = None) -> None:
+    """Write a log line and count a metric for every outcome that is not known."""
     for outcome in outcomes:
         if outcome.end == "unknown":
-            log.error("%s %s", UNKNOWN_PREFIX, describe(outcome))
+            log.error("%s %s", UNKNOWN_PREFIX, _what_to_do(outcome, notes or {}))
             Stats.incr(UNKNOWN_METRIC)
-    for note in notes:
-        log.error("%s %s", UNKNOWN_PREFIX, note)
+
+
+def note_on(outcome: Outcome, notes: Notes) -> str | None:
+    """Return the note on an outcome, if there is one."""
+    return notes.get((outcome.social_account_id or "").lower())
+
+
+def _what_to_do(outcome: Outcome, notes: Notes) -> str:
+    return note_on(outcome, notes) or (
+        f"{describe(outcome)}. Look at the post in Octospark and on the platform before you publish it again."
+    )
 
 
 def describe(outcome: Outcome) -> str:
@@ -61,19 +71,19 @@ def describe(outcome: Outcome) -> str:
 def judge(
     outcomes: Sequence[Outcome],
     *,
-    partial_failure: PartialFailure,
-    retry_submits: bool,
+    partial_failure: PartialFailure = "fail",
+    rules: Rules | None = None,
     cause: OctosparkError | None = None,
-    notes: Sequence[str] = (),
+    notes: Notes | None = None,
     soft_fail: bool = False,
 ) -> None:
-    """Return if the outcomes are a success; raise what Airflow should see if they are not.
+    """Raise what the task must end with; return if it succeeds. Pending counts as success: nobody waited for it.
 
-    :param partial_failure: with ``succeed``, some failed or unknown ones are no failure as long as one is not.
-    :param retry_submits: whether a retry of the task submits again what may be; else no failure is worth a retry.
-    :param cause: what kept a request from being sent or accepted, where that was so.
-    :param notes: what a person should do about unknown ones.
-    :param soft_fail: skip instead of failing; never for what is unknown.
+    :param partial_failure: ``succeed`` tolerates that some failed or are unknown, but not all.
+    :param rules: how the task submits, which says what its retry would submit again; None for a task that only waits.
+    :param cause: why targets of which nothing was sent were given up, where that is the same for all of them.
+    :param notes: see :data:`Notes`.
+    :param soft_fail: whether a proven failure skips the task instead of failing; never for what is unknown.
     :raises OctosparkError: of the class that fits, in the order unknown, cause, retryable, cancelled, failed.
     :raises AirflowSkipException: with ``soft_fail``, if all that is not a success is a proven failure.
     """
@@ -82,37 +92,33 @@ def judge(
     bad = len(unknown) + len(failed)
     if not bad or (partial_failure == "succeed" and bad < len(outcomes)):
         return
-    error = _error(unknown, failed, bad, len(outcomes), retry_submits, cause, notes)
-    if soft_fail and not unknown:
+    counts = f"{bad} of {len(outcomes)} not published. " if len(outcomes) > 1 else ""
+    if unknown:
+        told = " ".join(_what_to_do(outcome, notes or {}) for outcome in unknown)
+        raise OctosparkUnknownError(f"{counts}{told}")
+    error = _failure(failed, counts, rules, cause, alone=len(failed) == len(outcomes))
+    if soft_fail:
         raise AirflowSkipException(str(error))
     raise error
 
 
-def _error(
-    unknown: Sequence[Outcome],
-    failed: Sequence[Outcome],
-    bad: int,
-    total: int,
-    retry_submits: bool,
-    cause: OctosparkError | None,
-    notes: Sequence[str],
+def _failure(
+    failed: Sequence[Outcome], counts: str, rules: Rules | None, cause: OctosparkError | None, *, alone: bool
 ) -> OctosparkError:
-    counts = f"{bad} of {total} not published. " if total > 1 else ""
-    if unknown:
-        what = (
-            " ".join(notes)
-            or " ".join(f"{describe(outcome)}." for outcome in unknown)
-            + " Look at the post in Octospark and on the platform before you publish it again."
-        )
-        return OctosparkUnknownError(f"{counts}{what}")
     if cause is not None and all(outcome.reason in {"not_sent", "late"} for outcome in failed):
-        if total == len(failed):
+        if alone:
             return cause
         kind = OctosparkPublishFailedError if isinstance(cause, OctosparkFailError) else OctosparkPublishRetryableError
         return kind(f"{counts}{cause}")
     what = " ".join(f"{describe(outcome)}." for outcome in failed)
-    if retry_submits and any(is_retryable_failure(outcome) for outcome in failed):
-        return OctosparkPublishRetryableError(f"{counts}{what} A retry submits only what failed so.")
+    if rules is not None and any(_a_retry_submits(outcome, rules) for outcome in failed):
+        return OctosparkPublishRetryableError(f"{counts}{what} A retry submits only what failed for a passing reason.")
     if all(outcome.reason == "cancelled" for outcome in failed):
         return OctosparkCancelledError(f"{counts}{what} A person took it off the schedule.")
     return OctosparkPublishFailedError(f"{counts}{what}")
+
+
+def _a_retry_submits(outcome: Outcome, rules: Rules) -> bool:
+    if outcome.reason == "not_sent":
+        return is_retryable_failure(outcome)
+    return frees(outcome, rules, cleared=False)

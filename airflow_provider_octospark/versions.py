@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from airflow_provider_octospark.exceptions import OctosparkVersionError
 from airflow_provider_octospark.submission_rules import Run
 
 if TYPE_CHECKING:
@@ -56,6 +59,17 @@ class _NeverExpiring:
         self._accessor.set(key, value, retention=NEVER_EXPIRE)
 
 
+def _state_store_address(ti: Any) -> str:
+    """Return the path of a task instance's state store in Airflow's REST API.
+
+    Source: ``airflow/api_fastapi/core_api/routes/public/task_state_store.py`` of Airflow 3.3; without the query parameter
+    ``map_index`` the path is that of a task that is not mapped.
+    """
+    dag_id, run_id, task_id = (quote(part, safe="") for part in (ti.dag_id, ti.run_id, ti.task_id))
+    mapped = "" if ti.map_index in {None, -1} else f"?map_index={ti.map_index}"
+    return f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/state-store/{{key}}{mapped}"
+
+
 def task_state_store(context: Context) -> Store | None:
     """Return the task instance's state store, or None before Airflow 3.3."""
     values: Any = context
@@ -84,3 +98,16 @@ def _first_reschedule_in_database(ti: Any) -> datetime | None:
     with create_session() as session:
         first = session.scalar(TaskReschedule.stmt_for_task_instance(ti, descending=False).limit(1))
         return first.start_date if first else None
+
+
+def require_airflow(feature: str, major: int, minor: int) -> None:
+    """Refuse a feature on a version of Airflow that cannot carry it.
+
+    :raises OctosparkVersionError: naming the version that is needed, the one that runs, and the feature.
+    """
+    try:
+        running = version("apache-airflow-core")
+    except PackageNotFoundError:
+        running = version("apache-airflow")
+    if tuple(int(part) for part in running.split(".")[:2]) < (major, minor):
+        raise OctosparkVersionError(f"{feature} needs Airflow {major}.{minor} or newer; this is {running}.")

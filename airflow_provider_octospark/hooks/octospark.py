@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -19,6 +20,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkError,
     OctosparkSettingsError,
 )
+from airflow_provider_octospark.get_provider_info import get_provider_info
 from airflow_provider_octospark.submission_rules import LEAVE_WITHIN
 from airflow_provider_octospark.text import plain
 
@@ -38,6 +40,12 @@ if TYPE_CHECKING:
     from airflow_provider_octospark.waiting import Wait
 
 T = TypeVar("T")
+
+
+def _form() -> dict[str, Any]:
+    """The one description of the connection's form."""
+    form: dict[str, Any] = get_provider_info()["connection-types"][0]
+    return form
 
 
 class OctosparkHook(BaseHook):
@@ -62,6 +70,29 @@ class OctosparkHook(BaseHook):
         super().__init__(**kwargs)
         self.octospark_conn_id = octospark_conn_id
 
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's own fields for Airflow before 3.2; newer ones read ``get_provider_info`` themselves."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # type: ignore[import-not-found]
+        from wtforms import BooleanField, IntegerField, StringField  # type: ignore[import-untyped]
+        from wtforms.validators import Optional, any_of  # type: ignore[import-untyped]
+
+        def widget(definition: dict[str, Any]) -> Any:
+            schema = definition["schema"]
+            label, description = definition["label"], definition["description"]
+            if "boolean" in schema["type"]:
+                return BooleanField(label, description=description)
+            field = IntegerField if "integer" in schema["type"] else StringField
+            validators = [Optional(), *([any_of(schema["enum"])] if "enum" in schema else [])]
+            return field(label, widget=BS3TextFieldWidget(), validators=validators, description=description)
+
+        return {name: widget(definition) for name, definition in _form()["conn-fields"].items()}
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return what the form does with the standard fields, for Airflow before 3.2."""
+        return {key.replace("-", "_"): value for key, value in _form()["ui-field-behaviour"].items()}
+
     @cached_property
     def settings(self) -> ConnectionSettings:
         """The connection's settings, read at the first use.
@@ -69,33 +100,42 @@ class OctosparkHook(BaseHook):
         :raises OctosparkSettingsError: if the connection is missing or one of its fields is unusable.
         """
         try:
-            connection = self.get_connection(self.octospark_conn_id)
+            return self._settings_of(self.get_connection(self.octospark_conn_id))
         except AirflowNotFoundException:
-            connection = None
-        return self._settings_of(connection)
+            pass
+        raise self._missing()
 
     async def aget_settings(self) -> ConnectionSettings:
         """As :attr:`settings`, always read anew, without blocking the event loop."""
         try:
-            connection = await get_async_connection(self.octospark_conn_id, hook=self)
+            return self._settings_of(await get_async_connection(self.octospark_conn_id, hook=self))
         except AirflowNotFoundException:
-            connection = None
-        return self._settings_of(connection)
+            pass
+        raise self._missing()
+
+    def _missing(self) -> OctosparkSettingsError:
+        return OctosparkSettingsError(
+            f"There is no connection {self.octospark_conn_id!r} that Airflow can read. Create one of type octospark, with "
+            "the API key as its password, or name another one in octospark_conn_id."
+        )
 
     def _settings_of(self, connection: Any) -> ConnectionSettings:
-        if connection is None:
-            raise OctosparkSettingsError(
-                f"There is no connection {self.octospark_conn_id!r}. Create one of type octospark, with the API key as its "
-                "password, or name another one in octospark_conn_id."
+        settings, problem = None, ""
+        try:
+            settings = ConnectionSettings.from_fields(
+                conn_id=self.octospark_conn_id,
+                host=connection.host,
+                password=connection.password,
+                schema=connection.schema,
+                port=connection.port,
+                extra=connection.extra,
             )
-        settings = ConnectionSettings.from_fields(
-            conn_id=self.octospark_conn_id,
-            host=connection.host,
-            password=connection.password,
-            schema=connection.schema,
-            port=connection.port,
-            extra=connection.extra,
-        )
+        except OctosparkSettingsError as error:
+            problem = str(error)
+        # A traceback may show the variables of its frames, and Airflow's connections show their password.
+        del connection
+        if settings is None:
+            raise OctosparkSettingsError(problem)
         if settings.verify is False:
             self.log.warning(
                 'Connection %r has "verify": false: TLS certificates are not checked, so whoever sits on the way can read the '
@@ -144,24 +184,30 @@ class OctosparkHook(BaseHook):
         return operations.require_id(team_id, "team_id")
 
     def look(self, wait: Wait) -> list[str]:
-        """Look once at every post of a wait that is due for it; return lines for the log.
+        """Look once, and all at the same time, at every post of a wait that is due for it; return lines for the log.
 
-        A refused key is tried once more with the connection read anew.
+        If the key is refused, the connection is read anew and they are looked at once more: keys get rotated.
         """
-        lines: list[str] = []
-        for post in wait.posts_due(datetime.now(UTC)):
-            operation = operations.get_post(*post)
-            try:
-                try:
-                    answer = self._client.request(operation)
-                except OctosparkAuthError:
-                    self.reconnect()
-                    answer = self._client.request(operation)
-            except OctosparkError as error:
-                lines += wait.failed(post, error, datetime.now(UTC))
-            else:
-                lines += wait.saw(post, answer, datetime.now(UTC))
+        now = datetime.now(UTC)
+        lines = wait.expire(now)
+        posts = wait.posts_due(now)
+        answers = self._read(posts)
+        if any(isinstance(answer, OctosparkAuthError) for answer in answers):
+            self.reconnect()
+            answers = self._read(posts)
+        now = datetime.now(UTC)
+        for post, answer in zip(posts, answers, strict=True):
+            lines += (
+                wait.failed(post, answer, now) if isinstance(answer, OctosparkError) else wait.saw(post, answer, now)
+            )
         return lines
+
+    def _read(self, posts: Sequence[tuple[str, str]]) -> list[Answer[Post] | OctosparkError]:
+        try:
+            return self._client.request_all(operations.get_post(*post) for post in posts)
+        except OctosparkSettingsError as error:
+            # The connection cannot be read (any more); that is known only when it is needed.
+            return [error] * len(posts)
 
     def _value(self, operation: Operation[T]) -> T:
         return self._client.request(operation).value

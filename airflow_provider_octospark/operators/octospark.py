@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
 
 from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, AirflowSkipException, BaseOperator, conf
 
 from airflow_provider_octospark import arguments
-from airflow_provider_octospark.exceptions import OctosparkArgumentError
+from airflow_provider_octospark.deferral import SHORTEST_DEFERRAL, outcomes_or_wait, until_published, until_settled
+from airflow_provider_octospark.exceptions import OctosparkError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.journal import Journal, MemoryStore
 from airflow_provider_octospark.links import OctosparkPublishedPostLink, published_url_of
@@ -20,27 +21,15 @@ from airflow_provider_octospark.models import Outcome, PostNowRequest, PublishOp
 from airflow_provider_octospark.operations import post_now, schedule_multi
 from airflow_provider_octospark.submission import Announcement, Submission, WaitUntil
 from airflow_provider_octospark.submission_rules import SETTLE, IfSubmitted, Rules
-from airflow_provider_octospark.times import format_instant, require_duration, require_timezone
-from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger, outcomes_of_event
-from airflow_provider_octospark.verdict import PartialFailure, judge, report_unknown
-from airflow_provider_octospark.versions import run_of, task_state_store, until
-from airflow_provider_octospark.waiting import (
-    OBSERVE_TIMEOUT,
-    POLL_FACTOR,
-    POLL_FLOOR,
-    PUBLISH_TIMEOUT,
-    Wait,
-    same_id,
-)
+from airflow_provider_octospark.times import format_instant, require_duration
+from airflow_provider_octospark.verdict import Notes, PartialFailure, judge, note_on, report_unknown
+from airflow_provider_octospark.versions import run_of, task_state_store
+from airflow_provider_octospark.waiting import OBSERVE_TIMEOUT, POLL_FACTOR, POLL_FLOOR, PUBLISH_TIMEOUT, Wait
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-SHORTEST_DEFERRAL = timedelta(seconds=5)
-"""Airflow fails a task whose trigger fires before the scheduler has seen it defer; shorter waits are slept."""
-
-FRAMEWORK_MARGIN = timedelta(hours=1)
-"""How long after our own deadline Airflow's time-out of a deferral strikes, should no triggerer be running."""
+IfLate = Literal["fail", "skip"]
 
 
 class _Clock:
@@ -99,6 +88,7 @@ class OctosparkSubmitOperator(BaseOperator):
     )
     operator_extra_links = (OctosparkPublishedPostLink(),)
     ui_color = "#ede7fb"
+    partial_failure: PartialFailure = "fail"
 
     def __init__(
         self,
@@ -122,7 +112,7 @@ class OctosparkSubmitOperator(BaseOperator):
         if_already_submitted: IfSubmitted = "reattach",
         allow_repeat: bool = False,
         max_lateness: timedelta | float | None = None,
-        if_late: Literal["fail", "skip"] = "fail",
+        if_late: IfLate = "fail",
         dry_run: bool = False,
         octospark_conn_id: str = OctosparkHook.default_conn_name,
         **kwargs: Any,
@@ -148,7 +138,7 @@ class OctosparkSubmitOperator(BaseOperator):
         self.allow_repeat = allow_repeat
         self.max_lateness = max_lateness
         self.if_late = if_late
-        self.submit_dry_run = dry_run
+        self.is_dry_run = dry_run  # ``dry_run`` is a method of every operator
         self.octospark_conn_id = octospark_conn_id
         self.published_url: str | None = None
 
@@ -168,23 +158,21 @@ class OctosparkSubmitOperator(BaseOperator):
 
         :raises OctosparkArgumentError: naming the parameter that is unusable.
         """
-        if self.if_already_submitted not in {"reattach", "resubmit", "fail"}:
-            raise OctosparkArgumentError(
-                f'if_already_submitted is {self.if_already_submitted!r}; write "reattach", "resubmit" or "fail".'
-            )
-        if self.if_late not in {"fail", "skip"}:
-            raise OctosparkArgumentError(f'if_late is {self.if_late!r}; write "fail" or "skip".')
         return Rules(
-            settle=None if self.settle is None else require_duration(self.settle, field="settle"),
+            settle=arguments.optional_duration(self.settle, "settle"),
             resubmit_failed=self.resubmit_failed,
-            if_already_submitted=self.if_already_submitted,
-            allow_repeat=self.allow_repeat,
-            max_lateness=(
-                None if self.max_lateness is None else require_duration(self.max_lateness, field="max_lateness")
+            if_already_submitted=arguments.one_of(
+                self.if_already_submitted, get_args(IfSubmitted), "if_already_submitted"
             ),
-            if_late=self.if_late,
-            dry_run=self.submit_dry_run,
+            allow_repeat=self.allow_repeat,
+            max_lateness=arguments.optional_duration(self.max_lateness, "max_lateness"),
+            if_late=arguments.one_of(self.if_late, get_args(IfLate), "if_late"),
+            dry_run=self.is_dry_run,
         )
+
+    def more_xcoms(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:  # noqa: ARG002 - for subclasses
+        """Return the task's XComs beside ``return_value``, by key."""
+        return {}
 
     def execute(self, context: Context) -> Any:
         """Submit what has not been submitted, and wait if asked to; see the class."""
@@ -195,16 +183,16 @@ class OctosparkSubmitOperator(BaseOperator):
         """Carry on after a deferral that waited for a request in doubt to settle."""
         return self._submit(context, self._open_journal(context, resumed=True, page=page))
 
-    def execute_complete(self, context: Context, event: Any, page: Any = None, notes: Sequence[str] = ()) -> Any:
+    def execute_complete(
+        self, context: Context, event: Any, wait: Any = None, page: Any = None, notes: Notes | None = None
+    ) -> Any:
         """Take the trigger's event and end the task. Makes no request."""
-        outcomes = outcomes_of_event(event)
+        seen = outcomes_or_wait(event, wait, self.log)
         journal = self._open_journal(context, resumed=True, page=page)
-        if not self._is_about(outcomes, journal):
-            self.log.warning("The trigger's event is about another publication than the one submitted; waiting on.")
-            awaited = [record.outcome for record in journal.records.values() if record.outcome is not None]
-            self._defer(context, self._wait(context, awaited), journal, notes)
-        self._note_ends(journal, outcomes)
-        return self._finish(context, outcomes, None, notes)
+        if isinstance(seen, Wait):
+            self._defer(context, seen, journal, notes or {})
+        self._note_ends(journal, seen)
+        return self._finish(context, seen, notes or {})
 
     def _open_journal(self, context: Context, *, resumed: bool, page: Any = None) -> Journal:
         store = task_state_store(context)
@@ -215,33 +203,36 @@ class OctosparkSubmitOperator(BaseOperator):
 
     def _submit(self, context: Context, journal: Journal) -> Any:
         with OctosparkHook(self.octospark_conn_id) as hook:
+            # All of it is checked before anything is sent, also what only matters afterwards.
+            arguments.one_of(self.partial_failure, get_args(PartialFailure), "partial_failure")
+            self._new_wait(context, ())
             rules = self.rules()
             announcement = self.announcement(hook)
             rules.check(hook.settings.submit_timeout)
             submission = Submission(
                 [announcement], journal, hook.get_conn(), _Clock(), rules, run_of(context), self.log
             )
-            while isinstance(result := submission.advance(), WaitUntil):
-                self._pause(context, result, journal)
+            while isinstance(outcomes := submission.advance(), WaitUntil):
+                self._pause(context, outcomes, journal)
             if submission.is_skip:
-                self._push(context, result)
+                self._push(context, outcomes)
                 raise AirflowSkipException(str(submission.error))
-            notes = list(submission.notes.values())
-            if self.wait_for_completion and not all(outcome.is_final for outcome in result):
-                result = self._await(context, hook, result, journal, notes)
-            return self._finish(context, result, submission.error, notes)
+            notes = {account: note for (_, _, account), note in submission.notes.items()}
+            # Now, and not when all others have been waited for: a person has to look.
+            report_unknown([outcome for outcome in outcomes if note_on(outcome, notes)], self.log, notes)
+            if self.wait_for_completion and not all(outcome.is_final for outcome in outcomes):
+                wait = self._new_wait(context, outcomes)
+                self._await(context, hook, wait, journal, notes)
+                outcomes = wait.outcomes
+            return self._finish(context, outcomes, notes, submission.error)
 
     def _pause(self, context: Context, wait: WaitUntil, journal: Journal) -> None:
         remaining = wait.time - datetime.now(UTC)
         if self.deferrable and remaining > SHORTEST_DEFERRAL:
-            self.defer(
-                trigger=until(wait.time),
-                method_name="resume_submission",
-                kwargs=self._carried(context, journal),
-            )
+            self.defer(**until_settled(wait.time, **self._carried(context, journal)))
         time.sleep(max(0.0, remaining.total_seconds()))
 
-    def _wait(self, context: Context, outcomes: Sequence[Outcome]) -> Wait:
+    def _new_wait(self, context: Context, outcomes: Sequence[Outcome]) -> Wait:
         return Wait.start(
             outcomes,
             started_at=datetime.now(UTC),
@@ -252,30 +243,21 @@ class OctosparkSubmitOperator(BaseOperator):
             factor=self.poll_factor,
         )
 
-    def _await(
-        self, context: Context, hook: OctosparkHook, outcomes: Sequence[Outcome], journal: Journal, notes: Sequence[str]
-    ) -> list[Outcome]:
-        wait = self._wait(context, outcomes)
+    def _await(self, context: Context, hook: OctosparkHook, wait: Wait, journal: Journal, notes: Notes) -> None:
         while True:
             for line in hook.look(wait):
                 self.log.info("%s", line)
             if wait.done:
                 break
             if self.deferrable:
-                hook.close()
                 self._defer(context, wait, journal, notes)
             now = datetime.now(UTC)
             time.sleep(max(0.0, (wait.next_look(now) - now).total_seconds()))
         self._note_ends(journal, wait.outcomes)
-        return wait.outcomes
 
-    def _defer(self, context: Context, wait: Wait, journal: Journal, notes: Sequence[str]) -> NoReturn:
-        self.defer(
-            trigger=OctosparkPostTrigger(self.octospark_conn_id, wait.as_json()),
-            method_name="execute_complete",
-            kwargs={**self._carried(context, journal), "notes": list(notes)},
-            timeout=wait.deadline - datetime.now(UTC) + FRAMEWORK_MARGIN,
-        )
+    def _defer(self, context: Context, wait: Wait, journal: Journal, notes: Notes) -> NoReturn:
+        carried = self._carried(context, journal)
+        self.defer(**until_published(self.octospark_conn_id, wait, notes=dict(notes), **carried))
         raise AssertionError("defer() does not return")
 
     def _carried(self, context: Context, journal: Journal) -> dict[str, Any]:
@@ -283,51 +265,44 @@ class OctosparkSubmitOperator(BaseOperator):
         return {} if task_state_store(context) is not None else {"page": journal.page()}
 
     @staticmethod
-    def _is_about(outcomes: Sequence[Outcome], journal: Journal) -> bool:
-        """Whether an event is about what the record says was submitted; an old trigger's may not be."""
-        seen = {outcome.scheduled_post_id.lower() for outcome in outcomes if outcome.scheduled_post_id}
-        return all(
-            record.outcome is None
-            or record.outcome.scheduled_post_id is None
-            or record.outcome.scheduled_post_id.lower() in seen
-            for record in journal.records.values()
-        )
-
-    @staticmethod
     def _note_ends(journal: Journal, outcomes: Sequence[Outcome]) -> None:
         if journal.problem is None:
             journal.note_ends(outcomes)
 
-    def _finish(self, context: Context, outcomes: Sequence[Outcome], cause: Any, notes: Sequence[str]) -> Any:
-        report_unknown(outcomes, notes, self.log)
+    def _finish(
+        self, context: Context, outcomes: Sequence[Outcome], notes: Notes, cause: OctosparkError | None = None
+    ) -> Any:
+        report_unknown([outcome for outcome in outcomes if not note_on(outcome, notes)], self.log)
         result = self.result(outcomes)
         self.published_url = published_url_of(result)
-        self.push_more(context, outcomes)
         try:
             judge(
                 outcomes,
-                partial_failure=self.tolerated_failure,
-                retry_submits=True,
+                partial_failure=self.partial_failure,
+                rules=self.rules(),
                 cause=cause,
                 notes=notes,
             )
-        except Exception:
+        except OctosparkError:
             self._push(context, outcomes)
             raise
+        self._push_more(context, outcomes)
         return result
 
-    @property
-    def tolerated_failure(self) -> PartialFailure:
-        """Whether a failure of some targets fails the task."""
-        return "fail"
-
-    def push_more(self, context: Context, outcomes: Sequence[Outcome]) -> None:
-        """Push XComs beside the return value."""
-
     def _push(self, context: Context, outcomes: Sequence[Outcome]) -> None:
-        """Push the return value of a task that is about to raise: tasks that run all the same can read it."""
+        """Push all XComs of a task that is about to raise, so that tasks which run all the same can read them."""
+        try:
+            self._push_more(context, outcomes)
+            if self.do_xcom_push:
+                context["ti"].xcom_push(key=XCOM_RETURN_KEY, value=self.result(outcomes))
+        except Exception:
+            # What the task raises says whether it may be retried; an error of XCom must not take its place.
+            self.log.exception("The outcomes could not be pushed to XCom.")
+
+    def _push_more(self, context: Context, outcomes: Sequence[Outcome]) -> None:
         if self.do_xcom_push:
-            context["ti"].xcom_push(key=XCOM_RETURN_KEY, value=self.result(outcomes))
+            for key, value in self.more_xcoms(outcomes).items():
+                context["ti"].xcom_push(key=key, value=value)
 
     def _options(self, zone: str | None) -> dict[str, Any]:
         """Return the optional fields that both requests share.
@@ -449,23 +424,14 @@ class OctosparkScheduleMultiOperator(OctosparkSubmitOperator):
 
     def announcement(self, hook: OctosparkHook) -> Announcement:
         """Return the targets, one for each account."""
-        if self.partial_failure not in {"fail", "succeed"}:
-            raise OctosparkArgumentError(f'partial_failure is {self.partial_failure!r}; write "fail" or "succeed".')
-        width = self.accounts_per_call
-        if width is not None and (not isinstance(width, int) or isinstance(width, bool) or width < 1):
-            raise OctosparkArgumentError(f"accounts_per_call is {width!r}; write a whole number from 1, or None.")
+        width = arguments.optional_count(self.accounts_per_call, "accounts_per_call")
         post_id = arguments.required_id(self.post_id, "post_id")
         accounts = arguments.required_accounts(self.social_account_ids, "social_account_ids")
-        zone = None if arguments.is_absent(self.timezone) else require_timezone(self.timezone)
+        zone = arguments.optional_timezone(self.timezone, "timezone")
         scheduled_at = arguments.required_instant(self.scheduled_at, zone, "scheduled_at")
         settings = arguments.optional_objects_by_account(
-            self.platform_settings_by_social_account_id, "platform_settings_by_social_account_id"
+            self.platform_settings_by_social_account_id, accounts, "platform_settings_by_social_account_id"
         )
-        strangers = [key for key in settings or {} if not any(same_id(key, account) for account in accounts)]
-        if strangers:
-            raise OctosparkArgumentError(
-                f"platform_settings_by_social_account_id names {', '.join(strangers)}, which social_account_ids does not."
-            )
         options = self._options(zone)
         team_id = hook.team(self.team_id)
 
@@ -475,9 +441,7 @@ class OctosparkScheduleMultiOperator(OctosparkSubmitOperator):
                 scheduled_at=format_instant(scheduled_at),
                 timezone=zone,
                 platform_settings_by_social_account_id=(
-                    {key: entry for key, entry in settings.items() if any(same_id(key, account) for account in some)}
-                    if settings
-                    else None
+                    None if settings is None else {key: entry for key, entry in settings.items() if key in some}
                 ),
                 **options,
             )
@@ -485,24 +449,18 @@ class OctosparkScheduleMultiOperator(OctosparkSubmitOperator):
 
         return Announcement(team_id, post_id, accounts, call, scheduled_at, width)
 
-    @property
-    def tolerated_failure(self) -> PartialFailure:
-        """What ``partial_failure`` says."""
-        return self.partial_failure
-
     def result(self, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
         """Return the outcomes of the accounts that were scheduled."""
         return [o.as_json() for o in outcomes if o.scheduled_post_id is not None or o.end == "pending"]
 
-    def push_more(self, context: Context, outcomes: Sequence[Outcome]) -> None:
-        """Push ``accounts`` and ``outcome``."""
-        if not self.do_xcom_push:
-            return
+    def more_xcoms(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
+        """Return ``accounts`` and ``outcome``."""
         scheduled = len(self.result(outcomes))
-        counts = {
-            "totalCount": len(outcomes),
-            "successCount": scheduled,
-            "failureCount": len(outcomes) - scheduled,
+        return {
+            "accounts": [outcome.as_json() for outcome in outcomes],
+            "outcome": {
+                "totalCount": len(outcomes),
+                "successCount": scheduled,
+                "failureCount": len(outcomes) - scheduled,
+            },
         }
-        context["ti"].xcom_push(key="accounts", value=[outcome.as_json() for outcome in outcomes])
-        context["ti"].xcom_push(key="outcome", value=counts)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from airflow.providers.common.compat.sdk import (
     XCOM_RETURN_KEY,
     AirflowException,
+    AirflowSensorTimeout,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
 )
 
 from airflow_provider_octospark import arguments
+from airflow_provider_octospark.deferral import FRAMEWORK_MARGIN, outcomes_or_wait, until_published
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.links import OctosparkPublishedPostLink, published_url_of
 from airflow_provider_octospark.models import Outcome
 from airflow_provider_octospark.times import require_duration
-from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger, outcomes_of_event
 from airflow_provider_octospark.verdict import PartialFailure, judge, report_unknown
 from airflow_provider_octospark.versions import first_started, run_of, task_state_store
 from airflow_provider_octospark.waiting import (
@@ -34,9 +36,6 @@ from airflow_provider_octospark.waiting import (
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-
-FRAMEWORK_MARGIN = timedelta(hours=1)
-"""How long after our own deadline Airflow's time-out strikes, should no triggerer be running."""
 
 WAIT_KEY = "octospark.wait"
 """Where mode ``reschedule`` keeps, from Airflow 3.3 on, what it has seen and told."""
@@ -66,10 +65,13 @@ class OctosparkPostSensor(BaseSensorOperator):
         unknown; a timedelta or seconds (default 24 hours).
     :param observe_timeout: how long after its time a publication may be hidden by a newer one of the same post before it
         is given up as unknown; a timedelta or seconds (default 15 minutes).
-    :param poll_floor: shortest pause between two looks, in seconds (default 4.0). ``poke_interval`` is not used.
+    :param poll_floor: shortest pause between two looks, in seconds (default 4.0). Mode ``reschedule`` costs a new process
+        for each look; give it a minute.
     :param poll_factor: growth of the pause with the square root of the seconds since it was due (default 0.8).
+    :param poke_interval: Airflow's name for ``poll_floor``; if given, it takes its place.
     :param timeout: if given, the wait ends, as unknown, at the latest so long after its start.
-    :param soft_fail: skip instead of failing when publishing failed; never when it is unknown.
+    :param soft_fail: skip instead of failing when publishing is proven to have failed; never when it is unknown, and never
+        for an unusable parameter. ``never_fail`` means the same here.
     :param deferrable: whether waiting is done by the triggerer, without a worker slot (default: Airflow's
         ``[operators] default_deferrable``).
     :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``). (templated)
@@ -105,12 +107,13 @@ class OctosparkPostSensor(BaseSensorOperator):
         observe_timeout: timedelta | float = OBSERVE_TIMEOUT,
         poll_floor: float = POLL_FLOOR,
         poll_factor: float = POLL_FACTOR,
+        poke_interval: timedelta | float | None = None,
         timeout: timedelta | float | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         octospark_conn_id: str = OctosparkHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**kwargs if poke_interval is None else {"poke_interval": poke_interval, **kwargs})
         self.publication = publication
         self.post_id = post_id
         self.scheduled_post_id = scheduled_post_id
@@ -120,59 +123,77 @@ class OctosparkPostSensor(BaseSensorOperator):
         self.partial_failure = partial_failure
         self.publish_timeout = publish_timeout
         self.observe_timeout = observe_timeout
-        self.poll_floor = poll_floor
+        self.poll_floor = poll_floor if poke_interval is None else self.poke_interval
         self.poll_factor = poll_factor
         self.wait_at_most = timeout
         self.deferrable = deferrable
         self.octospark_conn_id = octospark_conn_id
         self.published_url: str | None = None
+        self._skips_failures = self.soft_fail or self.never_fail
+        self._hook: OctosparkHook | None = None
         self._wait: Wait | None = None
 
     def execute(self, context: Context) -> Any:
         """Wait; see the class."""
-        with OctosparkHook(self.octospark_conn_id) as hook:
-            wait = self._wait = self._begin(context, hook)
+        with self._own_skips(), OctosparkHook(self.octospark_conn_id) as self._hook:
+            wait = self._wait = self._begin(context, self._hook)
+            # What the first look shows of a scheduled time that was not known still counts for the deadline.
+            self._look(self._hook, wait)
             if self.deferrable:
-                self._look(hook, wait)
                 if wait.done:
                     return self._finish(context, wait.outcomes)
                 self._defer(wait)
-        # Our own deadline decides; Airflow's must not come before it, whatever its default is.
-        self.timeout = (wait.deadline - wait.started_at + FRAMEWORK_MARGIN).total_seconds()
-        return super().execute(context)
+            # Our own deadline decides; Airflow's must not come before it, whatever its default is.
+            self.timeout = (wait.deadline - first_started(self, context) + FRAMEWORK_MARGIN).total_seconds()
+            return super().execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once; ends the task if all publications have ended."""
-        with OctosparkHook(self.octospark_conn_id) as hook:
-            if self._wait is None:
-                self._wait = self._begin(context, hook)
-            self._look(hook, self._wait)
+        if self._hook is None:
+            self._hook = OctosparkHook(self.octospark_conn_id)
+        if self._wait is None:
+            self._wait = self._begin(context, self._hook)
+        self._look(self._hook, self._wait)
+        if self._wait.done:
+            return PokeReturnValue(is_done=True, xcom_value=self._finish(context, self._wait.outcomes))
         if self.reschedule:
             self._keep(context, self._wait)
-        if not self._wait.done:
-            return PokeReturnValue(is_done=False)
-        return PokeReturnValue(is_done=True, xcom_value=self._finish(context, self._wait.outcomes))
+        return PokeReturnValue(is_done=False)
 
-    def execute_complete(self, context: Context, event: Any) -> Any:
+    def execute_complete(self, context: Context, event: Any, wait: Any = None) -> Any:
         """Take the trigger's event and end the task. Makes no request."""
-        outcomes = outcomes_of_event(event)
-        with OctosparkHook(self.octospark_conn_id) as hook:
-            wait = self._begin(context, hook)
-        if not same_targets(outcomes, wait.outcomes):
-            self.log.warning("The trigger's event is about other publications than this task waits for; waiting on.")
-            self._defer(wait)
-        return self._finish(context, outcomes)
+        seen = outcomes_or_wait(event, wait, self.log)
+        if isinstance(seen, Wait):
+            self._defer(seen)
+        return self._finish(context, seen)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """As the base's, but an end that is not known is never turned into a skip."""
-        soft_fail, never_fail = self.soft_fail, self.never_fail
-        if next_method == "__fail__":
-            # The triggerer was away until after Airflow's own time-out: nothing is known.
-            self.soft_fail = self.never_fail = False
+        """As the base's; but if Airflow's own time-out struck, because no triggerer ran, the ends are unknown."""
+        with self._own_skips():
+            try:
+                return super().resume_execution(next_method, next_kwargs, context)
+            except AirflowSensorTimeout:
+                pass
+            with OctosparkHook(self.octospark_conn_id) as hook:
+                wait = self._begin(context, hook)
+            for watch in wait.watches:
+                if not watch.outcome.is_final:
+                    watch.end_unknown("deadline", "no triggerer took over the wait")
+            return self._finish(context, wait.outcomes)
+
+    @contextmanager
+    def _own_skips(self) -> Iterator[None]:
+        """Keep Airflow from skipping the task.
+
+        Its sensors turn *any* error into a skip where ``soft_fail`` or ``never_fail`` is set, also one that leaves open
+        whether a post is live. Within, only ``verdict.py`` decides.
+        """
+        asked = self.soft_fail, self.never_fail
+        self.soft_fail = self.never_fail = False
         try:
-            return super().resume_execution(next_method, next_kwargs, context)
+            yield
         finally:
-            self.soft_fail, self.never_fail = soft_fail, never_fail
+            self.soft_fail, self.never_fail = asked
 
     def _get_next_poke_interval(
         self,
@@ -188,32 +209,27 @@ class OctosparkPostSensor(BaseSensorOperator):
         for line in hook.look(wait):
             self.log.info("%s", line)
 
-    def _defer(self, wait: Wait) -> None:
-        self.defer(
-            trigger=OctosparkPostTrigger(self.octospark_conn_id, wait.as_json()),
-            method_name="execute_complete",
-            timeout=wait.deadline - datetime.now(UTC) + FRAMEWORK_MARGIN,
-        )
+    def _defer(self, wait: Wait) -> NoReturn:
+        self.defer(**until_published(self.octospark_conn_id, wait))
+        raise AssertionError("defer() does not return")
 
     def _begin(self, context: Context, hook: OctosparkHook) -> Wait:
-        if self.partial_failure not in {"fail", "succeed"}:
-            raise OctosparkArgumentError(f'partial_failure is {self.partial_failure!r}; write "fail" or "succeed".')
+        arguments.one_of(self.partial_failure, get_args(PartialFailure), "partial_failure")
         since = run_of(context).run_after
         if not arguments.is_absent(self.since):
             since = arguments.required_instant(self.since, None, "since")
+        started_at = first_started(self, context)
+        at_most = arguments.optional_duration(self.wait_at_most, "timeout")
         wait = Wait.start(
             self._awaited(hook),
-            started_at=first_started(self, context),
+            started_at=started_at,
             publish_timeout=require_duration(self.publish_timeout, field="publish_timeout"),
             since=since,
             observe_timeout=require_duration(self.observe_timeout, field="observe_timeout"),
             floor=self.poll_floor,
             factor=self.poll_factor,
+            latest=None if at_most is None else started_at + at_most,
         )
-        if self.wait_at_most is not None:
-            latest = wait.started_at + require_duration(self.wait_at_most, field="timeout")
-            for watch in wait.watches:
-                watch.deadline = min(watch.deadline, latest)
         return self._kept(context, wait) if self.reschedule else wait
 
     def _awaited(self, hook: OctosparkHook) -> list[Outcome]:
@@ -224,21 +240,14 @@ class OctosparkPostSensor(BaseSensorOperator):
                 Outcome(
                     team_id=hook.team(self.team_id),
                     post_id=arguments.required_id(self.post_id, "post_id"),
-                    social_account_id=(
-                        None
-                        if arguments.is_absent(self.social_account_id)
-                        else arguments.required_account(self.social_account_id, "social_account_id")
-                    ),
-                    scheduled_post_id=(
-                        None
-                        if arguments.is_absent(self.scheduled_post_id)
-                        else arguments.required_id(self.scheduled_post_id, "scheduled_post_id")
-                    ),
+                    social_account_id=arguments.optional_account(self.social_account_id, "social_account_id"),
+                    scheduled_post_id=arguments.optional_id(self.scheduled_post_id, "scheduled_post_id"),
                     end="pending",
                 )
             ]
-        if not arguments.is_absent(self.post_id):
-            raise OctosparkArgumentError("Both publication and post_id are set; give one of them.")
+        for field in ("post_id", "scheduled_post_id", "social_account_id"):
+            if not arguments.is_absent(getattr(self, field)):
+                raise OctosparkArgumentError(f"Both publication and {field} are set; publication says it all.")
         outcomes = [self._outcome(entry) for entry in _flattened(arguments.structure(self.publication))]
         if not outcomes:
             raise OctosparkArgumentError("publication is an empty list; there is nothing to wait for.")
@@ -259,22 +268,27 @@ class OctosparkPostSensor(BaseSensorOperator):
         return outcome
 
     def _finish(self, context: Context, outcomes: Sequence[Outcome]) -> Any:
-        report_unknown(outcomes, (), self.log)
+        report_unknown(outcomes, self.log)
         found = [outcome.as_json() for outcome in outcomes]
         single = arguments.is_absent(self.publication) or isinstance(arguments.structure(self.publication), Mapping)
         result: Any = found[0] if single else found
         self.published_url = published_url_of(result)
-        skips = self.soft_fail or self.never_fail
-        if any(outcome.end == "unknown" for outcome in outcomes):
-            # Airflow turns even an AirflowFailException of a sensor into a skip.
-            self.soft_fail = self.never_fail = False
         try:
-            judge(outcomes, partial_failure=self.partial_failure, retry_submits=False, soft_fail=skips)
+            judge(outcomes, partial_failure=self.partial_failure, soft_fail=self._skips_failures)
         except AirflowException:
-            if self.do_xcom_push:
-                context["ti"].xcom_push(key=XCOM_RETURN_KEY, value=result)
+            self._push(context, result)
             raise
         return result
+
+    def _push(self, context: Context, result: Any) -> None:
+        """Push the result of a task that is about to raise, so that tasks which run all the same can read it."""
+        if not self.do_xcom_push:
+            return
+        try:
+            context["ti"].xcom_push(key=XCOM_RETURN_KEY, value=result)
+        except Exception:
+            # What the task raises says whether it may be retried; an error of XCom must not take its place.
+            self.log.exception("The outcomes could not be pushed to XCom.")
 
     def _keep(self, context: Context, wait: Wait) -> None:
         store = task_state_store(context)

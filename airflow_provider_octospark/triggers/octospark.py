@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_octospark.answers import Answer
+from airflow_provider_octospark.connection import ConnectionSettings
 from airflow_provider_octospark.exceptions import (
     OctosparkAuthError,
     OctosparkError,
+    OctosparkNetworkError,
     OctosparkProtocolError,
 )
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
-from airflow_provider_octospark.models import Outcome
-from airflow_provider_octospark.poller import Poller, subscribed
+from airflow_provider_octospark.models import Outcome, Post
+from airflow_provider_octospark.poller import Shows, subscribed
+from airflow_provider_octospark.shared_settings import Refusal, settings_of
 from airflow_provider_octospark.text import plain
 from airflow_provider_octospark.waiting import Wait
 
@@ -26,12 +31,19 @@ EVENT_FORMAT = 1
 FIRST_LOOK_AFTER = timedelta(seconds=5)
 """Airflow fails a task whose trigger fires before the scheduler has seen it defer."""
 
+FIRST_LOOKS_WITHIN = timedelta(seconds=1)
+"""Time over which the first looks of triggers that start together are spread."""
+
+LONGEST_SLEEP = timedelta(hours=1)
+"""The event loop's clock and the calendar may drift apart; so long at most nobody notices."""
+
 
 class OctosparkPostTrigger(BaseTrigger):
     """Waits until every publication of a wait has ended, then fires one event with their outcomes.
 
-    It reads only: it never submits, never cancels, and never raises. Its deadlines are absolute, so that a triggerer
-    that restarts goes on where it was. All triggers of a triggerer share one client for each connection.
+    It reads only: it never submits, never cancels, and never raises. Its deadlines and its next looks are absolute
+    times, so that a triggerer that restarts goes on where it was. All triggers of a triggerer share one client for each
+    connection.
 
     :param octospark_conn_id: id of the Airflow connection; its key is read in the triggerer and never stored.
     :param wait: what :meth:`~airflow_provider_octospark.waiting.Wait.as_json` gave: JSON primitives, no secret.
@@ -53,7 +65,8 @@ class OctosparkPostTrigger(BaseTrigger):
         """Yield the one event: ``{"format": 1, "outcomes": [...]}`` or ``{"format": 1, "error": "..."}``."""
         try:
             wait = Wait.from_json(self.wait)
-            wait.hold(datetime.now(UTC) + FIRST_LOOK_AFTER)
+            spread = random.random() * FIRST_LOOKS_WITHIN  # noqa: S311
+            wait.hold(datetime.now(UTC) + FIRST_LOOK_AFTER + spread)
             await self._observe(wait)
             event = {"format": EVENT_FORMAT, "outcomes": [outcome.as_json() for outcome in wait.outcomes]}
         except Exception as error:
@@ -63,42 +76,92 @@ class OctosparkPostTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _observe(self, wait: Wait) -> None:
-        async with AsyncExitStack() as stack:
-            poller: Poller | None = None
-            while not wait.done:
-                now = datetime.now(UTC)
-                due = wait.posts_due(now)
-                if not due:
-                    await asyncio.sleep(max(0.01, (wait.next_look(now) - now).total_seconds()))
-                for post in due:
-                    poller = await self._look(wait, post, poller, stack)
+        posts = wait.posts()
+        async with _Service(self.octospark_conn_id) as service:
+            if len(posts) == 1:
+                await self._follow(posts[0], wait, service)
+                return
+            async with asyncio.TaskGroup() as group:
+                for post in posts:
+                    group.create_task(self._follow(post, wait, service))
 
-    async def _look(
-        self, wait: Wait, post: tuple[str, str], poller: Poller | None, stack: AsyncExitStack
-    ) -> Poller | None:
-        """Look at one post; return the poller to go on with, another one if the key was refused and read anew."""
-        try:
-            poller = poller or await self._subscribe(stack)
+    async def _follow(self, post: tuple[str, str], wait: Wait, service: _Service) -> None:
+        """Look at one post whenever it is due for that, until all that is waited for at it has ended."""
+
+        def shows(answer: Answer[Post]) -> bool:
+            return wait.is_shown_by(post, answer, datetime.now(UTC))
+
+        while wait.is_open(post):
+            now = datetime.now(UTC)
+            pause = wait.look_at(post, now) - now
+            if pause > timedelta(0):
+                await asyncio.sleep(min(pause, LONGEST_SLEEP).total_seconds())
+                continue
+            self._tell(wait.expire(now))
+            if not wait.is_open(post):
+                return
             try:
-                answer = await poller.read(*post)
-            except OctosparkAuthError:
-                poller = None
-                await stack.aclose()
-                poller = await self._subscribe(stack)
-                answer = await poller.read(*post)
-        except OctosparkError as error:
-            self._tell(wait.failed(post, error, datetime.now(UTC)))
-        else:
-            self._tell(wait.saw(post, answer, datetime.now(UTC)))
-        return poller
-
-    async def _subscribe(self, stack: AsyncExitStack) -> Poller:
-        settings = await OctosparkHook(self.octospark_conn_id).aget_settings()
-        return await stack.enter_async_context(subscribed(settings))
+                answer = await service.read(post, shows)
+            except OctosparkError as error:
+                self._tell(wait.failed(post, error, datetime.now(UTC)))
+            else:
+                self._tell(wait.saw(post, answer, datetime.now(UTC)))
 
     def _tell(self, lines: list[str]) -> None:
         for line in lines:
             self.log.info("%s", line)
+
+
+class _Service:
+    """A trigger's way to the service: the shared poller of the connection, another one once its key was refused."""
+
+    def __init__(self, conn_id: str) -> None:
+        self._conn_id = conn_id
+        self._turn = asyncio.Lock()
+        self._stack = AsyncExitStack()
+        self._settings: ConnectionSettings | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def read(self, post: tuple[str, str], shows: Shows) -> Answer[Post]:
+        """Return a post as the service shows it now; a refused key is tried once more as it is in Airflow by then.
+
+        :raises OctosparkError: of the class that fits what happened.
+        """
+        settings = self._settings or await self._connect(None)
+        refusal: Refusal | None = None
+        try:
+            return await self._read(settings, post, shows)
+        except OctosparkAuthError:
+            refusal = Refusal(settings, asyncio.get_running_loop().time())
+        return await self._read(await self._connect(refusal), post, shows)
+
+    async def _read(self, settings: ConnectionSettings, post: tuple[str, str], shows: Shows) -> Answer[Post]:
+        # The poller must outlive this read, also if another one of this trigger leaves it meanwhile.
+        async with subscribed(settings) as poller:
+            return await poller.read(*post, shows)
+
+    async def _connect(self, refusal: Refusal | None) -> ConnectionSettings:
+        async with self._turn:
+            hook = OctosparkHook(self._conn_id)
+            try:
+                settings = await settings_of(self._conn_id, hook.aget_settings, refusal)
+            except OctosparkError:
+                raise
+            except Exception as error:  # noqa: BLE001 - Airflow's and any secrets backend's
+                # Its text may be anything, a secret too.
+                problem = type(error).__name__
+            else:
+                if settings != self._settings:
+                    await self._stack.aclose()
+                    await self._stack.enter_async_context(subscribed(settings))
+                    self._settings = settings
+                return settings
+        raise OctosparkNetworkError(f"Airflow could not read the connection {self._conn_id!r} ({problem}).")
 
 
 def outcomes_of_event(event: Any) -> list[Outcome]:

@@ -1,0 +1,84 @@
+"""Handing a wait to the triggerer and taking its event back: the same for the operators and the sensor."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypedDict
+
+from airflow.triggers.base import BaseTrigger
+
+from airflow_provider_octospark.exceptions import OctosparkProtocolError
+from airflow_provider_octospark.models import Outcome
+from airflow_provider_octospark.text import Log
+from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger, outcomes_of_event
+from airflow_provider_octospark.versions import until
+from airflow_provider_octospark.waiting import Wait, same_targets
+
+FRAMEWORK_MARGIN = timedelta(hours=1)
+"""How long after our own deadline Airflow's time-out strikes, should no triggerer be running."""
+
+SHORTEST_DEFERRAL = timedelta(seconds=5)
+"""Airflow fails a task whose trigger fires before the scheduler has seen it defer; shorter waits are slept."""
+
+
+class Deferral(TypedDict):
+    """Arguments of an operator's ``defer``."""
+
+    trigger: BaseTrigger
+    method_name: str
+    kwargs: dict[str, Any]
+    timeout: timedelta
+
+
+def until_published(octospark_conn_id: str, wait: Wait, **carried: Any) -> Deferral:
+    """Return the deferral until all of a wait has ended; the task goes on in ``execute_complete``.
+
+    :param carried: what ``execute_complete`` is to be given besides the event and the wait; JSON primitives.
+    """
+    arguments = wait.as_json()
+    return Deferral(
+        trigger=OctosparkPostTrigger(octospark_conn_id, arguments),
+        method_name="execute_complete",
+        kwargs={"wait": arguments, **carried},
+        timeout=wait.deadline - datetime.now(UTC) + FRAMEWORK_MARGIN,
+    )
+
+
+def until_settled(moment: datetime, **carried: Any) -> Deferral:
+    """Return the deferral until a request in doubt is worth a look; the task goes on in ``resume_submission``.
+
+    :param carried: what ``resume_submission`` is to be given besides the event; JSON primitives.
+    """
+    return Deferral(
+        trigger=until(moment),
+        method_name="resume_submission",
+        kwargs=carried,
+        timeout=moment - datetime.now(UTC) + FRAMEWORK_MARGIN,
+    )
+
+
+def outcomes_or_wait(event: Any, wait: Any, log: Log) -> list[Outcome] | Wait:
+    """Return the outcomes that an event carries, or, if it is about something else, the wait to go on with.
+
+    After a clear Airflow may hand the event of an earlier try's trigger to the task.
+
+    :param event: what the trigger fired.
+    :param wait: what the task had handed over, as it came back; None where Airflow lost it (``dag.test``).
+    :raises OctosparkProtocolError: if either cannot be read.
+    """
+    outcomes = outcomes_of_event(event)
+    if wait is None:
+        return outcomes
+    try:
+        awaited = Wait.from_json(wait)
+    except ValueError as error:
+        problem = str(error)
+    else:
+        if same_targets(outcomes, awaited.outcomes):
+            return outcomes
+        log.warning("The trigger's event is about other publications than this task waits for; waiting on.")
+        return awaited
+    raise OctosparkProtocolError(
+        f"What the task handed to the triggerer cannot be read ({problem:.200}); was the provider changed while the task was "
+        "deferred? A retry waits again and submits nothing."
+    )

@@ -1,0 +1,199 @@
+"""Instants, zones and durations, as users and templates write them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pendulum
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_octospark.exceptions import OctosparkArgumentError
+from airflow_provider_octospark.times import (
+    format_instant,
+    on_service_clock,
+    parse_instant,
+    require_duration,
+    require_instant,
+    require_timezone,
+)
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NINE = datetime(2030, 5, 17, 9, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "zone"),
+    [
+        ("2030-05-17T09:00:00Z", None),
+        ("2030-05-17T11:00:00+02:00", None),
+        (" 2030-05-17 11:00:00+02:00 ", None),
+        ("20300517T090000Z", None),
+        ("2030-05-17T11:00", "Europe/Berlin"),
+        ("2030-05-17 11:00:00.000", "Europe/Berlin"),
+        # An offset that is written wins over the zone, which is for naive times only.
+        ("2030-05-17T09:00:00+00:00", "Asia/Tokyo"),
+        (NINE, None),
+        (NINE.astimezone(BERLIN), None),
+        (datetime(2030, 5, 17, 11, 0), "Europe/Berlin"),  # noqa: DTZ001
+        (datetime(2030, 5, 17, 4, 0, tzinfo=timezone(timedelta(hours=-5))), "Europe/Berlin"),
+        (pendulum.datetime(2030, 5, 17, 11, tz="Europe/Berlin"), None),
+        (pendulum.naive(2030, 5, 17, 11), "Europe/Berlin"),
+    ],
+)
+def test_one_instant_in_its_many_forms(value: object, zone: str | None) -> None:
+    found = require_instant(value, zone, field="scheduled_at")
+    assert found == NINE
+    assert found.tzinfo is UTC
+    assert type(found) is datetime
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("2030-05-17T09:00:00", "has no UTC offset and no timezone is set"),
+        (datetime(2030, 5, 17, 9, 0), "2030-05-17T09:00:00+00:00"),  # noqa: DTZ001
+        (date(2030, 5, 17), "is a date without a time of day"),
+        ("2030-05-17", "has no time of day"),
+        (1_900_000_000, "is the number 1900000000"),
+        (1.5, "is the number 1.5"),
+        (True, "is the number True"),
+        (None, "is None"),
+        ("", "is ''"),
+        ("  ", "is '  '"),
+        ("tomorrow at nine", "is not an ISO 8601 time"),
+        ("2030-13-17T09:00:00Z", "is not an ISO 8601 time"),
+        ("2030-05-17T25:00:00Z", "is not an ISO 8601 time"),
+        (["2030-05-17T09:00:00Z"], "write an aware datetime"),
+        ("0001-01-01T00:00:00+14:00", "is out of the range of dates"),
+        (datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))), "is out of the range of dates"),
+    ],
+)
+def test_what_is_no_instant_is_refused_by_name(value: object, says: str) -> None:
+    with pytest.raises(OctosparkArgumentError, match=r"^scheduled_at ") as refusal:
+        require_instant(value, None, field="scheduled_at")
+    assert says in str(refusal.value)
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_a_time_that_the_clocks_skip_is_refused_with_both_readings(as_text: bool) -> None:
+    skipped = datetime(2030, 3, 31, 2, 30)  # noqa: DTZ001
+    with pytest.raises(OctosparkArgumentError) as refusal:
+        require_instant(skipped.isoformat() if as_text else skipped, "Europe/Berlin", field="scheduled_at")
+    message = str(refusal.value)
+    assert "scheduled_at 2030-03-31T02:30:00 does not exist in Europe/Berlin" in message
+    assert "2030-03-31T01:30:00+01:00 or 2030-03-31T03:30:00+02:00" in message
+
+
+@pytest.mark.parametrize(
+    ("zone", "days"),
+    [
+        ("Europe/Berlin", ["2030-03-31", "2030-10-27"]),
+        ("America/New_York", ["2030-03-10", "2030-11-03"]),
+        ("Australia/Lord_Howe", ["2030-04-07", "2030-10-06"]),  # by half an hour
+        ("Europe/Dublin", ["2030-03-31", "2030-10-27"]),  # where winter time is the deviation
+    ],
+)
+def test_the_days_on_which_the_clocks_change(zone: str, days: list[str]) -> None:
+    """A local time is refused exactly if it is not that of one UTC instant, counted from UTC's side."""
+    tz = ZoneInfo(zone)
+    for day in days:
+        midnight = datetime.fromisoformat(day)
+        instants = [midnight.replace(tzinfo=UTC) + timedelta(minutes=15 * n) for n in range(-96, 192)]
+        counted = Counter(instant.astimezone(tz).replace(tzinfo=None, fold=0) for instant in instants)
+        refused = 0
+        for local in (midnight + timedelta(minutes=15 * n) for n in range(96)):
+            if counted[local] == 1:
+                assert require_instant(local, zone, field="t").astimezone(tz).replace(tzinfo=None) == local
+            else:
+                refused += 1
+                with pytest.raises(
+                    OctosparkArgumentError, match="exists twice" if counted[local] else "does not exist"
+                ):
+                    require_instant(local, zone, field="t")
+        assert refused in {2, 4}
+
+
+def test_a_time_that_exists_twice_is_refused_with_both_readings() -> None:
+    with pytest.raises(OctosparkArgumentError) as refusal:
+        require_instant("2030-10-27T02:30:00", "Europe/Berlin", field="recurrence_ends_at")
+    message = str(refusal.value)
+    assert "recurrence_ends_at 2030-10-27T02:30:00 exists twice in Europe/Berlin" in message
+    assert "2030-10-27T02:30:00+02:00 or 2030-10-27T02:30:00+01:00" in message
+
+
+@pytest.mark.parametrize(("fold", "hour"), [(0, 0), (1, 1)])
+def test_an_aware_time_says_by_its_fold_which_of_two_is_meant(fold: int, hour: int) -> None:
+    twice = datetime(2030, 10, 27, 2, 30, tzinfo=BERLIN, fold=fold)
+    assert require_instant(twice, None, field="t") == datetime(2030, 10, 27, hour, 30, tzinfo=UTC)
+
+
+def test_an_aware_time_that_does_not_exist_is_refused_too() -> None:
+    with pytest.raises(OctosparkArgumentError, match="does not exist in Europe/Berlin"):
+        require_instant(datetime(2030, 3, 31, 2, 30, tzinfo=BERLIN), None, field="t")
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("Europe/Berlin", "Europe/Berlin"),
+        (" UTC ", "UTC"),
+        (BERLIN, "Europe/Berlin"),
+        (pendulum.timezone("Europe/Berlin"), "Europe/Berlin"),
+    ],
+)
+def test_a_zone_by_name_or_as_an_object(value: object, name: str) -> None:
+    assert require_timezone(value) == name
+
+
+@pytest.mark.parametrize("value", ["Mars/Olympus", "+02:00", "CEST", "../UTC", "/etc/localtime", "Europe", "", 2, None])
+def test_what_is_no_zone_is_refused_by_name(value: object) -> None:
+    with pytest.raises(OctosparkArgumentError, match=r"^timezone .* is no time zone; write an IANA zone"):
+        require_timezone(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "duration"),
+    [(timedelta(hours=2), timedelta(hours=2)), (7200, timedelta(hours=2)), (0.5, timedelta(seconds=0.5))],
+)
+def test_durations(value: object, duration: timedelta) -> None:
+    assert require_duration(value, field="settle") == duration
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, timedelta(0), timedelta(seconds=-1), True, "60", None, float("nan"), float("inf"), 1e300]
+)
+def test_what_is_no_duration_is_refused_by_name(value: object) -> None:
+    with pytest.raises(OctosparkArgumentError, match=r"^settle "):
+        require_duration(value, field="settle")
+
+
+@pytest.mark.parametrize(
+    "text", [None, 7, "", "2030-05-17", "2030-05-17T09:00:00", "soon", "0001-01-01T00:00:00+14:00"]
+)
+def test_what_the_service_writes_may_be_no_instant(text: object) -> None:
+    assert parse_instant(text) is None
+
+
+@given(
+    st.datetimes(
+        min_value=datetime(1970, 1, 1),  # noqa: DTZ001
+        max_value=datetime(9000, 1, 1),  # noqa: DTZ001
+        timezones=st.timezones(),
+    )
+)
+def test_what_is_written_is_read_back_to_the_millisecond(moment: datetime) -> None:
+    written = format_instant(moment)
+    assert written.endswith("Z")
+    back = parse_instant(written)
+    assert back is not None
+    assert timedelta(0) <= moment.astimezone(UTC) - back < timedelta(milliseconds=1)
+
+
+def test_the_service_s_clock_may_differ_from_ours() -> None:
+    ahead = NINE + timedelta(minutes=10)
+    assert on_service_clock(NINE - timedelta(hours=1), ahead, NINE) == NINE - timedelta(minutes=50)
+    assert on_service_clock(NINE, None, NINE) == NINE
