@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from airflow.models.dagrun import DagRun
 from airflow.providers.common.compat.sdk import DAG
@@ -34,23 +35,37 @@ class FinishedRun:
         return task_instance.xcom_pull(task_ids=task_id, key=key, map_indexes=map_index)
 
 
-RunDag = Callable[[DAG, Mapping[str, Any] | None], FinishedRun]
+# From Airflow 3.2 on, and before.
+_DAGBAG_MODULES = ("airflow.dag_processing.dagbag", "airflow.models.dagbag")
+
+
+class RunDag(Protocol):
+    """The type of `run_dag`, for tests that get it as a fixture."""
+
+    def __call__(self, dag: DAG, conf: Mapping[str, Any] | None = None) -> FinishedRun: ...
 
 
 def run_dag(dag: DAG, conf: Mapping[str, Any] | None = None) -> FinishedRun:
     """Run a DAG, from a file or made in a test, with this configuration of the run."""
-    _register(dag)
+    register(dag)
     return FinishedRun(dag.test(run_conf=dict(conf or {})))
 
 
-def _register(dag: DAG) -> None:
-    """Tell the database of a DAG that is not in the folder of DAGs: Airflow 3 runs no other."""
-    try:
-        from airflow.dag_processing.bundles.manager import DagBundlesManager
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-    except ImportError:
-        return  # Airflow 2 runs any DAG.
+def register(dag: DAG) -> None:
+    """Tell the database of a DAG that is in no folder of DAGs: from Airflow 3.1 on, no other is run."""
+    dagbag = next(filter(lambda module: hasattr(module, "sync_bag_to_db"), map(_imported, _DAGBAG_MODULES)), None)
+    if dagbag is None:
+        return
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+
     DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
-    bag = DagBag(dag_folder=os.devnull)
+    bag = dagbag.DagBag(dag_folder=os.devnull)
     bag.bag_dag(dag)
-    sync_bag_to_db(bag, "dags-folder", None)
+    dagbag.sync_bag_to_db(bag, "dags-folder", None)
+
+
+def _imported(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None

@@ -6,6 +6,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,8 +31,24 @@ class EmulatorControl:
         self._post("script", {"fate": fate, **rule})
 
     def clock(self, **change: float) -> None:
-        """Move its time on by `advance_seconds`, or let it run at a `factor`."""
+        """Move its time on by `advance_seconds`, or `until_idle`, or let it run at a `factor`."""
         self._post("clock", change)
+
+    def add_post(self, title: str) -> str:
+        """Prepare a further post and return its id."""
+        return str(self._post("posts", {"title": title})["id"])
+
+    def fault(self, fault: Mapping[str, Any]) -> None:
+        """Let something go wrong; see `emulator/faults.py` for the fields."""
+        self._post("faults", [dict(fault)])
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The faults that have not struck yet."""
+        return self._get("faults")
+
+    def person(self, action: str, post_id: str, **details: str) -> None:
+        """Do what a person does in the app meanwhile, such as `post_now` on a `social_account_id`."""
+        self._post("person", {"action": action, "post_id": post_id, **details})
 
     def submissions(self) -> list[dict[str, Any]]:
         """The submissions that it accepted."""
@@ -51,10 +68,11 @@ class EmulatorControl:
         entries: list[dict[str, Any]] = answer.json()["data"]
         return entries
 
-    def _post(self, what: str, body: dict[str, Any]) -> None:
+    def _post(self, what: str, body: Any) -> Any:
         answer = self._client.post(f"/_emulator/{what}", json=body)
         if answer.is_error:
             raise RuntimeError(f"{what} {body}: {answer.status_code} {answer.text}")
+        return answer.json()
 
 
 class EmulatorProcess:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import secrets
 import shutil
 import socket
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,6 +37,9 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
 }
 # What /monitor/health must call healthy: the components, but for the one that answers, and the database.
 _HEALTH_NAMES = {"metadatabase", "scheduler", "dag_processor", "triggerer"}
+
+# Below those that Linux and macOS give to connections.
+_PORTS = range(20_000, 30_000)
 
 _START_TIMEOUT = 180.0
 
@@ -241,8 +246,15 @@ class AirflowStack:
 
 
 def free_port() -> int:
-    """A port on which nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on which nobody listens now, and which the system gives to nobody until the API server takes it.
+
+    A port of the system's own choice would be free as well, but until then any connection of any process on
+    this machine might be given it.
+    """
+    candidates = list(_PORTS)
+    random.shuffle(candidates)
+    for port in candidates:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
+    raise StackError("no port is free")
