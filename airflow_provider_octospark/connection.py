@@ -170,11 +170,11 @@ class _Fields:
         host = self._host
         text = (host or "").strip() or DEFAULT_HOST
         scheme = (self._schema or "").strip().lower()
+        if scheme and scheme not in {"http", "https"}:
+            raise self._refuse("schema", self._schema, "is neither http nor https")
         if "://" not in text:
-            # A connection URI such as octospark://:key@host/http keeps the scheme apart from the host.
-            if scheme and scheme not in {"http", "https"}:
-                raise self._refuse("schema", self._schema, "is neither http nor https")
-            # It also takes the brackets off an IPv6 address.
+            # A connection URI such as octospark://:key@host/http keeps the scheme apart from the host, and takes the
+            # brackets off an IPv6 address.
             text = f"{scheme or 'https'}://" + (f"[{text}]" if _is_ipv6(text) else text)
         if any(c.isspace() or not c.isprintable() for c in text):
             raise self._refuse("host", host, "holds blanks or control characters")

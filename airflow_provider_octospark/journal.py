@@ -88,6 +88,8 @@ class Record(_Entry):
     :param baseline: what was there before it; None where that was lost, and ``since`` stands in.
     :param since: our clock at the run's begin, ISO 8601, where there is no baseline.
     :param scheduled_at: the time that was sent with it, ISO 8601, or None for a post now.
+    :param adopted: whether ``outcome`` is not the service's answer to the request, but a submission that was found later
+        and taken for it.
     :param earlier: this task instance's earlier submissions of the target, each as it was when it freed the target.
     :param sends: how many requests for the target got no answer in ``try_number``.
     """
@@ -104,6 +106,7 @@ class Record(_Entry):
     since: str | None = None
     scheduled_at: str | None = None
     outcome: Outcome | None = None
+    adopted: bool = False
     earlier: list[Outcome] = []
     sends: int = 0
 

@@ -100,7 +100,11 @@ class Round:
             self.failed()
             return
         self._listing.ceiling = self._listing.limit = smaller
-        self.limit = smaller if self._before is None else None
+        if self._before is None:
+            self.limit = smaller
+        else:
+            self.limit = None
+            self._judge()
 
     def failed(self, *, unreadable: bool = False) -> None:
         """Take in that lists are of no use for now.

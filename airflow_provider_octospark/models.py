@@ -26,7 +26,14 @@ Reason = Literal[
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        defer_build=True,
+        # Not null, which would be sent as something else than was meant: the client refuses them by name.
+        ser_json_inf_nan="constants",
+    )
 
     def body(self) -> dict[str, Any]:
         """Return the JSON object to send; fields that were not given are left out."""

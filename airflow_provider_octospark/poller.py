@@ -11,8 +11,8 @@ import copy
 import math
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -142,7 +142,7 @@ class Poller:
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.subscribers = 0
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._client = AsyncOctosparkClient(settings)
         self._most = settings.max_in_flight
         self._teams: dict[str, _Team] = {}
@@ -162,12 +162,12 @@ class Poller:
             it is, if it shows any submission.
         :raises OctosparkError: of the class that fits what happened.
         """
-        now = self._loop.time()
+        now = self.loop.time()
         if self._held_by is not None and now < self._held_until:
             error = copy.copy(self._held_by)
             error.retry_after = self._held_until - now
             raise error
-        reader = _Reader(self._loop.create_future(), shows or _shows_a_submission)
+        reader = _Reader(self.loop.create_future(), shows or _shows_a_submission)
         wanted = self._alone.get((team_id.lower(), post_id.lower()))
         if wanted is None:
             wanted = self._gathered(team_id, post_id, now)
@@ -202,10 +202,10 @@ class Poller:
         if team.timer is None:
             team.since = now
             if team.listing.is_resting(now):
-                team.timer = self._loop.call_soon(self._look, team)
+                team.timer = self.loop.call_soon(self._look, team)
             else:
                 patience = GATHERING if team.expects_company else FIRST_GATHERING
-                team.timer = self._loop.call_at(now + patience, self._look, team)
+                team.timer = self.loop.call_at(now + patience, self._look, team)
         return team.gathered.setdefault(post_id.lower(), _Wanted(team_id, post_id))
 
     def _forget_teams(self, idle_since: float) -> None:
@@ -214,10 +214,10 @@ class Poller:
 
     def _look(self, team: _Team) -> None:
         """Look at what was gathered; or, if many have come in a short time, wait for those who come behind."""
-        now = self._loop.time()
+        now = self.loop.time()
         until = team.since + GATHERING
         if 2 * len(team.gathered) >= COMPANY and now < until - FIRST_GATHERING and not team.listing.is_resting(now):
-            team.timer = self._loop.call_at(until, self._look, team)
+            team.timer = self.loop.call_at(until, self._look, team)
             return
         gathered, team.gathered, team.timer = team.gathered, {}, None
         if team.listing.limit_for(len(gathered), now) is None:
@@ -231,7 +231,7 @@ class Poller:
         self._jobs.append(job)
         if len(self._workers) < self._most:
             # It works for all; the context of the trigger that happens to start it would put its name into their logs.
-            self._workers.add(self._loop.create_task(self._work(), name="octospark-poller", context=Context()))
+            self._workers.add(self.loop.create_task(self._work(), name="octospark-poller", context=Context()))
 
     async def _work(self) -> None:
         try:
@@ -277,7 +277,7 @@ class Poller:
         """Spare a service that is down, or has had enough, the requests that are still to be sent."""
         self._failures = self._failures + 1 if is_passing(error) else 0
         if isinstance(error, OctosparkRateLimitError) and error.retry_after:
-            self._held_until, self._held_by = self._loop.time() + error.retry_after, error
+            self._held_until, self._held_by = self.loop.time() + error.retry_after, error
         elif self._failures < OUTAGE:
             return
         for wanted in [each for each in self._alone.values() if not each.is_asked_for]:
@@ -297,7 +297,7 @@ class Poller:
     async def _list_pages(self, team: _Team, missing: dict[str, _Wanted]) -> None:
         for key in [key for key, wanted in missing.items() if not wanted.is_wanted()]:
             del missing[key]
-        occasion = Round(team.listing, len(missing), self._loop.time())
+        occasion = Round(team.listing, len(missing), self.loop.time())
         while occasion.limit is not None:
             try:
                 async with asyncio.timeout(LIST_TIMEOUT):
@@ -387,29 +387,47 @@ _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ConnectionSettings, 
 _closing: set[asyncio.Task[None]] = set()
 
 
-@asynccontextmanager
-async def subscribed(settings: ConnectionSettings) -> AsyncIterator[Poller]:
+class _Subscription:
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._settings = settings
+        self._poller: Poller | None = None
+
+    async def __aenter__(self) -> Poller:
+        loop = asyncio.get_running_loop()
+        poller = _pollers.get(loop, {}).get(self._settings)
+        if poller is None:
+            for closed in [each for each in _pollers if each.is_closed()]:
+                # A loop that was closed over its tasks leaves pollers that nothing can end any more.
+                del _pollers[closed]
+            poller = _pollers.setdefault(loop, {})[self._settings] = Poller(self._settings)
+        poller.subscribers += 1
+        self._poller = poller
+        return poller
+
+    async def __aexit__(self, *_: object) -> None:
+        poller, self._poller = self._poller, None
+        if poller is None:
+            return
+        poller.subscribers -= 1
+        if poller.subscribers == 0:
+            await _end(self._settings, poller)
+
+
+async def _end(settings: ConnectionSettings, poller: Poller) -> None:
+    loop = poller.loop
+    if loop.is_closed():
+        return
+    _pollers.get(loop, {}).pop(settings, None)
+    closing = loop.create_task(poller.aclose(), context=Context())
+    _closing.add(closing)
+    closing.add_done_callback(_closing.discard)
+    # A trigger that is cancelled once more must not leave connections open.
+    await asyncio.shield(closing)
+
+
+def subscribed(settings: ConnectionSettings) -> AbstractAsyncContextManager[Poller]:
     """Give the running loop's poller for these settings; it ends with its last subscriber.
 
     A changed key makes other settings, hence another poller.
     """
-    loop = asyncio.get_running_loop()
-    for closed in [each for each in _pollers if each.is_closed()]:
-        # A loop that was closed over its tasks leaves pollers that nothing can end any more.
-        del _pollers[closed]
-    pollers = _pollers.setdefault(loop, {})
-    poller = pollers.get(settings)
-    if poller is None:
-        poller = pollers[settings] = Poller(settings)
-    poller.subscribers += 1
-    try:
-        yield poller
-    finally:
-        poller.subscribers -= 1
-        if poller.subscribers == 0:
-            pollers.pop(settings, None)
-            closing = loop.create_task(poller.aclose(), context=Context())
-            _closing.add(closing)
-            closing.add_done_callback(_closing.discard)
-            # A trigger that is cancelled once more must not leave connections open.
-            await asyncio.shield(closing)
+    return _Subscription(settings)

@@ -13,6 +13,7 @@ from airflow_provider_octospark.exceptions import (
 )
 
 FIRST_DELAY = 0.5
+DELAY_GROWTH = 2.0
 LONGEST_DELAY = 60.0
 
 
@@ -43,7 +44,7 @@ def delay_after(error: BaseException, failures: int) -> float:
     Doubles from 0.5 s up to 60 s, of which a random half is taken off so that many do not come back together;
     never less than the service's ``Retry-After``.
     """
-    backoff = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 16))
+    backoff = min(LONGEST_DELAY, FIRST_DELAY * DELAY_GROWTH ** min(failures - 1, 16))
     jittered = backoff * random.uniform(0.5, 1.0)  # noqa: S311
     asked = error.retry_after if isinstance(error, OctosparkError) else None
     return max(jittered, asked or 0.0)

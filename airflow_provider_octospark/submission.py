@@ -289,6 +289,12 @@ class Submission:
         if not self._verdicts:
             self.journal.problem = None
             self.journal.put(decided)
+            return
+        for record in decided:
+            if record.state == "clean":
+                self._verdicts[record.key] = self._outcome(
+                    record, "failed", "not_sent", "nothing is sent before all targets of the unreadable record are decided"
+                )
 
     # Step 2: what is in doubt.
 
@@ -313,7 +319,7 @@ class Submission:
                         scheduled.id,
                         plain(scheduled.created_at, 40),
                     )
-                    changed.append(_accepted(record, outcome_of(scheduled, record.team_id, record.post_id)))
+                    changed.append(self._adopted(record, outcome_of(scheduled, record.team_id, record.post_id)))
                 case SendAgain():
                     self.log.info(
                         "%s for account %s was not accepted%s. It may be sent again.",
@@ -339,8 +345,16 @@ class Submission:
             )
         return min(looks, default=None)
 
+    def _adopted(self, record: Record, outcome: Outcome) -> Record:
+        """Take a submission for the one in doubt. Only a clear from now on is one by a person who knows how it ended."""
+        return _accepted(record, outcome).model_copy(update={"adopted": True, "max_tries": self.run.max_tries})
+
     def _in_doubt(self) -> list[Record]:
         return [r for r in self._records() if r.state == "sent" and r.key not in self._verdicts]
+
+    def _adopted(self, record: Record, outcome: Outcome) -> Record:
+        # A clear that came before this was known is no wish to submit it once more.
+        return _accepted(record, outcome).model_copy(update={"max_tries": self.run.max_tries})
 
     def _exhausted(self, record: Record) -> None:
         error = OctosparkServerError(
@@ -441,6 +455,9 @@ class Submission:
             return False
         # A clear raises ``max_tries``.
         cleared = record.max_tries is not None and self.run.max_tries > record.max_tries
+        if record.adopted and not cleared:
+            # It bears our marks, but somebody else may have made it while ours is hidden by it or still to come.
+            return False
         return frees(outcome, self.rules, cleared=cleared)
 
     # Step 4: what is left to send.
@@ -558,6 +575,7 @@ class Submission:
                 record.social_account_id,
                 latest.id,
             )
+            record = self._adopted(record, seen)
         elif self._is_repeat(latest, service_time):
             error = OctosparkAlreadySubmittedError(
                 f"Post {record.post_id} has a submission to account {record.social_account_id} that this task did not "
@@ -571,7 +589,7 @@ class Submission:
         else:
             return True
         self._free.discard(record.key)
-        self.journal.put([_accepted(record, seen)])
+        self.journal.put([self._adopted(record, seen)])
         return False
 
     def _is_repeat(self, latest: ScheduledPost, service_time: datetime | None) -> bool:
@@ -597,6 +615,7 @@ class Submission:
                         "since": None,
                         "scheduled_at": self._time_to_send(record),
                         "outcome": None,
+                        "adopted": False,
                         "earlier": record.submissions(),
                         "sends": 1 + (record.sends if record.try_number == self.run.try_number else 0),
                     }

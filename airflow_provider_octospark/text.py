@@ -43,7 +43,8 @@ def plain(value: object, limit: int = 300) -> str:
         return ""
     # Cut before cleaning too, so that a text of megabytes costs nothing.
     text = str(value)[: limit * 4]
-    cleaned = "".join(" " if unicodedata.category(c) in _HARMFUL else c for c in text)
+    # All that is harmful is not printable; nearly every text is printable as a whole.
+    cleaned = text if text.isprintable() else "".join(" " if unicodedata.category(c) in _HARMFUL else c for c in text)
     cleaned = " ".join(cleaned.split())
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
 

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from airflow_provider_octospark.journal import Store
 
 
+def _plain_utc(moment: datetime) -> datetime:
+    """Return a moment as a plain aware UTC datetime.
+
+    Airflow 2 hands out pendulum's own type, which forgets its zone in arithmetic once that zone is datetime's UTC.
+    """
+    utc = moment.astimezone(UTC)
+    return datetime.combine(utc.date(), utc.time(), UTC)
+
+
 def run_of(context: Context) -> Run:
     """Return the facts about a task instance that submitting depends on, from its context."""
     values: Any = context
@@ -30,7 +39,7 @@ def run_of(context: Context) -> Run:
         map_index=-1 if map_index is None else map_index,
         try_number=ti.try_number,
         max_tries=ti.max_tries,
-        run_after=run_after.astimezone(UTC),
+        run_after=_plain_utc(run_after),
         is_backfill=str(getattr(dag_run.run_type, "value", dag_run.run_type)).startswith("backfill"),
     )
 
@@ -87,7 +96,7 @@ def first_started(task: Any, context: Context) -> datetime:
             first = ti.get_first_reschedule_date(context)
         else:
             first = _first_reschedule_in_database(ti)
-    return (first or datetime.now(UTC)).astimezone(UTC)
+    return _plain_utc(first or datetime.now(UTC))
 
 
 def _first_reschedule_in_database(ti: Any) -> datetime | None:

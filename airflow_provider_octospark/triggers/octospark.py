@@ -72,7 +72,8 @@ class OctosparkPostTrigger(BaseTrigger):
         except Exception as error:
             # A trigger that raises loses what it waited for.
             self.log.exception("The wait broke down.")
-            event = {"format": EVENT_FORMAT, "error": f"{type(error).__name__}: {plain(error, 500)}"}
+            cause = _cause(error)
+            event = {"format": EVENT_FORMAT, "error": f"{type(cause).__name__}: {plain(cause, 500)}"}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _observe(self, wait: Wait) -> None:
@@ -162,6 +163,13 @@ class _Service:
                     self._settings = settings
                 return settings
         raise OctosparkNetworkError(f"Airflow could not read the connection {self._conn_id!r} ({problem}).")
+
+
+def _cause(error: Exception) -> Exception:
+    """What went wrong first, where several posts were followed at the same time."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def outcomes_of_event(event: Any) -> list[Outcome]:
