@@ -1,0 +1,1 @@
+"""The submission protocol: crash points, faults, bad records, and its pure rules."""

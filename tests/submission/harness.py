@@ -1,0 +1,775 @@
+"""Drives `Submission` as the operators do, against the emulator over real HTTP, in virtual time and without Airflow.
+
+What stands in for Airflow behaves as Airflow 3.3 was seen to: a task state store that survives tries and clears and
+takes strict JSON only; a process that a newer one has replaced gets an error on `set` and None on `get`; one without
+its supervisor gets BrokenPipeError on both; `max_tries` grows with a clear, unless the clear does not show.
+
+Every access to the store, every reading request and every submission is a *point*, before and after. A test finds the
+points of a history by running it once, and then lets something happen at any of them:
+
+    bench = Bench(emulator, client)
+    task = Task(bench, Job.post_now(bench))
+    task.run({3: kill})            # a first try that dies at its third point
+    task.finish()                  # Airflow's retries, until it has an end
+    bench.settle()                 # all that is pending comes to its end
+    assert task.count()[0].accepted == 1
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NoReturn, Protocol
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+
+from airflow_provider_octospark.client import AsyncOctosparkClient, OctosparkClient
+from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.emulator import Emulator
+from airflow_provider_octospark.exceptions import OctosparkError, OctosparkNetworkError
+from airflow_provider_octospark.journal import Journal, MemoryStore, Store
+from airflow_provider_octospark.models import Outcome, PostNowRequest, ScheduleMultiRequest
+from airflow_provider_octospark.operations import Operation, get_post, post_now, schedule_multi
+from airflow_provider_octospark.submission import Announcement, Submission, WaitUntil
+from airflow_provider_octospark.submission_rules import Rules, Run
+from airflow_provider_octospark.times import format_instant
+from airflow_provider_octospark.verdict import PartialFailure, judge
+from airflow_provider_octospark.waiting import Wait
+
+START = datetime(2026, 3, 2, 9, 0, 0, 250_000, tzinfo=UTC)
+
+SUBMIT_TIMEOUT = 300.0
+"""The submit_timeout of the imagined connection, in virtual seconds: what a silent submission costs."""
+
+REAL_PATIENCE, REAL_HASTE = 30.0, 0.3
+"""Real seconds that the client waits for the answer to a reading request: where one comes, and where none will."""
+
+REQUEST_TAKES = 0.4
+"""Virtual seconds before a request reaches the service, so that not everything has the same time."""
+
+SILENT = frozenset({"no_answer", "late"})
+"""The faults after which the service never answers."""
+
+RETRY_DELAY = timedelta(minutes=5)
+
+
+class Killed(BaseException):
+    """The process is dead: no code of the package runs after this, as none of it catches BaseException."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where something happens.
+
+    :param index: the point's number in this try, from 0.
+    :param name: what is done there, for example `before set octospark`.
+    """
+
+    index: int
+    name: str
+    task: Task
+    process: Process
+
+
+Action = Callable[[Moment], None]
+
+
+def kill(moment: Moment) -> NoReturn:
+    """End the process at this point."""
+    raise Killed(f"at point {moment.index}: {moment.name}")
+
+
+class Points:
+    """Counts the points of one try, and lets happen what is planned for them."""
+
+    def __init__(self, planned: Mapping[int, Action] | Action | None = None) -> None:
+        """`planned` maps a point's number to what happens there; a function is called at every point.
+
+        A submission is under way for a while, and its connection is lost, only where a number in `planned` says so.
+        """
+        self.names: list[str] = []
+        self._planned = planned or {}
+
+    @property
+    def strikes_next(self) -> bool:
+        """Whether something is planned for the next point itself."""
+        return not callable(self._planned) and len(self.names) in self._planned
+
+    def reach(self, name: str, task: Task, process: Process) -> None:
+        """Be at the next point."""
+        index = len(self.names)
+        self.names.append(name)
+        action = self._planned if callable(self._planned) else self._planned.get(index)
+        if action is not None:
+            action(Moment(index, name, task, process))
+
+
+class StoreRefusedError(Exception):
+    """What the store answers when it fails."""
+
+
+class StateTable:
+    """The rows of one task instance's state store, which live on the other side of Airflow's API."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, str] = {}
+        self.failures: list[tuple[Literal["get", "set"], bool]] = []
+        self.writes_before_refusing = False
+        """As a `[workers] state_store_backend` does: what a replaced process sets is written, and then refused."""
+
+    def fail_next(self, access: Literal["get", "set"], times: int = 1, *, written: bool = False) -> None:
+        """Let the next accesses of a kind fail; with `written`, a set takes effect all the same."""
+        self.failures += [(access, written)] * times
+
+    def lose(self) -> None:
+        """Lose all content, as a clear on a later Airflow or a cleaned store does."""
+        self.rows = {}
+
+    def read(self, key: str) -> Any:
+        """What is stored, for tests and for a person."""
+        return json.loads(self.rows[key]) if key in self.rows else None
+
+    def write(self, key: str, value: Any) -> None:
+        """Store a value, as a person does through the REST API."""
+        self.rows[key] = json.dumps(_strict(value), allow_nan=False)
+
+    def fails(self, access: Literal["get", "set"]) -> tuple[bool, bool]:
+        """Whether an access fails now, and whether it takes effect all the same."""
+        for index, (kind, written) in enumerate(self.failures):
+            if kind == access:
+                del self.failures[index]
+                return True, written
+        return False, True
+
+
+def _strict(value: Any) -> Any:
+    if value is None:
+        raise ValueError("None cannot be stored")
+    _check_json(value)
+    return value
+
+
+def _check_json(value: Any) -> None:
+    if value is None or isinstance(value, str | bool | int | float):
+        return
+    if isinstance(value, list):
+        for each in value:
+            _check_json(each)
+    elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        for each in value.values():
+            _check_json(each)
+    else:
+        raise TypeError(f"{type(value).__name__} cannot be stored")
+
+
+@dataclass
+class Process:
+    """One process that runs the operator's code: a try, or its resumption after a deferral."""
+
+    task: Task
+    points: Points
+    supervised: bool = True
+    """Without its supervisor every access to the store is a BrokenPipeError."""
+    current: bool = True
+    """Whether no newer process of the task instance has replaced it."""
+
+    def reach(self, name: str) -> None:
+        """Be at the next point."""
+        self.points.reach(name, self.task, self)
+
+
+class ProcessStore:
+    """The task state store as one process sees it."""
+
+    def __init__(self, process: Process, table: StateTable) -> None:
+        self._process = process
+        self._table = table
+
+    def get(self, key: str) -> Any:
+        """Read a value."""
+        self._process.reach(f"before get {_short(key)}")
+        if not self._process.supervised:
+            raise BrokenPipeError("no supervisor")
+        if self._table.fails("get")[0]:
+            raise StoreRefusedError("503")
+        value = self._table.read(key) if self._process.current else None
+        self._process.reach(f"after get {_short(key)}")
+        return value
+
+    def set(self, key: str, value: Any) -> None:
+        """Write a value."""
+        self._process.reach(f"before set {_short(key)}")
+        if not self._process.supervised:
+            raise BrokenPipeError("no supervisor")
+        if not self._process.current:
+            if self._table.writes_before_refusing:
+                self._table.write(key, value)
+            raise StoreRefusedError("404 Task Instance not found")
+        fails, written = self._table.fails("set")
+        if written:
+            self._table.write(key, value)
+        if fails:
+            raise StoreRefusedError("503")
+        self._process.reach(f"after set {_short(key)}")
+
+
+def _short(key: str) -> str:
+    return "decision" if "decision" in key else key
+
+
+class Time(Protocol):
+    """Virtual time."""
+
+    def now(self) -> datetime:
+        """Return aware UTC."""
+
+    def advance(self, seconds: float) -> None:
+        """Move on."""
+
+
+class OurClock:
+    """Our own clock: the virtual time, off by the bench's skew."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def now(self) -> datetime:
+        """Return aware UTC."""
+        return self._bench.now()
+
+    def sleep(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        self._bench.advance(seconds)
+
+
+class TappedApi:
+    """The real client, with a point before and after each call, and one while a submission is under way."""
+
+    def __init__(self, process: Process, bench: Bench) -> None:
+        self._process = process
+        self._bench = bench
+
+    def request_all(self, operations: Iterable[Operation[Any]]) -> list[Any]:
+        """Send safe operations."""
+        wanted = list(operations)
+        if not wanted:
+            return []
+        self._process.reach("before request")
+        self._bench.advance(REQUEST_TAKES)
+        results = self._bench.client.request_all(wanted)
+        self._process.reach("after request")
+        return results
+
+    def submit_all(self, operations: Iterable[Operation[Any]], leave_by: datetime) -> list[Any]:
+        """Send submissions."""
+        wanted = list(operations)
+        self._process.reach("before submission")
+        self._bench.advance(REQUEST_TAKES)
+        bench, results = self._bench, None
+        if bench.emulator is not None:
+            if self._process.points.strikes_next:
+                results = [bench.send_and_lose(operation, leave_by) for operation in wanted]
+            self._process.reach("during submission")
+        if results is None:
+            results = bench.submit(wanted, leave_by)
+        self._process.reach("after submission")
+        return results
+
+
+class Lines:
+    """A log that is kept."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, event: str, *args: Any) -> None:
+        """Keep a line."""
+        self.lines.append(event % args if args else event)
+
+    warning = error = info
+
+
+class Bench:
+    """A service, its clock, and a way to reach it.
+
+    :param emulator: the service; None if it runs in another process.
+    :param time: virtual time; default: the emulator's.
+    :param skew: by how much our own clock is ahead of the service's.
+    """
+
+    def __init__(
+        self,
+        emulator: Emulator | None,
+        settings: ConnectionSettings,
+        *,
+        time: Time | None = None,
+        skew: timedelta = timedelta(0),
+    ) -> None:
+        self.emulator = emulator
+        self.settings = settings
+        self.skew = skew
+        self._time: Time = time or emulator  # type: ignore[assignment]
+        self._patient = OctosparkClient(settings, self.now)
+        hasty = replace(settings, timeout=REAL_HASTE, submit_timeout=REAL_HASTE)
+        self._hasty = OctosparkClient(hasty, self.now)
+        self._astray = OctosparkClient(replace(hasty, base_url=f"http://127.0.0.1:{_closed_port()}"), self.now)
+        self._silences: set[str] = set()
+        self.reachable = True
+        """Whether a connection to the service can be made."""
+        self.in_flight_takes = 20.0
+        """After how many virtual seconds a submission is processed whose sender died while it was under way."""
+
+    @classmethod
+    def on(cls, emulator: Emulator, *, skew: timedelta = timedelta(0)) -> Bench:
+        """A bench on an emulator of this process."""
+        settings = ConnectionSettings(
+            emulator.base_url,
+            emulator.token,
+            emulator.team_id,
+            timeout=REAL_PATIENCE,
+            submit_timeout=REAL_PATIENCE,
+            trust_env=False,
+        )
+        return cls(emulator, settings, skew=skew)
+
+    def reset(self) -> None:
+        """As new."""
+        self.service.reset()
+        self.skew = timedelta(0)
+        self.reachable = True
+        self.in_flight_takes = 20.0
+        self._silences = set()
+
+    def close(self) -> None:
+        """Close the clients."""
+        for client in (self._patient, self._hasty, self._astray):
+            client.close()
+
+    @property
+    def service(self) -> Emulator:
+        """The emulator, which must run in this process."""
+        assert self.emulator is not None
+        return self.emulator
+
+    @property
+    def client(self) -> OctosparkClient:
+        """The client to use now."""
+        if not self.reachable:
+            return self._astray
+        return self._hasty if "get-post" in self._silences else self._patient
+
+    def now(self) -> datetime:
+        """Our own clock."""
+        return self._time.now() + self.skew
+
+    def advance(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        if seconds > 0:
+            self._time.advance(seconds)
+
+    def advance_to(self, moment: datetime) -> None:
+        """Let virtual time pass until our clock shows a moment."""
+        self.advance((moment - self.now()).total_seconds())
+
+    def fault(self, operation: Any, fault: Any, **options: Any) -> None:
+        """Let one thing go wrong; see `Emulator.fault`."""
+        if fault in SILENT:
+            self._silences.add(operation)
+        self.service.fault(operation, fault, **options)
+
+    def settle(self) -> None:
+        """Move the clock on until nothing is pending."""
+        self.service.advance_until_idle()
+
+    def submit(self, operations: Sequence[Operation[Any]], leave_by: datetime) -> list[Any]:
+        """Send submissions; where the service stays silent, virtual time passes instead of real time."""
+        if not self._silences.intersection(operation.name for operation in operations):
+            return self.client.submit_all(operations, leave_by)
+        results = [self._send(operation, leave_by) for operation in operations]
+        if any(result is None for result in results):
+            self.advance(SUBMIT_TIMEOUT)
+        silence = OctosparkNetworkError(f"the connection failed (no whole answer within {SUBMIT_TIMEOUT:g} s).")
+        return [silence if result is None else result for result in results]
+
+    def send_and_lose(self, operation: Operation[Any], leave_by: datetime) -> OctosparkError:
+        """Send a submission, and lose the connection once it has arrived; it is processed some time later."""
+        self.service.fault(operation.name, "late", seconds=self.in_flight_takes)  # type: ignore[arg-type]
+        self._send(operation, leave_by)
+        return OctosparkNetworkError(f"{operation.name}: the connection was lost.")
+
+    def _send(self, operation: Operation[Any], leave_by: datetime) -> Any:
+        """Send a submission; returns its answer or error, or None once the service is silent."""
+        service = self.service
+        before = len(service.requests())
+
+        def is_silent() -> bool:
+            return any(request["fault"] in SILENT for request in service.requests()[before:])
+
+        async def send() -> Any:
+            async with AsyncOctosparkClient(self.settings, self.now) as client:
+                sending = asyncio.create_task(client.submit(operation, leave_by))
+                while not is_silent() and not sending.done():  # noqa: ASYNC110 - told by a thread
+                    await asyncio.sleep(0.001)
+                sending.cancel()
+                await asyncio.wait([sending])
+            if sending.cancelled():
+                return None
+            error = sending.exception()
+            if error is None:
+                return sending.result()
+            assert isinstance(error, OctosparkError)
+            return error
+
+        return asyncio.run(send())
+
+
+def _closed_port() -> int:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port: int = unused.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a task is asked to do; the operators' parameters.
+
+    :param kind: which operator.
+    :param rules: the parameters that become `Rules`.
+    """
+
+    kind: Literal["post-now", "schedule-multi"]
+    team_id: str
+    post_id: str
+    accounts: tuple[str, ...]
+    scheduled_at: datetime | None = None
+    accounts_per_call: int | None = None
+    rules: Rules = field(default_factory=Rules)
+    wait: bool = False
+    deferrable: bool = True
+    partial_failure: PartialFailure = "fail"
+    recurrence_interval_days: int | None = None
+
+    @classmethod
+    def post_now(cls, bench: Bench, *, post: int = 0, account: str | None = None, **options: Any) -> Job:
+        """Post one of the emulator's posts to one account, by default the first."""
+        service = bench.service
+        return cls("post-now", service.team_id, service.posts[post]["id"], (account or x_of(bench),), **options)
+
+    @classmethod
+    def schedule_multi(
+        cls, bench: Bench, *, post: int = 0, accounts: Sequence[str] | int = 3, hours: float = 6, **options: Any
+    ) -> Job:
+        """Schedule one of the emulator's posts on some accounts, by default the first three, in some hours."""
+        service = bench.service
+        if isinstance(accounts, int):
+            accounts = [each["id"] for each in service.social_accounts[:accounts]]
+        at = (service.now() + timedelta(hours=hours)).replace(microsecond=0)
+        return cls("schedule-multi", service.team_id, service.posts[post]["id"], tuple(accounts), at, **options)
+
+    @property
+    def announced_rules(self) -> Rules:
+        """The rules that `Submission` is given."""
+        return replace(self.rules, recurs=self.recurrence_interval_days is not None)
+
+    def announcement(self, intent: str) -> Announcement:
+        """What `Submission` is given; the request bears the intent's name, so that it can be told in the ledger."""
+        options: dict[str, Any] = {"platform_settings": {"intent": intent}}
+        if self.recurrence_interval_days is not None:
+            options["recurrence_interval_days"] = self.recurrence_interval_days
+
+        def call(accounts: Sequence[str]) -> Operation[Any]:
+            if self.kind == "post-now":
+                return post_now(
+                    self.team_id, self.post_id, PostNowRequest(social_account_id=self.accounts[0], **options)
+                )
+            assert self.scheduled_at is not None
+            request = ScheduleMultiRequest(
+                social_account_ids=list(accounts), scheduled_at=format_instant(self.scheduled_at), **options
+            )
+            return schedule_multi(self.team_id, self.post_id, request)
+
+        return Announcement(self.team_id, self.post_id, self.accounts, call, self.scheduled_at, self.accounts_per_call)
+
+
+def x_of(bench: Bench) -> str:
+    """The connected account on X."""
+    return bench.service.account_id("x")
+
+
+End = Literal["success", "skipped", "raised", "killed", "deferred"]
+State = Literal["none", "running", "deferred", "up_for_retry", "success", "failed", "skipped"]
+
+
+@dataclass
+class Try:
+    """How one try went, so far as it went: one more `resume` may follow if it was deferred."""
+
+    points: Points
+    end: End = "success"
+    outcomes: list[Outcome] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    error: BaseException | None = None
+    until: datetime | None = None
+    log: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Count:
+    """What the service has of one target, by its ledger.
+
+    :param accepted: submissions that it accepted from this intent.
+    :param published: what truly went out of these submissions.
+    :param on_target: what truly went out on this target, whoever caused it.
+    """
+
+    social_account_id: str
+    accepted: int
+    published: int
+    on_target: int
+
+
+class Task:
+    """A task instance as Airflow keeps it, and the operator's code that its processes run.
+
+    :param retries: as the task's parameter.
+    :param map_index: -1 if it is not mapped.
+    :param has_store: False before Airflow 3.3.
+    :param name: names the intent in the ledger; must be unique on a bench.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        job: Job,
+        *,
+        retries: int = 3,
+        map_index: int = -1,
+        has_store: bool = True,
+        run_after: datetime | None = None,
+        is_backfill: bool = False,
+        name: str = "task",
+        table: StateTable | None = None,
+    ) -> None:
+        self.bench = bench
+        self.job = job
+        self.retries = retries
+        self.max_tries = retries
+        self.try_number = 0
+        self.map_index = map_index
+        self.has_store = has_store
+        self.run_after = run_after or bench.now()
+        self.is_backfill = is_backfill
+        self.name = name
+        self.table = table or StateTable()
+        self.state: State = "none"
+        self.tries: list[Try] = []
+        self._processes: list[Process] = []
+        self._carried: Any = None
+        self._wait: Wait | None = None
+
+    # What Airflow does
+
+    def start(self, planned: Mapping[int, Action] | Action | None = None) -> Try:
+        """Begin the next try; returns when it has ended or deferred."""
+        self.try_number += 1
+        self._carried = self._wait = None
+        attempt = Try(Points(planned))
+        self.tries.append(attempt)
+        return self._process(attempt, resumed=False)
+
+    def resume(self) -> Try:
+        """Carry on with a try that was deferred, at the time that it waits for."""
+        attempt = self.tries[-1]
+        assert self.state == "deferred"
+        if attempt.until is not None:
+            self.bench.advance_to(attempt.until)
+        if self._wait is not None:
+            self._trigger(self._wait)
+        return self._process(attempt, resumed=True)
+
+    def run(self, planned: Mapping[int, Action] | Action | None = None) -> Try:
+        """Begin the next try, and carry on after its deferrals until it has ended."""
+        attempt = self.start(planned)
+        while self.state == "deferred":
+            attempt = self.resume()
+        return attempt
+
+    def retry(self, planned: Mapping[int, Action] | Action | None = None, *, delay: timedelta = RETRY_DELAY) -> Try:
+        """Let Airflow's delay pass, and run the next try."""
+        assert self.state == "up_for_retry"
+        self.bench.advance(delay.total_seconds())
+        return self.run(planned)
+
+    def finish(self, *, delay: timedelta = RETRY_DELAY) -> Try:
+        """Carry on, and retry as Airflow does, until it succeeds, is skipped or fails; returns the last try."""
+        while True:
+            if self.state == "deferred":
+                self.resume()
+            elif self.state == "none":
+                self.start()
+            elif self.state == "up_for_retry":
+                self.retry(delay=delay)
+            else:
+                return self.tries[-1]
+
+    def clear(self, *, shows: bool = True) -> None:
+        """A person clears the task; a running process is replaced. With `shows`, `max_tries` grows."""
+        for process in self._processes:
+            process.current = False
+        if shows:
+            self.max_tries = self.try_number + self.retries
+        self.state = "none"
+
+    def decide(self, account: str, decision: Any) -> str:
+        """A person writes a decision under the key that the latest try's note names; returns the key."""
+        note = next(note for note in self.tries[-1].notes if f"account {account}" in note)
+        key = note.split("under the key ")[1].split()[0]
+        self.table.write(key, decision)
+        return key
+
+    # What the operator does
+
+    def _process(self, attempt: Try, *, resumed: bool) -> Try:
+        for older in self._processes:
+            older.current = False
+        process = Process(self, attempt.points)
+        self._processes.append(process)
+        self.state = "running"
+        lines = Lines()
+        attempt.error = attempt.until = None
+        try:
+            self._execute(process, attempt, lines, resumed)
+        except Killed as error:
+            attempt.end, attempt.error = "killed", error
+        except AirflowSkipException as error:
+            attempt.end, attempt.error = "skipped", error
+        except Exception as error:  # noqa: BLE001 - whatever a task raises ends it
+            attempt.end, attempt.error = "raised", error
+        attempt.log += lines.lines
+        # A process that was replaced while it ran decides nothing any more.
+        if process.current:
+            self.state = self._state_after(attempt)
+        return attempt
+
+    def _state_after(self, attempt: Try) -> State:
+        match attempt.end:
+            case "success" | "skipped" | "deferred":
+                return attempt.end
+            case _:
+                fails = isinstance(attempt.error, AirflowFailException) or self.try_number > self.max_tries
+                return "failed" if fails else "up_for_retry"
+
+    def _execute(self, process: Process, attempt: Try, lines: Lines, resumed: bool) -> None:
+        """As `OctosparkSubmitOperator`: execute, resume_submission and execute_complete."""
+        store: Store = ProcessStore(process, self.table) if self.has_store else MemoryStore(self._carried)
+        journal = Journal(store, is_first_try=self.try_number <= 1 and not resumed)
+        if resumed and self._wait is not None:
+            wait, self._wait = self._wait, None
+            self._complete(journal, wait, attempt)
+            return
+        bench = self.bench
+        rules = self.job.announced_rules
+        rules.check(SUBMIT_TIMEOUT)
+        submission = Submission(
+            [self.job.announcement(self.name)],
+            journal,
+            TappedApi(process, bench),
+            OurClock(bench),
+            rules,
+            self._run(),
+            lines,
+        )
+        while isinstance(result := submission.advance(), WaitUntil):
+            if self.job.deferrable and result.time - bench.now() > timedelta(seconds=5):
+                attempt.end, attempt.until = "deferred", result.time
+                self._carried = None if self.has_store else journal.page()
+                return
+            bench.advance_to(result.time)
+        attempt.outcomes, attempt.notes = result, list(submission.notes.values())
+        if submission.is_skip:
+            raise AirflowSkipException(str(submission.error))
+        if self.job.wait and not all(outcome.is_final for outcome in result):
+            wait = Wait.start(result, started_at=bench.now(), since=self.run_after)
+            if self.job.deferrable:
+                attempt.end, self._wait = "deferred", wait
+                self._carried = None if self.has_store else journal.page()
+                return
+            self._trigger(wait)
+            self._complete(journal, wait, attempt)
+            return
+        self._judge(attempt, submission.error)
+
+    def _complete(self, journal: Journal, wait: Wait, attempt: Try) -> None:
+        if journal.problem is None:
+            journal.note_ends(wait.outcomes)
+        attempt.outcomes = wait.outcomes
+        self._judge(attempt, None)
+
+    def _judge(self, attempt: Try, cause: OctosparkError | None) -> None:
+        judge(
+            attempt.outcomes,
+            partial_failure=self.job.partial_failure,
+            rules=self.job.announced_rules,
+            cause=cause,
+        )
+        attempt.end = "success"
+
+    def _run(self) -> Run:
+        return Run(
+            "dag",
+            "run",
+            self.name,
+            self.map_index,
+            self.try_number,
+            self.max_tries,
+            self.run_after,
+            self.is_backfill,
+        )
+
+    def _trigger(self, wait: Wait) -> None:
+        """As the triggerer: look until all has ended; nothing of it can be killed in a way that matters."""
+        bench = self.bench
+        while not wait.done:
+            bench.advance_to(wait.next_look(bench.now()))
+            for post in wait.posts_due(bench.now()):
+                try:
+                    answer = bench.client.request(get_post(*post))
+                except OctosparkError as error:
+                    wait.failed(post, error, bench.now())
+                else:
+                    wait.saw(post, answer, bench.now())
+
+    # What the ledger says
+
+    def count(self) -> list[Count]:
+        """What the service has of each of the job's targets, in their order; see `Bench.settle`."""
+        service = self.bench.service
+        ours = {
+            each["id"]
+            for each in service.scheduled_posts(self.job.post_id)
+            if each["platformSettings"].get("intent") == self.name
+        }
+        accepted = [each for each in service.submissions() if each["scheduled_post_id"] in ours]
+        published = [each for each in service.publications() if each["post_id"] == self.job.post_id.lower()]
+        return [
+            Count(
+                account,
+                sum(each["social_account_id"] == account.lower() for each in accepted),
+                sum(
+                    each["social_account_id"] == account.lower() and each["scheduled_post_id"] in ours
+                    for each in published
+                ),
+                sum(each["social_account_id"] == account.lower() for each in published),
+            )
+            for account in self.job.accounts
+        ]
+
+    @property
+    def ends(self) -> list[str]:
+        """The end of each target as the latest try reports it."""
+        return [outcome.end for outcome in self.tries[-1].outcomes]
