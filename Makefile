@@ -48,7 +48,7 @@ chaos: $(READY) ## real kills of a real Airflow, and a mutation of each guard; t
 	@$(PYTHON) -m tests.mutation
 
 test-matrix: $(READY) ## the core of the tests on Airflow 2.11 to 3.3, in environments of their own
-	@$(PYTHON) -m tests.matrix
+	@$(PYTHON) -m tests.matrix $(if $(ONLY),--only $(ONLY))
 
 bench: $(READY) ## what waiting costs, as ratios against other providers in the same run
 	@$(PYTHON) -m benchmarks

@@ -76,6 +76,7 @@ class ConnectionSettings:
         conn_id: str,
         host: str | None,
         password: str | None,
+        login: str | None = None,
         schema: str | None = None,
         port: int | str | None = None,
         extra: str | dict[str, Any] | None = None,
@@ -85,17 +86,23 @@ class ConnectionSettings:
         :param conn_id: id of the connection, for messages.
         :param host: base URL, host, or ``host:port``; empty for the production service.
         :param password: the API key, with or without ``Bearer`` in front.
+        :param login: not used, and refused: whoever fills it in means something by it.
         :param schema: ``http`` or ``https``, as an Airflow connection URI may carry it.
         :param port: port, as an Airflow connection URI may carry it.
         :param extra: JSON text or the parsed object.
         :raises OctosparkSettingsError: naming the field, its problem and what to write.
         """
         try:
+            if login and login.strip():
+                raise OctosparkSettingsError(
+                    f"Connection {conn_id!r}: login is filled in, but Octospark has none. Put the API key into password and the "
+                    'id of a team into extra, {"team_id": "…"}; leave login empty.'
+                )
             return _Fields(conn_id, host, password, schema, port, extra).settings()
         except OctosparkSettingsError as error:
             problem = str(error)
         # Raised anew, where no variable holds the key or what else was in the fields: a traceback may show locals.
-        del host, password, schema, port, extra
+        del host, password, login, schema, port, extra
         raise OctosparkSettingsError(problem)
 
 

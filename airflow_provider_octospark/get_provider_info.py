@@ -53,11 +53,13 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": "airflow_provider_octospark.hooks.octospark.OctosparkHook",
                 "hook-name": "Octospark",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["schema", "port", "login"],
+                    # The port stays, though the base URL can hold it: the UI of Airflow 3.3.2 tests no connection without one.
+                    "hidden-fields": ["schema", "login"],
                     "relabeling": {"host": "Base URL", "password": "API key"},
                     "placeholders": {
                         "host": "https://api.octospark.ai",
                         "password": "octo_live_… or octo_test_…",
+                        "port": "443",
                     },
                 },
                 # No defaults here: the form would store them, and a later version could not change them.

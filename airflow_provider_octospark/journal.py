@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from airflow_provider_octospark.exceptions import OctosparkStateStoreError
@@ -89,7 +89,7 @@ class Record(_Entry):
     :param since: our clock at the run's begin, ISO 8601, where there is no baseline.
     :param scheduled_at: the time that was sent with it, ISO 8601, or None for a post now.
     :param adopted: whether ``outcome`` is not the service's answer to the request, but a submission that was found later
-        and taken for it.
+        and taken for it, or that a person said to be there.
     :param earlier: this task instance's earlier submissions of the target, each as it was when it freed the target.
     :param sends: how many requests for the target got no answer in ``try_number``.
     """
@@ -144,8 +144,15 @@ class Record(_Entry):
 
 
 class _Page(_Entry):
-    format: Literal[1]
+    format: int
     records: list[Record]
+
+    @field_validator("format")
+    @classmethod
+    def _is_ours(cls, given: int) -> int:
+        if given != FORMAT:
+            raise ValueError(f"another version of this provider wrote it: format {given}, not {FORMAT}")
+        return given
 
 
 def target_key(team_id: str, post_id: str, social_account_id: str) -> tuple[str, str, str]:

@@ -24,8 +24,12 @@ HIGHEST_LIMIT = 5000
 GROWTH = 4
 """By which factor more is asked for when a list was full and did not show enough."""
 
-SHORTEST_REST, LONGEST_REST = 15.0, 3600.0
+SHORTEST_REST, LONGEST_REST = 5.0, 3600.0
 """For how many seconds a list that did not pay is not asked for again; doubles each time."""
+
+
+RECONSIDERED = 60.0
+"""After so many seconds without a list, a shorter one is tried: it may do for the fewer who still wait."""
 
 
 @dataclass
@@ -33,12 +37,16 @@ class Listing:
     """What is known of the lists of one team.
 
     :param limit: how many posts to ask for.
+    :param size: how many came when so many were asked for.
+    :param listed_at: when that was.
     :param ceiling: the service does not show more, or does not take a higher limit.
     :param rests_until: time until which no list is asked for.
     :param rest: for how long it rests the next time.
     """
 
     limit: int = FIRST_LIMIT
+    size: int = 0
+    listed_at: float = 0.0
     ceiling: int = HIGHEST_LIMIT
     rests_until: float = 0.0
     rest: float = SHORTEST_REST
@@ -47,14 +55,16 @@ class Listing:
         """Whether single reads are known to be better."""
         return now < self.rests_until
 
-    def limit_for(self, posts: int, now: float) -> int | None:
-        """Return the limit to ask for on behalf of so many waiting posts, or None if they should be read singly."""
+    def is_worth_it(self, posts: int, now: float) -> bool:
+        """Whether a list should be asked for on behalf of so many waiting posts."""
         if posts < COMPANY or self.is_resting(now):
-            return None
-        return min(self.limit, posts * POSTS_PER_READ)
+            return False
+        # A part of the list would be no cheaper: the posts that wait may all be in its other part.
+        return self.size <= posts * POSTS_PER_READ or now >= self.listed_at + RECONSIDERED
 
     def take_rest(self, now: float) -> None:
         """Ask for no list for some time, each time longer."""
+        self.limit, self.size = min(FIRST_LIMIT, self.ceiling), 0
         self.rests_until = now + self.rest
         self.rest = min(LONGEST_REST, self.rest * 2)
 
@@ -73,8 +83,11 @@ class Round:
         self._now = now
         self._shown = self._answered = 0
         self._before: tuple[int, int] | None = None
-        self.limit = listing.limit_for(missing, now)
+        self.limit: int | None = None
         """What to ask for next; None if the round is over."""
+        if listing.is_worth_it(missing, now):
+            too_large = listing.size > missing * POSTS_PER_READ
+            self.limit = min(FIRST_LIMIT, listing.ceiling) if too_large else listing.limit
 
     def showed(self, shown: int, missing: int) -> None:
         """Take in an answer.
@@ -86,11 +99,14 @@ class Round:
         self._shown += shown
         self._answered += self._missing - missing
         self._missing = missing
-        self._learn(asked, shown)
+        if self._before is not None and shown <= self._before[1]:
+            # Asking for more brought no more.
+            asked, shown = self._before
+            self._listing.ceiling = asked
         self._before = asked, shown
         self.limit = self._larger(asked, shown)
         if self.limit is None:
-            self._judge()
+            self._judge(asked, shown)
 
     def refused(self) -> None:
         """Take in that the service does not take the limit: a smaller one may do."""
@@ -104,7 +120,7 @@ class Round:
             self.limit = smaller
         else:
             self.limit = None
-            self._judge()
+            self._judge(*self._before)
 
     def failed(self, *, unreadable: bool = False) -> None:
         """Take in that lists are of no use for now.
@@ -112,18 +128,9 @@ class Round:
         :param unreadable: the answer could not be read, perhaps because it was too long.
         """
         if unreadable:
-            self._listing.ceiling = self._listing.limit = max(FIRST_LIMIT, (self.limit or 0) // 2)
+            self._listing.ceiling = max(FIRST_LIMIT, (self.limit or 0) // 2)
         self.limit = None
         self._listing.take_rest(self._now)
-
-    def _learn(self, asked: int, shown: int) -> None:
-        if self._before is None:
-            return
-        asked_before, shown_before = self._before
-        if shown > shown_before:
-            self._listing.limit = asked
-        else:
-            self._listing.ceiling = self._listing.limit = asked_before
 
     def _larger(self, asked: int, shown: int) -> int | None:
         if shown < asked or self._missing < COMPANY:
@@ -131,8 +138,10 @@ class Round:
         limit = min(asked * GROWTH, self._listing.ceiling, self._missing * POSTS_PER_READ)
         return limit if limit > asked else None
 
-    def _judge(self) -> None:
-        if self._answered > 1 and self._answered * POSTS_PER_READ >= self._shown:
-            self._listing.rest = SHORTEST_REST
-        else:
-            self._listing.take_rest(self._now)
+    def _judge(self, asked: int, shown: int) -> None:
+        listing = self._listing
+        if self._answered < 2 or self._answered * POSTS_PER_READ < self._shown:
+            listing.take_rest(self._now)
+            return
+        listing.limit, listing.size, listing.listed_at = asked, shown, self._now
+        listing.rest = SHORTEST_REST

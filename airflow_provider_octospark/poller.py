@@ -46,7 +46,7 @@ GATHERING = 1.0
 FIRST_GATHERING = 0.05
 """How long it waits where none are to be expected: many triggers may have started at the same moment."""
 
-LIST_TIMEOUT = 10.0
+LIST_TIMEOUT = 20.0
 """Longest time that a list may take, in seconds: many wait for it."""
 
 OUTAGE = 12
@@ -220,10 +220,10 @@ class Poller:
             team.timer = self.loop.call_at(until, self._look, team)
             return
         gathered, team.gathered, team.timer = team.gathered, {}, None
-        if team.listing.limit_for(len(gathered), now) is None:
-            self._read_alone(gathered.values())
-        else:
+        if team.listing.is_worth_it(len(gathered), now):
             self._put(partial(self._list, team, gathered))
+        else:
+            self._read_alone(gathered.values())
 
     # Work: as many requests at once as the connection allows, first come first served
 

@@ -213,7 +213,7 @@ class Submission:
         blank = list(self._blank_records())
         wanted = {record.key for record in blank}
         # A mapped task is told apart by its position only: if the list has changed, another position may have sent
-        # this target. An unmapped one keeps all that it ever sent on this page.
+        # this target. Of an unmapped one, a clean record of another target says that nothing was sent in its place.
         strangers = [
             record
             for key, record in self.journal.records.items()
@@ -293,7 +293,10 @@ class Submission:
         for record in decided:
             if record.state == "clean":
                 self._verdicts[record.key] = self._outcome(
-                    record, "failed", "not_sent", "nothing is sent before all targets of the unreadable record are decided"
+                    record,
+                    "failed",
+                    "not_sent",
+                    "nothing is sent before all targets of the unreadable record are decided",
                 )
 
     # Step 2: what is in doubt.
@@ -302,13 +305,15 @@ class Submission:
         """Resolve what can be resolved; return when to look again for the rest."""
         looks: list[datetime] = []
         changed: list[Record] = []
+        asked = self.clock.now()
         for record, answer in self._read(self._in_doubt()):
-            verdict = judge_doubt(record, answer, self.clock.now(), self.rules.settle)
+            verdict = judge_doubt(record, answer, self.clock.now(), self.rules.settle, asked)
             decision = None if isinstance(verdict, Adopt) else self._decision(record, record.attempt or "")
             if decision == "sent":
                 changed.append(self._said_to_be_sent(record, record.attempt or "", record.fence))
                 continue
-            if decision == "not_sent":
+            if decision == "not_sent" and not isinstance(verdict, LookAgain):
+                # Before ``settle`` is over nobody can know that it will not come.
                 verdict = SendAgain()
             match verdict:
                 case Adopt(scheduled):
@@ -347,14 +352,11 @@ class Submission:
 
     def _adopted(self, record: Record, outcome: Outcome) -> Record:
         """Take a submission for the one in doubt. Only a clear from now on is one by a person who knows how it ended."""
-        return _accepted(record, outcome).model_copy(update={"adopted": True, "max_tries": self.run.max_tries})
+        adopted = {"adopted": True, "max_tries": self.run.max_tries, "earlier": record.submissions()}
+        return _accepted(record, outcome).model_copy(update=adopted)
 
     def _in_doubt(self) -> list[Record]:
         return [r for r in self._records() if r.state == "sent" and r.key not in self._verdicts]
-
-    def _adopted(self, record: Record, outcome: Outcome) -> Record:
-        # A clear that came before this was known is no wish to submit it once more.
-        return _accepted(record, outcome).model_copy(update={"max_tries": self.run.max_tries})
 
     def _exhausted(self, record: Record) -> None:
         error = OctosparkServerError(
@@ -392,6 +394,7 @@ class Submission:
                 "try_number": self.run.try_number,
                 "max_tries": self.run.max_tries,
                 "fenced_at": format_instant(fence),
+                "adopted": True,
                 "outcome": self._outcome(record, "pending", None),
             }
         )
@@ -450,13 +453,11 @@ class Submission:
 
     def _is_freed_by(self, record: Record, outcome: Outcome) -> bool:
         """Whether a submission of a record's target has ended in a way that allows another one."""
-        if record.baseline is None and self.rules.settle is None:
-            # With its record a request may have been lost that nobody has seen yet; settle=None waits for none.
-            return False
         # A clear raises ``max_tries``.
         cleared = record.max_tries is not None and self.run.max_tries > record.max_tries
-        if record.adopted and not cleared:
-            # It bears our marks, but somebody else may have made it while ours is hidden by it or still to come.
+        settle = self.rules.settle
+        if record.adopted and (not cleared or settle is None or self.clock.now() < record.fence + settle):
+            # It bears our marks, but somebody else may have made it, while ours is hidden by it or still to come.
             return False
         return frees(outcome, self.rules, cleared=cleared)
 
@@ -568,9 +569,11 @@ class Submission:
                 latest.id,
                 seen.end,
             )
-        elif record.state == "clean" and bears_our_marks(record, latest, service_time, self.clock.now()):
+        elif (record.state == "clean" or record.adopted) and bears_our_marks(
+            record, latest, service_time, self.clock.now()
+        ):
             self.log.warning(
-                "%s for account %s was accepted after all, after it had been given up: adopting submission %s. Raise settle.",
+                "%s for account %s was accepted after all: adopting submission %s, which shows up only now. Raise settle.",
                 _request(record),
                 record.social_account_id,
                 latest.id,
@@ -589,7 +592,7 @@ class Submission:
         else:
             return True
         self._free.discard(record.key)
-        self.journal.put([self._adopted(record, seen)])
+        self.journal.put([_accepted(record, seen)])
         return False
 
     def _is_repeat(self, latest: ScheduledPost, service_time: datetime | None) -> bool:
@@ -723,8 +726,13 @@ class Submission:
         return None
 
     def _give_up(self, records: Iterable[Record], error: OctosparkError, reason: Reason) -> None:
-        self.error = self.error or error
         for record in records:
+            if record.state == "accepted" and record.accepted.end == "published":
+                # It was to be submitted once more. That it is not does not make it less published.
+                self._free.discard(record.key)
+                self.log.warning("Not submitted to account %s once more: %s", record.social_account_id, plain(error))
+                continue
+            self.error = self.error or error
             verdict = self._outcome(record, "failed", reason, plain(error))
             if not isinstance(error, OctosparkFailError):
                 verdict = verdict.model_copy(update={"error_category": "transient"})
@@ -734,12 +742,17 @@ class Submission:
         self._verdicts[record.key] = self._outcome(record, "unknown", reason, plain(why))
         self.notes[record.key] = (
             f"Whether post {record.post_id} goes out, or is out, on account {record.social_account_id} is not known. "
-            f"{_request(record)} may have been accepted: {why}. Look at the post in Octospark and at the account. Then write "
-            f'your decision, {{"decision": "sent"}} or {{"decision": "not_sent"}}, under the key '
-            f"{decision_key(record.social_account_id, attempt)} of this task instance's state store "
-            f"(DAG {self.run.dag_id}, run {self.run.run_id}, task {self.run.task_id}"
-            + (f", map index {self.run.map_index}" if self.run.map_index >= 0 else "")
-            + f"; the record is under {PAGE_KEY}), and clear the task."
+            f"{_request(record)} may have been accepted: {why}. Look at the post in Octospark and at the account. "
+            + self._how_to_decide(decision_key(record.social_account_id, attempt))
+        )
+
+    def _how_to_decide(self, key: str) -> str:
+        if self.run.state_store is None:
+            return "If it is out, or will be, mark the task as successful; if it is not, clear the task, which looks once more."
+        of_key, of_page = (self.run.state_store.replace("{key}", name) for name in (key, PAGE_KEY))
+        return (
+            f'Then tell the task by Airflow\'s REST API: PUT {of_key} with the body {{"value": {{"decision": "sent"}}}} or '
+            f'{{"value": {{"decision": "not_sent"}}}}, and clear it. The record is under {of_page}.'
         )
 
     @staticmethod

@@ -21,7 +21,7 @@ from airflow_provider_octospark.models import Outcome, Post, Reason, ScheduledPo
 from airflow_provider_octospark.retrying import is_passing
 from airflow_provider_octospark.text import plain
 from airflow_provider_octospark.times import on_service_clock, parse_instant
-from airflow_provider_octospark.waiting import classify, same_id
+from airflow_provider_octospark.waiting import same_id
 
 IfSubmitted = Literal["reattach", "resubmit", "fail"]
 
@@ -56,6 +56,8 @@ class Run:
     :param max_tries: what Airflow holds for the task instance now; a clear raises it.
     :param run_after: when the run was due; before Airflow 3, the end of its data interval.
     :param is_backfill: whether the run was made by a backfill.
+    :param state_store: path in Airflow's REST API under which a person reads and writes the task instance's state store,
+        with ``{key}`` for the key; None where Airflow has none.
     """
 
     dag_id: str
@@ -66,6 +68,7 @@ class Run:
     max_tries: int
     run_after: datetime
     is_backfill: bool = False
+    state_store: str | None = None
 
     @property
     def is_first_try(self) -> bool:
@@ -139,14 +142,22 @@ class Unknown:
 
 
 def judge_doubt(
-    record: Record, answer: Answer[Post] | OctosparkError, now: datetime, settle: timedelta | None
+    record: Record,
+    answer: Answer[Post] | OctosparkError,
+    now: datetime,
+    settle: timedelta | None,
+    asked: datetime | None = None,
 ) -> Adopt | SendAgain | LookAgain | Unknown:
     """Decide about a request that may have been accepted, from what the service shows of the post.
 
     :param record: the target's record, in state ``sent``.
     :param answer: the post, or why it could not be read.
+    :param now: our clock when the answer had come.
     :param settle: see :class:`Rules`.
+    :param asked: our clock when the post was asked for (default ``now``); an answer may take long, and what it shows may
+        be as old as this.
     """
+    asked = now if asked is None else asked
     patience = SETTLE if settle is None else settle
     if isinstance(answer, OctosparkError):
         # While reading fails for a passing reason nothing is proven; twice the time is given.
@@ -154,17 +165,12 @@ def judge_doubt(
             return LookAgain(_look_in_doubt(record, now, 2 * patience))
         return Unknown(f"the post cannot be read: {plain(answer)}", "access_lost")
     latest = answer.value.latest_scheduled_post
-    settled = now >= record.fence + patience
-    if (
-        latest is not None
-        and bears_our_marks(record, latest, answer.service_time, now)
-        # Without a baseline it may be of an earlier try than the last one. If it failed, the last one may have sent again,
-        # and that request may still come into effect; after any other end, the last one has sent nothing.
-        and (settled or record.baseline is not None or classify(latest)[0] != "failed")
-    ):
+    if latest is not None and bears_our_marks(record, latest, answer.service_time, now):
         return Adopt(latest)
-    if not settled:
+    if asked < record.fence + patience:
         return LookAgain(_look_in_doubt(record, now, patience))
+    if _is_early_by_its_clock(record, answer.service_time, patience) and asked < record.fence + 2 * patience:
+        return LookAgain(now + timedelta(minutes=1))
     if not _is_as_before(record, latest, answer.service_time, now):
         return Unknown(
             f"the post's latest submission is now {latest.id} of account {latest.social_account_id} "
@@ -175,6 +181,13 @@ def judge_doubt(
     if settle is None:
         return Unknown("nothing new is to be seen, and with settle=None nothing in doubt is sent again")
     return SendAgain()
+
+
+def _is_early_by_its_clock(record: Record, service_time: datetime | None, patience: timedelta) -> bool:
+    """Whether ``patience`` has not passed by the service's clock: those of two workers may disagree."""
+    before = parse_instant(record.baseline.service_time) if record.baseline else None
+    # Its clock is told in whole seconds.
+    return before is not None and service_time is not None and service_time < before + patience - timedelta(seconds=1)
 
 
 def _look_in_doubt(record: Record, now: datetime, patience: timedelta) -> datetime:
@@ -217,6 +230,9 @@ def _is_as_before(record: Record, latest: ScheduledPost | None, service_time: da
     if latest is None:
         return True
     begin = _run_begin(record, service_time, now)
+    if (parse_instant(record.since) or record.fence) > record.fence:
+        # A run that was not due yet (a timetable of one's own, before Airflow 3): time tells nothing.
+        return False
     created, updated = parse_instant(latest.created_at), parse_instant(latest.updated_at)
     return None not in (begin, created, updated) and created < begin and updated < begin  # type: ignore[operator]
 

@@ -7,8 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from airflow.providers.common.compat.sdk import conf
+
 from airflow_provider_octospark.exceptions import OctosparkVersionError
 from airflow_provider_octospark.submission_rules import Run
+from airflow_provider_octospark.times import parse_instant
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -41,6 +44,7 @@ def run_of(context: Context) -> Run:
         max_tries=ti.max_tries,
         run_after=_plain_utc(run_after),
         is_backfill=str(getattr(dag_run.run_type, "value", dag_run.run_type)).startswith("backfill"),
+        state_store=None if values.get("task_state_store") is None else _state_store_address(ti),
     )
 
 
@@ -51,6 +55,9 @@ def until(moment: datetime) -> Any:
     except ImportError:
         from airflow.triggers.temporal import DateTimeTrigger  # type: ignore[no-redef,import-not-found]
     return DateTimeTrigger(moment=moment)
+
+
+_PROBE_KEY = "octospark.probe"
 
 
 class _NeverExpiring:
@@ -65,6 +72,10 @@ class _NeverExpiring:
     def set(self, key: str, value: Any) -> None:
         from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
 
+        if conf.get("workers", "state_store_backend", fallback=""):
+            # Airflow refuses what a process sets that a newer one has replaced, but has given it to the backend by then.
+            # So the refusal is provoked beforehand, by a key that nobody reads.
+            self._accessor.set(_PROBE_KEY, True, retention=NEVER_EXPIRE)
         self._accessor.set(key, value, retention=NEVER_EXPIRE)
 
 
@@ -90,10 +101,12 @@ def first_started(task: Any, context: Context) -> datetime:
     """Return when this try of a sensor first ran; in mode ``reschedule`` that is before this process."""
     values: Any = context
     ti = values["ti"]
-    first: datetime | None = None
+    first: Any = None
     if task.reschedule:
         if hasattr(ti, "get_first_reschedule_date"):
             first = ti.get_first_reschedule_date(context)
+            if isinstance(first, str):  # Airflow 3.0 hands out the text that came over the wire.
+                first = parse_instant(first)
         else:
             first = _first_reschedule_in_database(ti)
     return _plain_utc(first or datetime.now(UTC))

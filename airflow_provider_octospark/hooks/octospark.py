@@ -115,8 +115,8 @@ class OctosparkHook(BaseHook):
 
     def _missing(self) -> OctosparkSettingsError:
         return OctosparkSettingsError(
-            f"There is no connection {self.octospark_conn_id!r} that Airflow can read. Create one of type octospark, with "
-            "the API key as its password, or name another one in octospark_conn_id."
+            f"There is no connection {self.octospark_conn_id!r} that Airflow can read. Create one of type octospark, with the "
+            "API key as its password and, if any, a JSON object as its extra, or name another one in octospark_conn_id."
         )
 
     def _settings_of(self, connection: Any) -> ConnectionSettings:
@@ -126,6 +126,7 @@ class OctosparkHook(BaseHook):
                 conn_id=self.octospark_conn_id,
                 host=connection.host,
                 password=connection.password,
+                login=connection.login,
                 schema=connection.schema,
                 port=connection.port,
                 extra=connection.extra,

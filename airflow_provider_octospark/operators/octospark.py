@@ -168,6 +168,7 @@ class OctosparkSubmitOperator(BaseOperator):
             max_lateness=arguments.optional_duration(self.max_lateness, "max_lateness"),
             if_late=arguments.one_of(self.if_late, get_args(IfLate), "if_late"),
             dry_run=self.is_dry_run,
+            recurs=not arguments.is_absent(self.recurrence_interval_days),
         )
 
     def more_xcoms(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:  # noqa: ARG002 - for subclasses

@@ -146,11 +146,13 @@ class _Service:
         async with subscribed(settings) as poller:
             return await poller.read(*post, shows)
 
+    async def _look_up(self) -> ConnectionSettings:
+        return await OctosparkHook(self._conn_id).aget_settings()
+
     async def _connect(self, refusal: Refusal | None) -> ConnectionSettings:
         async with self._turn:
-            hook = OctosparkHook(self._conn_id)
             try:
-                settings = await settings_of(self._conn_id, hook.aget_settings, refusal)
+                settings = await settings_of(self._conn_id, self._look_up, refusal)
             except OctosparkError:
                 raise
             except Exception as error:  # noqa: BLE001 - Airflow's and any secrets backend's

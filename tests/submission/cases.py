@@ -172,6 +172,13 @@ def _never_arrives(bench: Bench) -> Task:
     return _played(_task(bench, Job.post_now(bench, rules=Rules(settle=None))))
 
 
+def _shows_up_too_late(bench: Bench) -> Task:
+    """The first request takes effect after `settle`, while the second is refused."""
+    bench.fault("post-now", "late", seconds=1200.0)
+    bench.fault("post-now", "status", status=429, headers={"Retry-After": "600"})
+    return _played(_task(bench))
+
+
 def _always_conflict(bench: Bench) -> Task:
     bench.fault("post-now", "status", status=409, times=100)
     return _played(_task(bench, Job.post_now(bench), retries=1))
@@ -378,6 +385,16 @@ def _fate(
         return _cleared(task) if clear else _played(task)
 
     return play
+
+
+def _fails_is_cleared_and_refused(bench: Bench) -> Task:
+    """A person's clear frees it; the request is refused; a retry must still be free to send."""
+    task = _task(bench)
+    bench.service.script("fail", post_id=task.job.post_id, error_category="permanent", times=1)
+    task.finish()
+    task.clear()
+    bench.fault("post-now", "status", status=429, headers={"Retry-After": "600"})
+    return _played(task)
 
 
 def _fails_unseen(bench: Bench) -> Task:
@@ -634,6 +651,12 @@ CASES: list[Case] = [
     ),
     Case(
         "No clear answer",
+        "The request is processed after 20 minutes, later than `settle`; until then 429 keeps a second one out",
+        "The retry finds the submission, and adopts it all the same; the log says to raise `settle`.",
+        _shows_up_too_late, "success", (_P,), (1,),
+    ),
+    Case(
+        "No clear answer",
         "The service answers 409 every time",
         "Sends twice in each try, each time after `settle`; fails when the retries are used up.",
         _always_conflict, "failed", (_F,), (0,), OctosparkServerError,
@@ -819,6 +842,12 @@ CASES: list[Case] = [
     Case(
         "Failed", "Publishing fails for a lasting reason, and a person clears the task", "Submits again.",
         _fails_and_is_cleared("permanent"), "success", (_P,), (2,), freed=1, on_target=(1,),
+    ),
+    Case(
+        "Failed",
+        "The same, and the new request is refused with 429",
+        "The retry submits again.",
+        _fails_is_cleared_and_refused, "success", (_P,), (2,), freed=1, on_target=(1,),
     ),
     Case(
         "Failed",
@@ -1034,8 +1063,8 @@ CASES: list[Case] = [
     Case(
         "The record",
         "Before Airflow 3.3 publishing fails for a passing reason",
-        "The retry finds the failure, looks until `settle` is over for anything newer, and submits again.",
-        _without_store_failed, "success", (_P,), (2,), freed=1, on_target=(1,),
+        "The retry finds the failure, but cannot be sure that it is its own: nothing is submitted again.",
+        _without_store_failed, "failed", (_F,), (1,), OctosparkPublishRetryableError, on_target=(0,),
     ),
     Case(
         "The record",

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -187,31 +188,31 @@ class ProcessStore:
 
     def __init__(self, process: Process, table: StateTable) -> None:
         self._process = process
-        self._table = table
+        self.table = table
 
     def get(self, key: str) -> Any:
         """Read a value."""
         self._process.reach(f"before get {_short(key)}")
         if not self._process.supervised:
             raise BrokenPipeError("no supervisor")
-        if self._table.fails("get")[0]:
+        if self.table.fails("get")[0]:
             raise StoreRefusedError("503")
-        value = self._table.read(key) if self._process.current else None
+        value = self.table.read(key) if self._process.current else None
         self._process.reach(f"after get {_short(key)}")
         return value
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, *, retention: object = None) -> None:
         """Write a value."""
         self._process.reach(f"before set {_short(key)}")
         if not self._process.supervised:
             raise BrokenPipeError("no supervisor")
         if not self._process.current:
-            if self._table.writes_before_refusing:
-                self._table.write(key, value)
+            if self.table.writes_before_refusing:
+                self.table.write(key, value)
             raise StoreRefusedError("404 Task Instance not found")
-        fails, written = self._table.fails("set")
+        fails, written = self.table.fails("set")
         if written:
-            self._table.write(key, value)
+            self.table.write(key, value)
         if fails:
             raise StoreRefusedError("503")
         self._process.reach(f"after set {_short(key)}")
@@ -314,7 +315,7 @@ class Bench:
         self.skew = skew
         self._time: Time = time or emulator  # type: ignore[assignment]
         self._patient = OctosparkClient(settings, self.now)
-        hasty = replace(settings, timeout=REAL_HASTE, submit_timeout=REAL_HASTE)
+        hasty = replace(settings, timeout=REAL_HASTE)
         self._hasty = OctosparkClient(hasty, self.now)
         self._astray = OctosparkClient(replace(hasty, base_url=f"http://127.0.0.1:{_closed_port()}"), self.now)
         self._silences: set[str] = set()
@@ -397,8 +398,12 @@ class Bench:
 
     def send_and_lose(self, operation: Operation[Any], leave_by: datetime) -> OctosparkError:
         """Send a submission, and lose the connection once it has arrived; it is processed some time later."""
-        self.service.fault(operation.name, "late", seconds=self.in_flight_takes)  # type: ignore[arg-type]
+        service = self.service
+        in_wait = service.faults([])
+        service.clear_faults()
+        service.fault(operation.name, "late", seconds=self.in_flight_takes)  # type: ignore[arg-type]
         self._send(operation, leave_by)
+        service.faults(in_wait)
         return OctosparkNetworkError(f"{operation.name}: the connection was lost.")
 
     def _send(self, operation: Operation[Any], leave_by: datetime) -> Any:
@@ -540,6 +545,8 @@ class Task:
     :param map_index: -1 if it is not mapped.
     :param has_store: False before Airflow 3.3.
     :param name: names the intent in the ledger; must be unique on a bench.
+    :param table: where its state is; by default one of its own.
+    :param adapt: what stands between the operator's code and Airflow's store, if that is to be tested too.
     """
 
     def __init__(
@@ -554,9 +561,11 @@ class Task:
         is_backfill: bool = False,
         name: str = "task",
         table: StateTable | None = None,
+        adapt: Callable[[ProcessStore], Store] | None = None,
     ) -> None:
         self.bench = bench
         self.job = job
+        self.adapt = adapt
         self.retries = retries
         self.max_tries = retries
         self.try_number = 0
@@ -628,9 +637,10 @@ class Task:
     def decide(self, account: str, decision: Any) -> str:
         """A person writes a decision under the key that the latest try's note names; returns the key."""
         note = next(note for note in self.tries[-1].notes if f"account {account}" in note)
-        key = note.split("under the key ")[1].split()[0]
-        self.table.write(key, decision)
-        return key
+        named = re.search(r"octospark\.decision\.[^\s?]+", note)
+        assert named is not None, note
+        self.table.write(named[0], decision)
+        return named[0]
 
     # What the operator does
 
@@ -666,7 +676,10 @@ class Task:
 
     def _execute(self, process: Process, attempt: Try, lines: Lines, resumed: bool) -> None:
         """As `OctosparkSubmitOperator`: execute, resume_submission and execute_complete."""
-        store: Store = ProcessStore(process, self.table) if self.has_store else MemoryStore(self._carried)
+        own = ProcessStore(process, self.table)
+        store: Store = self.adapt(own) if self.adapt else own
+        if not self.has_store:
+            store = MemoryStore(self._carried)
         journal = Journal(store, is_first_try=self.try_number <= 1 and not resumed)
         if resumed and self._wait is not None:
             wait, self._wait = self._wait, None
@@ -719,6 +732,12 @@ class Task:
         )
         attempt.end = "success"
 
+    @property
+    def state_store(self) -> str | None:
+        """Where a person finds the store in Airflow's REST API, with `{key}` for the key."""
+        index = f"?map_index={self.map_index}" if self.map_index >= 0 else ""
+        return f"/dags/dag/dagRuns/run/taskInstances/{self.name}/state-store/{{key}}{index}" if self.has_store else None
+
     def _run(self) -> Run:
         return Run(
             "dag",
@@ -729,6 +748,7 @@ class Task:
             self.max_tries,
             self.run_after,
             self.is_backfill,
+            self.state_store,
         )
 
     def _trigger(self, wait: Wait) -> None:

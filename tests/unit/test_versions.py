@@ -64,9 +64,24 @@ def test_a_later_try_of_a_mapped_task() -> None:
 
 def test_before_airflow_3_3_there_is_no_store() -> None:
     assert task_state_store(context({"run_after": DUE})) is None
+    assert run_of(context({"run_after": DUE})).state_store is None
+
+
+@pytest.mark.parametrize(("map_index", "query"), [(-1, ""), (None, ""), (0, "?map_index=0"), (3, "?map_index=3")])
+def test_the_address_of_the_store(map_index: int | None, query: str) -> None:
+    """It stands in messages to people, so it must be usable as it is, whatever the run is called."""
+    ti = {"map_index": map_index, "run_id": "manual__2030-05-17T09:00:00+00:00 / again?"}
+    run = run_of(context({"run_after": DUE}, ti, task_state_store=SimpleNamespace()))
+    assert run.state_store == (
+        "/api/v2/dags/d/dagRuns/manual__2030-05-17T09%3A00%3A00%2B00%3A00%20%2F%20again%3F/taskInstances/group.t"
+        "/state-store/{key}" + query
+    )
 
 
 def test_what_is_stored_never_expires() -> None:
+    sdk = pytest.importorskip("airflow.sdk")
+    if not hasattr(sdk, "NEVER_EXPIRE"):
+        pytest.skip("Airflow has no state store before 3.3")
     kept: dict[str, Any] = {}
 
     def keep(key: str, value: Any, *, retention: Any) -> None:
@@ -75,9 +90,7 @@ def test_what_is_stored_never_expires() -> None:
     store = task_state_store(context({}, task_state_store=SimpleNamespace(set=keep, get=lambda key: kept[key][0])))
     assert store is not None
     store.set("octospark", {"format": 1})
-    from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
-
-    assert kept == {"octospark": ({"format": 1}, NEVER_EXPIRE)}
+    assert kept == {"octospark": ({"format": 1}, sdk.NEVER_EXPIRE)}
     assert store.get("octospark") == {"format": 1}
 
 

@@ -1,1 +1,0 @@
-"""Waiting: when to look, what a look means, and how many share one."""
