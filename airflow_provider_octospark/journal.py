@@ -89,8 +89,9 @@ class Record(_Entry):
     :param since: our clock at the run's begin, ISO 8601, where there is no baseline.
     :param scheduled_at: the time that was sent with it, ISO 8601, or None for a post now.
     :param adopted: whether ``outcome`` is not the service's answer to the request, but a submission that was found later
-        and taken for it, or that a person said to be there.
-    :param earlier: this task instance's earlier submissions of the target, each as it was when it freed the target.
+        and taken for it, or that a person said to be there. It is never recorded as failed: that would prove nothing.
+    :param earlier: this task instance's earlier submissions of the target, each as it was when it freed the target, and
+        those that a person has seen and called somebody else's.
     :param sends: how many requests for the target got no answer in ``try_number``.
     """
 
@@ -237,25 +238,6 @@ class Journal:
             wait=wait_exponential(multiplier=0.1, max=2),
             reraise=True,
         )(self.save)
-
-    def note_ends(self, outcomes: Iterable[Outcome]) -> None:
-        """Write what waiting has proven of accepted submissions.
-
-        What is unknown is not written: a later try waits again.
-
-        :raises OctosparkStateStoreError: if it cannot be written.
-        """
-        changed = []
-        for outcome in outcomes:
-            key = target_key(outcome.team_id, outcome.post_id, outcome.social_account_id or "")
-            record = self.records.get(key)
-            if record is None or record.state != "accepted" or outcome.end not in {"published", "failed"}:
-                continue
-            known = record.outcome.scheduled_post_id if record.outcome else None
-            if known is None or known.lower() == (outcome.scheduled_post_id or "").lower():
-                changed.append(record.model_copy(update={"outcome": outcome}))
-        if changed:
-            self.put(changed)
 
     def save(self) -> None:
         """Write the page once.

@@ -24,6 +24,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from airflow_provider_octospark.answers import Answer
+from airflow_provider_octospark.decisions import note_on_doubt, request_of
 from airflow_provider_octospark.exceptions import (
     OctosparkAlreadySubmittedError,
     OctosparkError,
@@ -31,7 +32,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkServerError,
     OctosparkTooLateError,
 )
-from airflow_provider_octospark.journal import PAGE_KEY, Baseline, Journal, Record, decision_key, target_key
+from airflow_provider_octospark.journal import Baseline, Journal, Record, target_key
 from airflow_provider_octospark.models import (
     AccountResult,
     End,
@@ -55,6 +56,7 @@ from airflow_provider_octospark.submission_rules import (
     Unknown,
     bears_our_marks,
     frees,
+    is_adoptable,
     judge_doubt,
     proves_nothing_sent,
 )
@@ -63,6 +65,41 @@ from airflow_provider_octospark.times import format_instant, on_service_clock, p
 from airflow_provider_octospark.waiting import outcome_of, same_id
 
 Target = tuple[str, str, str]
+
+
+def take_ends(journal: Journal, outcomes: Sequence[Outcome], run: Run) -> tuple[list[Outcome], dict[Target, str]]:
+    """Record what waiting has proven of accepted submissions.
+
+    What is unknown is not recorded: a later try waits again. A submission that was only taken for the task's own is not
+    believed to have failed: its target is in doubt again, and unknown.
+
+    :param outcomes: what the wait came to.
+    :returns: the outcomes as the task may report them, and notes on those that are in doubt.
+    :raises OctosparkStateStoreError: if the record cannot be written.
+    """
+    told: list[Outcome] = []
+    notes: dict[Target, str] = {}
+    changed: list[Record] = []
+    for outcome in outcomes:
+        told.append(outcome)
+        key = target_key(outcome.team_id, outcome.post_id, outcome.social_account_id or "")
+        record = journal.records.get(key)
+        if record is None or record.state != "accepted" or outcome.end not in {"published", "failed"}:
+            continue
+        known = record.accepted.scheduled_post_id
+        if known is not None and not same_id(known, outcome.scheduled_post_id):
+            continue
+        changed.append(_believed(record, outcome))
+        if changed[-1].state == "sent":
+            why = (
+                f"submission {outcome.scheduled_post_id}, which was taken for it, has ended as {plain(outcome.status, 40)}; "
+                "whether it is the one that was sent, or somebody else's, cannot be told"
+            )
+            told[-1] = outcome.model_copy(update={"end": "unknown", "reason": "in_doubt", "error_message": why})
+            notes[key] = note_on_doubt(changed[-1], why, record.attempt or "", run.state_store)
+    if changed:
+        journal.put(changed)
+    return told, notes
 
 
 class Api(Protocol):
@@ -184,7 +221,8 @@ class Submission:
             self._enter()
         while True:
             look = self._reconcile()
-            self._carry_on()
+            if self._carry_on():
+                continue
             calls = self._next_calls()
             if not calls:
                 break
@@ -315,11 +353,12 @@ class Submission:
             if decision == "not_sent" and not isinstance(verdict, LookAgain):
                 # Before ``settle`` is over nobody can know that it will not come.
                 verdict = SendAgain()
+                record = self._with_known(record, answer)
             match verdict:
                 case Adopt(scheduled):
                     self.log.info(
                         "%s for account %s was accepted: adopting submission %s, created %s.",
-                        _request(record),
+                        request_of(record),
                         record.social_account_id,
                         scheduled.id,
                         plain(scheduled.created_at, 40),
@@ -328,7 +367,7 @@ class Submission:
                 case SendAgain():
                     self.log.info(
                         "%s for account %s was not accepted%s. It may be sent again.",
-                        _request(record),
+                        request_of(record),
                         record.social_account_id,
                         ", as a person decided"
                         if decision
@@ -349,6 +388,16 @@ class Submission:
                 min(looks).isoformat(timespec="seconds"),
             )
         return min(looks, default=None)
+
+    def _with_known(self, record: Record, answer: Answer[Post] | OctosparkError) -> Record:
+        """Keep what a person has seen, and called somebody else's, from standing in the way of the next request."""
+        latest = None if isinstance(answer, OctosparkError) else answer.value.latest_scheduled_post
+        service_time = None if isinstance(answer, OctosparkError) else answer.service_time
+        if latest is None or not bears_our_marks(record, latest, service_time, self.clock.now()):
+            return record
+        return record.model_copy(
+            update={"earlier": [*record.earlier, outcome_of(latest, record.team_id, record.post_id)]}
+        )
 
     def _adopted(self, record: Record, outcome: Outcome) -> Record:
         """Take a submission for the one in doubt. Only a clear from now on is one by a person who knows how it ended."""
@@ -401,7 +450,8 @@ class Submission:
 
     # Step 3: what was accepted by an earlier try.
 
-    def _carry_on(self) -> None:
+    def _carry_on(self) -> bool:
+        """Decide what becomes of submissions that earlier tries made; return whether one is in doubt again."""
         earlier = [
             record
             for record in self._records()
@@ -413,6 +463,8 @@ class Submission:
         for key in [record.key for record in earlier]:
             self._carried_on.add(key)
             record = self.journal.records[key]
+            if record.state != "accepted":
+                continue
             outcome = record.accepted
             if self._is_freed_by(record, outcome):
                 self._free.add(key)
@@ -425,18 +477,19 @@ class Submission:
                 )
             elif self.rules.if_already_submitted == "fail":
                 raise OctosparkAlreadySubmittedError(
-                    f"{_request(record)} submitted post {record.post_id} to account {record.social_account_id} (submission "
+                    f"{request_of(record)} submitted post {record.post_id} to account {record.social_account_id} (submission "
                     f'{outcome.scheduled_post_id}, {outcome.end}), and if_already_submitted is "fail". Nothing was sent.',
                     target=f"post {record.post_id} account {record.social_account_id}",
                 )
             else:
                 self.log.info(
                     "%s submitted to account %s already: submission %s (%s). Not sending again.",
-                    _request(record),
+                    request_of(record),
                     record.social_account_id,
                     outcome.scheduled_post_id or "(id not known)",
                     outcome.end,
                 )
+        return any(self.journal.records[record.key].state == "sent" for record in earlier)
 
     def _refresh(self, records: Sequence[Record]) -> None:
         """Look what has become of submissions since they were recorded; what cannot be seen stays as recorded."""
@@ -447,7 +500,7 @@ class Submission:
                 continue
             seen = outcome_of(latest, record.team_id, record.post_id)
             if seen != record.outcome:
-                changed.append(_accepted(record, seen))
+                changed.append(_believed(record, seen))
         if changed:
             self.journal.put(changed)
 
@@ -574,10 +627,13 @@ class Submission:
         ):
             self.log.warning(
                 "%s for account %s was accepted after all: adopting submission %s, which shows up only now. Raise settle.",
-                _request(record),
+                request_of(record),
                 record.social_account_id,
                 latest.id,
             )
+            if not is_adoptable(latest):
+                self.journal.put([record.model_copy(update={"state": "sent"})])
+                return False
             record = self._adopted(record, seen)
         elif self._is_repeat(latest, service_time):
             error = OctosparkAlreadySubmittedError(
@@ -592,7 +648,7 @@ class Submission:
         else:
             return True
         self._free.discard(record.key)
-        self.journal.put([_accepted(record, seen)])
+        self.journal.put([_believed(record, seen)])
         return False
 
     def _is_repeat(self, latest: ScheduledPost, service_time: datetime | None) -> bool:
@@ -740,20 +796,7 @@ class Submission:
 
     def _unknown(self, record: Record, reason: Reason, why: str, attempt: str) -> None:
         self._verdicts[record.key] = self._outcome(record, "unknown", reason, plain(why))
-        self.notes[record.key] = (
-            f"Whether post {record.post_id} goes out, or is out, on account {record.social_account_id} is not known. "
-            f"{_request(record)} may have been accepted: {why}. Look at the post in Octospark and at the account. "
-            + self._how_to_decide(decision_key(record.social_account_id, attempt))
-        )
-
-    def _how_to_decide(self, key: str) -> str:
-        if self.run.state_store is None:
-            return "If it is out, or will be, mark the task as successful; if it is not, clear the task, which looks once more."
-        of_key, of_page = (self.run.state_store.replace("{key}", name) for name in (key, PAGE_KEY))
-        return (
-            f'Then tell the task by Airflow\'s REST API: PUT {of_key} with the body {{"value": {{"decision": "sent"}}}} or '
-            f'{{"value": {{"decision": "not_sent"}}}}, and clear it. The record is under {of_page}.'
-        )
+        self.notes[record.key] = note_on_doubt(record, plain(why), attempt, self.run.state_store)
 
     @staticmethod
     def _outcome(record: Record, end: End, reason: Reason | None, message: str | None = None) -> Outcome:
@@ -772,11 +815,12 @@ def _accepted(record: Record, outcome: Outcome) -> Record:
     return record.model_copy(update={"state": "accepted", "outcome": outcome})
 
 
-def _request(record: Record) -> str:
-    """Name the request that a record is about, at the beginning of a sentence."""
-    if record.attempt is None or record.since is not None:
-        return "A request of an earlier try"
-    return f"The request of try {record.try_number} at {record.fenced_at} (attempt {record.attempt})"
+def _believed(record: Record, seen: Outcome) -> Record:
+    """Take in what an accepted submission has become; one that was taken for ours, and failed, is in doubt again."""
+    if not record.adopted or seen.end != "failed":
+        return _accepted(record, seen)
+    since = record.since if record.baseline or record.since else record.fenced_at
+    return record.model_copy(update={"state": "sent", "outcome": None, "adopted": False, "since": since})
 
 
 def _rows(value: object) -> list[AccountResult]:

@@ -21,7 +21,7 @@ from airflow_provider_octospark.models import Outcome, Post, Reason, ScheduledPo
 from airflow_provider_octospark.retrying import is_passing
 from airflow_provider_octospark.text import plain
 from airflow_provider_octospark.times import on_service_clock, parse_instant
-from airflow_provider_octospark.waiting import same_id
+from airflow_provider_octospark.waiting import classify, same_id
 
 IfSubmitted = Literal["reattach", "resubmit", "fail"]
 
@@ -89,6 +89,7 @@ class Rules:
     :param if_late: what to do with a target that is too late.
     :param dry_run: whether to stop before the first request that submits.
     :param recurs: whether what is submitted comes again by itself; the failure of one occurrence is then no end of it.
+    :param forgets: whether a retry will know nothing of this try (no store), and could not tell whose failure it finds.
     """
 
     settle: timedelta | None = SETTLE
@@ -100,6 +101,7 @@ class Rules:
     if_late: Literal["fail", "skip"] = "fail"
     dry_run: bool = False
     recurs: bool = False
+    forgets: bool = False
 
     def check(self, submit_timeout: float) -> None:
         """Check the rules against the connection.
@@ -160,17 +162,24 @@ def judge_doubt(
     asked = now if asked is None else asked
     patience = SETTLE if settle is None else settle
     if isinstance(answer, OctosparkError):
-        # While reading fails for a passing reason nothing is proven; twice the time is given.
-        if is_passing(answer) and now < record.fence + 2 * patience:
-            return LookAgain(_look_in_doubt(record, now, 2 * patience))
+        # While a post cannot be read nothing is proven; where that may pass by itself, twice the time is given.
+        given = 2 * patience if is_passing(answer) else patience
+        if now < record.fence + given:
+            return LookAgain(_look_in_doubt(record, now, given))
         return Unknown(f"the post cannot be read: {plain(answer)}", "access_lost")
     latest = answer.value.latest_scheduled_post
-    if latest is not None and bears_our_marks(record, latest, answer.service_time, now):
+    is_marked = latest is not None and bears_our_marks(record, latest, answer.service_time, now)
+    if latest is not None and is_marked and is_adoptable(latest):
         return Adopt(latest)
     if asked < record.fence + patience:
         return LookAgain(_look_in_doubt(record, now, patience))
     if _is_early_by_its_clock(record, answer.service_time, patience) and asked < record.fence + 2 * patience:
         return LookAgain(now + timedelta(minutes=1))
+    if latest is not None and is_marked:
+        return Unknown(
+            f"submission {latest.id}, created {plain(latest.created_at, 40)} for the same account, is {plain(latest.status, 40)}; "
+            "whether it is the one that was sent, or somebody else's, cannot be told"
+        )
     if not _is_as_before(record, latest, answer.service_time, now):
         return Unknown(
             f"the post's latest submission is now {latest.id} of account {latest.social_account_id} "
@@ -188,6 +197,15 @@ def _is_early_by_its_clock(record: Record, service_time: datetime | None, patien
     before = parse_instant(record.baseline.service_time) if record.baseline else None
     # Its clock is told in whole seconds.
     return before is not None and service_time is not None and service_time < before + patience - timedelta(seconds=1)
+
+
+def is_adoptable(latest: ScheduledPost) -> bool:
+    """Whether a submission that bears our marks may be taken for ours without proof.
+
+    One that failed or was cancelled may not: it may be somebody else's, while ours is hidden by it or still to come, and
+    another would be sent in its place.
+    """
+    return classify(latest)[0] != "failed"
 
 
 def _look_in_doubt(record: Record, now: datetime, patience: timedelta) -> datetime:
@@ -276,6 +294,6 @@ def frees(outcome: Outcome, rules: Rules, *, cleared: bool) -> bool:
         return True
     if not rules.resubmit_failed or outcome.end != "failed" or outcome.reason is not None:
         return False
-    if outcome.platform_post_id or (rules.recurs and outcome.scheduled_post_id):
+    if outcome.platform_post_id or ((rules.recurs or rules.forgets) and outcome.scheduled_post_id):
         return False
     return cleared or is_retryable_failure(outcome)

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ def _own_airflow_home() -> Path:
 
 
 _HOME = _own_airflow_home()
+
+# How long an example takes says nothing on a busy machine; and what passes today must pass tomorrow.
+hypothesis.settings.register_profile("octospark", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("octospark")
 
 
 def pytest_unconfigure() -> None:

@@ -19,7 +19,7 @@ from airflow_provider_octospark.journal import Journal, MemoryStore
 from airflow_provider_octospark.links import OctosparkPublishedPostLink, published_url_of
 from airflow_provider_octospark.models import Outcome, PostNowRequest, PublishOptions, ScheduleMultiRequest
 from airflow_provider_octospark.operations import post_now, schedule_multi
-from airflow_provider_octospark.submission import Announcement, Submission, WaitUntil
+from airflow_provider_octospark.submission import Announcement, Submission, Target, WaitUntil, take_ends
 from airflow_provider_octospark.submission_rules import SETTLE, IfSubmitted, Rules
 from airflow_provider_octospark.times import format_instant, require_duration
 from airflow_provider_octospark.verdict import Notes, PartialFailure, judge, note_on, report_unknown
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 IfLate = Literal["fail", "skip"]
+
+
+def _by_account(notes: Mapping[Target, str]) -> dict[str, str]:
+    return {account: note for (_, _, account), note in notes.items()}
 
 
 class _Clock:
@@ -192,8 +196,8 @@ class OctosparkSubmitOperator(BaseOperator):
         journal = self._open_journal(context, resumed=True, page=page)
         if isinstance(seen, Wait):
             self._defer(context, seen, journal, notes or {})
-        self._note_ends(journal, seen)
-        return self._finish(context, seen, notes or {})
+        outcomes, doubts = self._take_ends(context, journal, seen)
+        return self._finish(context, outcomes, {**(notes or {}), **doubts})
 
     def _open_journal(self, context: Context, *, resumed: bool, page: Any = None) -> Journal:
         store = task_state_store(context)
@@ -218,13 +222,14 @@ class OctosparkSubmitOperator(BaseOperator):
             if submission.is_skip:
                 self._push(context, outcomes)
                 raise AirflowSkipException(str(submission.error))
-            notes = {account: note for (_, _, account), note in submission.notes.items()}
+            notes = _by_account(submission.notes)
             # Now, and not when all others have been waited for: a person has to look.
             report_unknown([outcome for outcome in outcomes if note_on(outcome, notes)], self.log, notes)
             if self.wait_for_completion and not all(outcome.is_final for outcome in outcomes):
                 wait = self._new_wait(context, outcomes)
                 self._await(context, hook, wait, journal, notes)
-                outcomes = wait.outcomes
+                outcomes, doubts = self._take_ends(context, journal, wait.outcomes)
+                notes |= doubts
             return self._finish(context, outcomes, notes, submission.error)
 
     def _pause(self, context: Context, wait: WaitUntil, journal: Journal) -> None:
@@ -254,7 +259,6 @@ class OctosparkSubmitOperator(BaseOperator):
                 self._defer(context, wait, journal, notes)
             now = datetime.now(UTC)
             time.sleep(max(0.0, (wait.next_look(now) - now).total_seconds()))
-        self._note_ends(journal, wait.outcomes)
 
     def _defer(self, context: Context, wait: Wait, journal: Journal, notes: Notes) -> NoReturn:
         carried = self._carried(context, journal)
@@ -265,10 +269,16 @@ class OctosparkSubmitOperator(BaseOperator):
         # Before Airflow 3.3 there is no store; what this try knows travels with the deferral.
         return {} if task_state_store(context) is not None else {"page": journal.page()}
 
-    @staticmethod
-    def _note_ends(journal: Journal, outcomes: Sequence[Outcome]) -> None:
-        if journal.problem is None:
-            journal.note_ends(outcomes)
+    def _take_ends(
+        self, context: Context, journal: Journal, outcomes: Sequence[Outcome]
+    ) -> tuple[list[Outcome], dict[str, str]]:
+        """Record what waiting has proven; return what may be said of it, and notes on what is in doubt."""
+        if journal.problem is not None:
+            return list(outcomes), {}
+        told, notes = take_ends(journal, outcomes, run_of(context))
+        doubts = _by_account(notes)
+        report_unknown([outcome for outcome in told if note_on(outcome, doubts)], self.log, doubts)
+        return told, doubts
 
     def _finish(
         self, context: Context, outcomes: Sequence[Outcome], notes: Notes, cause: OctosparkError | None = None
@@ -280,7 +290,7 @@ class OctosparkSubmitOperator(BaseOperator):
             judge(
                 outcomes,
                 partial_failure=self.partial_failure,
-                rules=self.rules(),
+                rules=replace(self.rules(), forgets=task_state_store(context) is None),
                 cause=cause,
                 notes=notes,
             )

@@ -421,6 +421,29 @@ def _recurs_after_failure(bench: Bench) -> Task:
 # A person in between
 
 
+def _fails_before_it_is_found(bench: Bench) -> Task:
+    task = _task(bench)
+    at = _after_submission(task)
+    bench.service.script("fail", post_id=task.job.post_id, error_category="transient", times=1)
+    task.run({at: kill})
+    bench.advance(60)
+    return _played(task)
+
+
+def _fails_after_adoption(bench: Bench) -> Task:
+    task = _task(bench)
+    bench.service.script("fail", post_id=task.job.post_id, error_category="transient", times=1)
+    bench.fault("post-now", "reset", when="after")
+    return _played(task)
+
+
+def _fails_after_adoption_and_is_decided(bench: Bench) -> Task:
+    task = _fails_after_adoption(bench)
+    task.decide(task.job.accounts[0], {"decision": "not_sent"})
+    task.clear()
+    return _played(task)
+
+
 def _person_after_lost_answer(
     action: Any, *, by_hand_on_other: bool = False, **options: Any
 ) -> Callable[[Bench], Task]:
@@ -670,8 +693,26 @@ CASES: list[Case] = [
     Case(
         "No clear answer",
         "The answer is lost, and the API key is revoked",
-        "Says unknown at once; with a new key, a clear looks again.",
+        "Says unknown when `settle` is over; with a new key, a clear looks again.",
         _key_revoked, "failed", (_U,), (1,), _UNKNOWN,
+    ),
+    Case(
+        "No clear answer",
+        "The answer is lost, and what was accepted fails before it is found",
+        "It may be somebody else's, and the task's own be hidden by it: unknown when `settle` is over.",
+        _fails_before_it_is_found, "failed", (_U,), (1,), _UNKNOWN, on_target=(0,),
+    ),
+    Case(
+        "No clear answer",
+        "The answer is lost, what was accepted is found and adopted, and fails after that",
+        "The same: unknown. No retry submits again.",
+        _fails_after_adoption, "failed", (_U,), (1,), _UNKNOWN, on_target=(0,),
+    ),
+    Case(
+        "No clear answer",
+        "The same, and a person writes `not_sent` and clears the task",
+        "It is submitted again.",
+        _fails_after_adoption_and_is_decided, "success", (_P,), (2,), freed=1, on_target=(1,),
     ),
     Case(
         "Killed",
@@ -907,14 +948,14 @@ CASES: list[Case] = [
     Case(
         "A person in between",
         "The answer is lost, and a person cancels the submission",
-        "Adopted as cancelled: fails, and no retry submits again.",
-        _person_after_lost_answer("cancel"), "failed", (_F,), (1,), OctosparkCancelledError, on_target=(0,),
+        "It may be somebody else's, and the task's own be hidden by it: unknown when `settle` is over.",
+        _person_after_lost_answer("cancel"), "failed", (_U,), (1,), _UNKNOWN, on_target=(0,),
     ),
     Case(
         "A person in between",
         "The answer is lost, and a person moves the post back to draft",
-        "Adopted as cancelled: fails, and no retry submits again.",
-        _person_after_lost_answer("move_to_draft"), "failed", (_F,), (1,), OctosparkCancelledError, on_target=(0,),
+        "The same: unknown when `settle` is over.",
+        _person_after_lost_answer("move_to_draft"), "failed", (_U,), (1,), _UNKNOWN, on_target=(0,),
     ),
     Case(
         "A person in between",
@@ -1063,8 +1104,8 @@ CASES: list[Case] = [
     Case(
         "The record",
         "Before Airflow 3.3 publishing fails for a passing reason",
-        "The retry finds the failure, but cannot be sure that it is its own: nothing is submitted again.",
-        _without_store_failed, "failed", (_F,), (1,), OctosparkPublishRetryableError, on_target=(0,),
+        "A retry could not be sure that the failure is its own task's, so the task is not retried.",
+        _without_store_failed, "failed", (_F,), (1,), OctosparkPublishFailedError, on_target=(0,),
     ),
     Case(
         "The record",

@@ -35,7 +35,7 @@ from airflow_provider_octospark.exceptions import OctosparkError, OctosparkNetwo
 from airflow_provider_octospark.journal import Journal, MemoryStore, Store
 from airflow_provider_octospark.models import Outcome, PostNowRequest, ScheduleMultiRequest
 from airflow_provider_octospark.operations import Operation, get_post, post_now, schedule_multi
-from airflow_provider_octospark.submission import Announcement, Submission, WaitUntil
+from airflow_provider_octospark.submission import Announcement, Submission, WaitUntil, take_ends
 from airflow_provider_octospark.submission_rules import Rules, Run
 from airflow_provider_octospark.times import format_instant
 from airflow_provider_octospark.verdict import PartialFailure, judge
@@ -317,7 +317,11 @@ class Bench:
         self._patient = OctosparkClient(settings, self.now)
         hasty = replace(settings, timeout=REAL_HASTE)
         self._hasty = OctosparkClient(hasty, self.now)
-        self._astray = OctosparkClient(replace(hasty, base_url=f"http://127.0.0.1:{_closed_port()}"), self.now)
+        # Bound, so that nobody else gets its port, and not listening, so that it refuses connections.
+        self._refusing = socket.socket()
+        self._refusing.bind(("127.0.0.1", 0))
+        port = self._refusing.getsockname()[1]
+        self._astray = OctosparkClient(replace(hasty, base_url=f"http://127.0.0.1:{port}"), self.now)
         self._silences: set[str] = set()
         self.reachable = True
         """Whether a connection to the service can be made."""
@@ -349,6 +353,7 @@ class Bench:
         """Close the clients."""
         for client in (self._patient, self._hasty, self._astray):
             client.close()
+        self._refusing.close()
 
     @property
     def service(self) -> Emulator:
@@ -430,13 +435,6 @@ class Bench:
             return error
 
         return asyncio.run(send())
-
-
-def _closed_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port: int = unused.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True)
@@ -694,7 +692,7 @@ class Task:
             TappedApi(process, bench),
             OurClock(bench),
             rules,
-            self._run(),
+            self.run_facts(),
             lines,
         )
         while isinstance(result := submission.advance(), WaitUntil):
@@ -718,16 +716,17 @@ class Task:
         self._judge(attempt, submission.error)
 
     def _complete(self, journal: Journal, wait: Wait, attempt: Try) -> None:
+        attempt.outcomes = list(wait.outcomes)
         if journal.problem is None:
-            journal.note_ends(wait.outcomes)
-        attempt.outcomes = wait.outcomes
+            attempt.outcomes, doubts = take_ends(journal, wait.outcomes, self.run_facts())
+            attempt.notes += doubts.values()
         self._judge(attempt, None)
 
     def _judge(self, attempt: Try, cause: OctosparkError | None) -> None:
         judge(
             attempt.outcomes,
             partial_failure=self.job.partial_failure,
-            rules=self.job.announced_rules,
+            rules=replace(self.job.announced_rules, forgets=not self.has_store),
             cause=cause,
         )
         attempt.end = "success"
@@ -738,7 +737,7 @@ class Task:
         index = f"?map_index={self.map_index}" if self.map_index >= 0 else ""
         return f"/dags/dag/dagRuns/run/taskInstances/{self.name}/state-store/{{key}}{index}" if self.has_store else None
 
-    def _run(self) -> Run:
+    def run_facts(self) -> Run:
         return Run(
             "dag",
             "run",

@@ -58,6 +58,10 @@ class EmulatorControl:
         """What truly went out."""
         return self._get("publications")
 
+    def requests(self) -> list[dict[str, Any]]:
+        """Return each call that it has received."""
+        return self._get("requests")
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()

@@ -1,0 +1,38 @@
+"""Random histories: the same ones each time in `make test`; others each time, and more of them, in `make chaos`.
+
+`OCTOSPARK_HISTORIES` says how many, and draws them anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.submission_histories.histories import HistoryBench
+from tests.submission_histories.machine import Histories
+
+HISTORIES = 300
+RULES_IN_EACH = 30
+
+
+def test_no_history_breaks_a_promise(bench: HistoryBench) -> None:
+    """Whatever is mixed, and in whatever order: nothing goes out twice, and what is said is true."""
+    asked_for = os.environ.get("OCTOSPARK_HISTORIES")
+    total: Counter[str] = Counter()
+    run_state_machine_as_test(
+        lambda: Histories(bench, total),  # type: ignore[arg-type]
+        settings=settings(
+            max_examples=int(asked_for or HISTORIES),
+            stateful_step_count=RULES_IN_EACH,
+            derandomize=asked_for is None,
+            database=None,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    print(", ".join(f"{seen}: {count}" for seen, count in total.most_common()))
+    assert total
