@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test lint types unit  build clean
+.PHONY: help venv demo ui test lint types unit chaos test-matrix bench build clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -42,6 +42,16 @@ types: $(READY) ## mypy, strict
 unit: $(READY) ## the tests alone
 	@echo "== pytest"
 	@$(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+chaos: $(READY) ## real kills of a real Airflow, and a mutation of each guard; ten minutes and more
+	@$(PYTHON) -m tests.chaos
+	@$(PYTHON) -m tests.mutation
+
+test-matrix: $(READY) ## the core of the tests on Airflow 2.11 to 3.3, in environments of their own
+	@$(PYTHON) -m tests.matrix
+
+bench: $(READY) ## what waiting costs, as ratios against other providers in the same run
+	@$(PYTHON) -m benchmarks
 
 build: $(READY) ## source distribution and wheel, in dist/
 	@$(PYTHON) -m build --installer uv

@@ -1,0 +1,1 @@
+"""What has to hold on every version of Airflow and can differ between them."""

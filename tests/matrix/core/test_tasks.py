@@ -1,0 +1,227 @@
+"""Operators and sensor in whole DAGs: submitting, waiting in every mode, tries, links, on whatever Airflow this is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowException, BaseOperator
+
+from airflow_provider_octospark.emulator import Emulator
+from airflow_provider_octospark.models import Outcome
+from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator, OctosparkScheduleMultiOperator
+from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
+from airflow_provider_octospark.versions import task_state_store
+from tests.system.dag_runs import FinishedRun, RunDag
+
+MakeTasks = Callable[[], None]
+
+
+@pytest.fixture
+def emulator(octospark_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    """The emulator, behind the default connection, publishing within the blink of an eye."""
+    monkeypatch.setenv("AIRFLOW_CONN_OCTOSPARK_DEFAULT", octospark_emulator.connection)
+    return octospark_emulator
+
+
+@pytest.fixture
+def run(run_dag: RunDag, request: pytest.FixtureRequest) -> Callable[[MakeTasks], FinishedRun]:
+    """A function that runs the tasks that a function makes."""
+
+    def run(make: MakeTasks) -> FinishedRun:
+        name = "".join(letter if letter.isalnum() else "_" for letter in request.node.name)
+        with DAG(name, schedule=None, start_date=datetime(2024, 1, 1, tzinfo=UTC)) as dag:
+            make()
+        return run_dag(dag)
+
+    return run
+
+
+Run = Callable[[MakeTasks], FinishedRun]
+
+
+def target(emulator: Emulator, provider: Any = "x", post: int = 0) -> dict[str, Any]:
+    return {"post_id": emulator.posts[post]["id"], "social_account_id": emulator.account_id(provider)}
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_post_now_waits_until_it_is_out(emulator: Emulator, run: Run, deferrable: bool) -> None:
+    def tasks() -> None:
+        OctosparkPostNowOperator(task_id="publish", **target(emulator), wait_for_completion=True, deferrable=deferrable)
+
+    finished = run(tasks)
+    outcome = finished.xcom("publish")
+    [publication] = emulator.publications()
+    assert finished.state == "success"
+    assert outcome["end"] == "published"
+    assert outcome["platform_post_id"] == publication["platform_post_id"]
+    assert outcome["url"] == f"https://x.com/i/web/status/{publication['platform_post_id']}"
+    assert len(emulator.submissions()) == 1
+
+
+class _LetsItsTimeCome(BaseOperator):
+    """Brings forward what is scheduled, so that no test depends on how fast tasks start."""
+
+    def __init__(self, *, emulator: Emulator, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # Airflow looks at an operator's attributes; an emulator holds locks, which cannot be copied.
+        self._come = lambda: emulator.person("reschedule", emulator.posts[0]["id"], scheduled_at=emulator.now())
+
+    def execute(self, context: Any) -> None:
+        self._come()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule", "deferrable"])
+def test_schedule_multi_and_a_sensor_in_each_mode(emulator: Emulator, run: Run, mode: str) -> None:
+    emulator.script("slow", post_id=emulator.posts[0]["id"], seconds=8)
+    waiting: dict[str, Any] = {"deferrable": True} if mode == "deferrable" else {"mode": mode}
+
+    def tasks() -> None:
+        schedule = OctosparkScheduleMultiOperator(
+            task_id="schedule",
+            post_id=emulator.posts[0]["id"],
+            social_account_ids=[emulator.account_id("x")],
+            scheduled_at=datetime.now(UTC) + timedelta(hours=1),
+        )
+        wait = OctosparkPostSensor(task_id="wait", publication=schedule.output, poll_floor=2, **waiting)
+        schedule >> _LetsItsTimeCome(task_id="come", emulator=emulator) >> wait
+
+    finished = run(tasks)
+    assert finished.state == "success"
+    assert finished.xcom("schedule", key="outcome") == {"totalCount": 1, "successCount": 1, "failureCount": 0}
+    assert [each["end"] for each in finished.xcom("wait")] == ["published"]
+    assert len(emulator.publications()) == 1
+
+
+def test_an_answer_that_was_lost_is_found_again_within_the_same_try(emulator: Emulator, run: Run) -> None:
+    emulator.fault("post-now", "reset", when="after")
+    finished = run(lambda: _publish(emulator))
+    assert finished.state == "success"
+    assert finished.xcom("publish")["scheduled_post_id"] == emulator.submissions()[0]["scheduled_post_id"]
+    assert len(emulator.submissions()) == 1
+
+
+class _LosesItsFirstTry(OctosparkPostNowOperator):
+    """Fails after it has submitted, as a worker does that is killed before it can say so."""
+
+    def result(self, outcomes: Any) -> Any:
+        if self.stumbles():
+            raise AirflowException("the first try ends here")
+        return super().result(outcomes)
+
+    tries = 0
+
+    def stumbles(self) -> bool:
+        _LosesItsFirstTry.tries += 1
+        return _LosesItsFirstTry.tries == 1
+
+
+def test_a_second_try_does_not_submit_again(emulator: Emulator, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_LosesItsFirstTry, "tries", 0)
+
+    def tasks() -> None:
+        _LosesItsFirstTry(
+            task_id="publish", **target(emulator), retries=1, retry_delay=timedelta(seconds=1), do_xcom_push=True
+        )
+
+    finished = run(tasks)
+    assert _LosesItsFirstTry.tries == 2
+    assert finished.state == "success"
+    [submission] = emulator.submissions()
+    assert finished.xcom("publish")["scheduled_post_id"] == submission["scheduled_post_id"]
+
+
+def test_what_is_unknown_is_not_retried(emulator: Emulator, run: Run) -> None:
+    emulator.script("stuck", post_id=emulator.posts[0]["id"])
+
+    def tasks() -> None:
+        OctosparkPostNowOperator(
+            task_id="publish",
+            **target(emulator),
+            retries=3,
+            wait_for_completion=True,
+            publish_timeout=2,
+            poll_floor=0.5,
+        )
+
+    finished = run(tasks)
+    assert finished.state == "failed"
+    outcome = finished.xcom("publish")
+    assert (outcome["end"], outcome["reason"]) == ("unknown", "deadline")
+    assert len(emulator.submissions()) == 1
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize(("fate", "state"), [("fail", "skipped"), ("stuck", "failed")])
+def test_a_failure_may_be_skipped_but_not_what_is_unknown(
+    emulator: Emulator, run: Run, deferrable: bool, fate: Any, state: str
+) -> None:
+    emulator.script(fate, post_id=emulator.posts[0]["id"])
+
+    def tasks() -> None:
+        OctosparkPostNowOperator(task_id="publish", **target(emulator)) >> OctosparkPostSensor(
+            task_id="wait",
+            **target(emulator),
+            soft_fail=True,
+            deferrable=deferrable,
+            publish_timeout=8,
+            poll_floor=0.5,
+        )
+
+    finished = run(tasks)
+    assert finished.states()["wait", -1] == state
+
+
+def test_a_mapped_operator_and_one_sensor_for_all(emulator: Emulator, run: Run) -> None:
+    targets = [target(emulator, "x", 0), target(emulator, "linkedin", 1)]
+
+    def tasks() -> None:
+        publish = OctosparkPostNowOperator.partial(task_id="publish").expand_kwargs(targets)
+        OctosparkPostSensor(task_id="wait", publication=publish.output, deferrable=True)
+
+    finished = run(tasks)
+    assert finished.state == "success"
+    assert [each["end"] for each in finished.xcom("wait")] == ["published", "published"]
+    assert sorted(each["post_id"] for each in emulator.publications()) == sorted(each["post_id"] for each in targets)
+
+
+def test_a_refused_argument_names_itself_and_sends_nothing(emulator: Emulator, run: Run) -> None:
+    def tasks() -> None:
+        OctosparkPostNowOperator(task_id="publish", post_id=emulator.posts[0]["id"], social_account_id="my account")
+
+    finished = run(tasks)
+    assert finished.state == "failed"
+    assert emulator.submissions() == []
+    assert emulator.requests() == []
+
+
+def test_the_outcome_is_the_same_flat_object_everywhere(emulator: Emulator, run: Run) -> None:
+    finished = run(lambda: _publish(emulator))
+    outcome = finished.xcom("publish")
+    assert set(outcome) == set(Outcome.model_fields)
+    assert all(value is None or isinstance(value, str) for value in outcome.values())
+
+
+def test_the_store_is_there_from_3_3_on_only(run: Run) -> None:
+    from airflow import __version__
+
+    seen: list[bool] = []
+
+    class Look(BaseOperator):
+        def execute(self, context: Any) -> None:
+            seen.append(task_state_store(context) is not None)
+
+    def tasks() -> None:
+        Look(task_id="look")
+
+    run(tasks)
+    version = tuple(int(part) for part in __version__.split(".")[:2])
+    assert seen == [version >= (3, 3)]
+
+
+def _publish(emulator: Emulator) -> None:
+    OctosparkPostNowOperator(
+        task_id="publish", **target(emulator), wait_for_completion=True, deferrable=True, poll_floor=0.5
+    )

@@ -1,0 +1,41 @@
+"""The workflows name commands, environments and files that are there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+import airflow_provider_octospark
+from tests.matrix.environments import ENVIRONMENTS
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(path.read_text())
+    return found
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_every_target_of_make_is_there(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    steps = [step for job in read(path)["jobs"].values() for step in job["steps"]]
+    called = {word for step in steps for word in re.findall(r"^make ([a-z-]+)", step.get("run", ""), re.MULTILINE)}
+    assert called
+    assert called <= targets
+
+
+def test_ci_runs_the_oldest_and_the_newest_airflow_and_the_newest_with_httpx2() -> None:
+    named = read(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["airflow"]["strategy"]["matrix"]["airflow"]
+    assert named == [ENVIRONMENTS[0].name, ENVIRONMENTS[-2].name, ENVIRONMENTS[-1].name]
+    assert any("httpx2" in requirement for requirement in ENVIRONMENTS[-1].more)
+
+
+def test_the_release_finds_the_version() -> None:
+    source = Path(airflow_provider_octospark.__file__).read_text()
+    assert re.findall(r'^__version__ = "(.*)"$', source, re.MULTILINE) == [airflow_provider_octospark.__version__]
