@@ -1,0 +1,291 @@
+"""The guards of the submission protocol, how each is taken away, and the test that must then fail.
+
+A mutation replaces text of the package's source, which must be there exactly once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """One place in the source.
+
+    :param module: the file, within the package.
+    """
+
+    module: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One guard.
+
+    :param name: what it is, for the table.
+    :param without: what takes it away.
+    :param test: of ``test_guards.py``.
+    """
+
+    name: str
+    without: tuple[Replacement, ...]
+    test: str
+
+
+def _guard(name: str, test: str, *without: tuple[str, str, str]) -> Guard:
+    return Guard(name, tuple(Replacement(*each) for each in without), test)
+
+
+_SUBMISSION, _RULES, _JOURNAL, _CLIENT, _OPERATORS, _WAITING = (
+    "submission.py", "submission_rules.py", "journal.py", "client.py", "operators/octospark.py", "waiting.py",
+)  # fmt: skip
+
+GUARDS = (
+    # The record and the fence
+    _guard(
+        "the fence is written",
+        "test_a_process_that_may_not_write_does_not_send",
+        (
+            _SUBMISSION,
+            "        self.journal.put(sent)\n",
+            "        self.journal.records.update({r.key: r for r in sent})\n",
+        ),
+    ),
+    _guard(
+        "the fence stands before the request",
+        "test_the_fence_stands_before_the_request_leaves",
+        (_SUBMISSION, "        fenced = self._fence(ready)\n", "        fenced = self.clock.now()\n"),
+        (
+            _SUBMISSION,
+            "        results = self.api.submit_all([call.operation for call in ready], fenced + LEAVE_WITHIN)\n",
+            (
+                "        results = self.api.submit_all([call.operation for call in ready], fenced + LEAVE_WITHIN)\n"
+                "        self._fence(ready)\n"
+            ),
+        ),
+    ),
+    _guard(
+        "a first try writes an empty page",
+        "test_a_first_try_leaves_word_that_nothing_was_sent",
+        (
+            _JOURNAL,
+            "            self.save()\n        else:\n            self.lost = True\n",
+            "            pass\n        else:\n            self.lost = True\n",
+        ),
+    ),
+    _guard(
+        "a page that is missing on a later try is lost",
+        "test_a_lost_record_is_not_an_empty_one",
+        (_JOURNAL, "            self.lost = True\n", "            self.lost = False\n"),
+    ),
+    _guard(
+        "a page that is missing on a resumption is lost",
+        "test_a_record_that_is_lost_during_a_deferral_is_not_an_empty_one",
+        (
+            _OPERATORS,
+            "is_first_try=run_of(context).is_first_try and not resumed",
+            "is_first_try=run_of(context).is_first_try",
+        ),
+    ),
+    _guard(
+        "a page that cannot be read is not empty",
+        "test_an_unreadable_record_is_not_an_empty_one",
+        (
+            _JOURNAL,
+            "        if self.problem is not None:\n",
+            "        self.problem = None\n        if self.problem is not None:\n",
+        ),
+    ),
+    _guard(
+        "a mapped task does not send what another position may have",
+        "test_what_another_position_of_a_mapped_list_may_have_sent_is_not_sent",
+        (_SUBMISSION, "            elif strangers:\n", "            elif False:\n"),
+    ),
+    _guard(
+        "a mapped task notes its targets first",
+        "test_a_mapped_task_notes_what_it_is_about_before_all_else",
+        (_SUBMISSION, "        if new and (self.run.map_index >= 0 or ", "        if new and ("),
+    ),
+    _guard(
+        "an overtaken process leaves the record alone",
+        "test_a_process_that_was_overtaken_leaves_the_record_alone",
+        (
+            _SUBMISSION,
+            "        if not self.journal.still_holds([self.journal.records[record.key] for record in before]):\n",
+            "        if False:\n",
+        ),
+    ),
+    _guard(
+        "an answer is written surely",
+        "test_an_answer_is_written_again_if_the_store_fails",
+        (_SUBMISSION, "self.journal.put_surely(answered)", "self.journal.put(answered)"),
+    ),
+    # What is in doubt
+    _guard(
+        "what failed is not adopted",
+        "test_what_failed_before_it_was_found_is_not_adopted",
+        (
+            _RULES,
+            "    if latest is not None and is_marked and is_adoptable(latest):\n",
+            "    if latest is not None and is_marked:\n",
+        ),
+    ),
+    _guard(
+        "what was adopted is not believed to have failed",
+        "test_what_fails_after_it_was_adopted_is_in_doubt",
+        (_SUBMISSION, '    if not record.adopted or seen.end != "failed":\n', "    if True:\n"),
+    ),
+    _guard(
+        "the baseline's id",
+        "test_the_baseline_is_not_adopted",
+        (_RULES, "        if same_id(latest.id, record.baseline.scheduled_post_id):\n", "        if False:\n"),
+    ),
+    _guard(
+        "the baseline's updatedAt",
+        "test_a_baseline_that_has_changed_proves_nothing",
+        (_RULES, " and latest.updated_at == record.baseline.updated_at\n", "\n"),
+    ),
+    _guard(
+        "the service's clock: nothing older than the baseline",
+        "test_what_was_there_before_is_not_adopted",
+        (
+            _RULES,
+            "    if created is None or not_before is None or created < not_before:\n",
+            "    if created is None:\n",
+        ),
+    ),
+    _guard(
+        "scheduledAt is the one sent",
+        "test_only_what_is_for_the_time_that_was_sent_is_adopted",
+        (_RULES, "    if record.scheduled_at is None:\n        return True\n", "    return True\n"),
+    ),
+    _guard(
+        "the account is ours",
+        "test_only_what_is_of_the_same_account_is_adopted",
+        (_RULES, "    if not same_id(latest.social_account_id, record.social_account_id) or any(\n", "    if any(\n"),
+    ),
+    _guard(
+        "settle is waited for",
+        "test_what_takes_effect_late_is_waited_for",
+        (_RULES, "    if asked < record.fence + patience:\n", "    if False:\n"),
+        (_RULES, "    if _is_early_by_its_clock(", "    if False and _is_early_by_its_clock("),
+    ),
+    _guard(
+        "settle passes by the service's clock too",
+        "test_settle_passes_by_the_clock_of_the_service_too",
+        (_RULES, "    if _is_early_by_its_clock(", "    if False and _is_early_by_its_clock("),
+    ),
+    _guard(
+        "a look tells of the time when it began",
+        "test_an_answer_is_as_old_as_its_question",
+        (_RULES, "    asked = now if asked is None else asked\n", "    asked = now\n"),
+    ),
+    _guard(
+        "settle=None never sends again",
+        "test_without_settle_nothing_in_doubt_is_sent_again",
+        (_RULES, "    if settle is None:\n", "    if False:\n"),
+    ),
+    _guard(
+        "409 is doubt",
+        "test_a_conflict_is_doubt",
+        (_RULES, "error.status not in {408, 409}", "error.status not in {408}"),
+    ),
+    _guard(
+        "a decision is bound to one request",
+        "test_a_decision_is_about_one_request",
+        (_SUBMISSION, "    return secrets.token_hex(4)\n", '    return "00000000"\n'),
+    ),
+    _guard(
+        "a decision 'not sent' waits for settle",
+        "test_a_decision_is_obeyed_when_it_can_be_known",
+        (_SUBMISSION, 'decision == "not_sent" and not isinstance(verdict, LookAgain)', 'decision == "not_sent"'),
+    ),
+    _guard(
+        "nothing is sent to a post that is in doubt",
+        "test_nothing_is_sent_that_would_hide_what_is_looked_for",
+        (_SUBMISSION, "            if announcement.post in in_doubt or ", "            if "),
+    ),
+    _guard(
+        "MAX_SENDS",
+        "test_a_try_does_not_go_on_for_ever",
+        (_SUBMISSION, "record.sends >= MAX_SENDS", "False"),
+    ),
+    # The way there
+    _guard(
+        "a request leaves soon after its fence, or never",
+        "test_a_process_that_was_held_up_does_not_send",
+        (_CLIENT, "self._leave_by is not None and self._now() > self._leave_by", "False"),
+    ),
+    _guard(
+        "a submission has a connection of its own",
+        "test_a_submission_has_a_connection_of_its_own",
+        (
+            _CLIENT,
+            "self._exchange(self._own(), operation, seconds, leave_by)",
+            "self._exchange(self._kept(), operation, seconds, leave_by)",
+        ),
+    ),
+    _guard(
+        "no retries below the protocol",
+        "test_a_submission_is_not_repeated_below_the_protocol",
+        (
+            _CLIENT,
+            "        return await self._exchange(self._own(), operation, seconds, leave_by)\n",
+            (
+                "        try:\n"
+                "            return await self._exchange(self._own(), operation, seconds, leave_by)\n"
+                "        except OctosparkError as error:\n"
+                "            if not is_repeatable_at_once(error):\n"
+                "                raise\n"
+                "            return await self._exchange(self._own(), operation, seconds, leave_by)\n"
+            ),
+        ),
+    ),
+    # What frees a target
+    _guard(
+        "only a failure that passes by itself frees",
+        "test_a_failure_that_does_not_pass_is_not_submitted_again",
+        (_RULES, "    return cleared or is_retryable_failure(outcome)\n", "    return True\n"),
+    ),
+    _guard(
+        "a failure with the platform's id frees nothing",
+        "test_a_failure_that_may_be_live_is_not_submitted_again",
+        (_WAITING, '("unknown", "in_doubt") if scheduled.any_platform_post_id else ("failed", None)', '"failed", None'),
+        (_RULES, "    if outcome.platform_post_id or ((rules.recurs", "    if ((rules.recurs"),
+    ),
+    _guard(
+        "what a person cancelled frees nothing",
+        "test_what_a_person_cancelled_is_not_submitted_again",
+        (_RULES, ' or outcome.end != "failed" or outcome.reason is not None:\n', ' or outcome.end != "failed":\n'),
+    ),
+    _guard(
+        "a clear is one that raised max_tries",
+        "test_only_a_clear_asks_for_another_submission",
+        (
+            _SUBMISSION,
+            "        cleared = record.max_tries is not None and self.run.max_tries > record.max_tries\n",
+            "        cleared = True\n",
+        ),
+    ),
+    _guard(
+        "a failed occurrence does not end a recurrence",
+        "test_a_failed_occurrence_is_not_the_end_of_a_recurrence",
+        (_RULES, "(rules.recurs or rules.forgets)", "rules.forgets"),
+    ),
+    _guard(
+        "what freed a target is looked at once more",
+        "test_what_was_revived_before_it_is_submitted_again",
+        (_SUBMISSION, "            if seen == ours or self._is_freed_by(record, seen):\n", "            if True:\n"),
+    ),
+    _guard(
+        "somebody else's submission is not repeated",
+        "test_what_somebody_else_submitted_is_not_submitted_again",
+        (
+            _SUBMISSION,
+            "        return not self.rules.allow_repeat and created is not None and created >= begin\n",
+            "        return False\n",
+        ),
+    ),
+)

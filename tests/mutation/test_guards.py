@@ -1,0 +1,525 @@
+"""One history for each guard of the submission protocol, in which nothing but that guard keeps things right."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+
+from airflow_provider_octospark.client import OctosparkClient
+from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.exceptions import OctosparkAlreadySubmittedError
+from airflow_provider_octospark.models import PostNowRequest
+from airflow_provider_octospark.operations import get_post, post_now
+from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
+from airflow_provider_octospark.submission_rules import MAX_SENDS, SETTLE, Rules
+from tests.submission.harness import Job
+from tests.submission_histories.histories import HistoryBench, HistoryTask, Strike
+from tests.submission_histories.promises import broken
+from tests.wire.hostile import Exchange, answer
+from tests.wire.own_server import ServerThread
+
+ANY_NUMBER = Rules(allow_repeat=True)
+"""Others may submit the same: the check for repetitions stands behind many a guard, and would hide that it is gone."""
+
+
+def kept(bench: HistoryBench) -> bool:
+    """Let all that is pending happen, and look whether every promise was kept."""
+    bench.settle()
+    found = broken(bench)
+    assert not found, "\n".join([*found, bench.story()])
+    return True
+
+
+def finish(task: HistoryTask) -> None:
+    """Let Airflow go on with a task until it has an end."""
+    while task.is_runnable:
+        task.step()
+
+
+def accepted(task: HistoryTask) -> int:
+    """How many submissions of the task's one target were accepted."""
+    return task.count()[0].accepted
+
+
+POINTS = {
+    "before the fence": 6,
+    "before the request leaves": 8,
+    "while it is under way": 9,
+    "before the answer is written": 10,
+    "after the answer was written": 12,
+}
+"""The points of a first try of a task that is not mapped."""
+
+
+def stop(task: HistoryTask, where: str, how: Any = "kill") -> None:
+    """Run a first try that is stopped at a point; a request under way arrives 20 s later."""
+    task.step(Strike(POINTS[where], how))
+    assert len(task.tries[0].points.names) > POINTS[where]
+
+
+@pytest.fixture
+def x(bench: HistoryBench) -> str:
+    """The account that most histories are about."""
+    return bench.service.account_id("x")
+
+
+@pytest.fixture
+def linkedin(bench: HistoryBench) -> str:
+    """Another account."""
+    return bench.service.account_id("linkedin")
+
+
+# The record and the fence
+
+
+def test_a_process_that_may_not_write_does_not_send(bench: HistoryBench) -> None:
+    task = HistoryTask(bench, Job.post_now(bench, deferrable=False, rules=ANY_NUMBER))
+    stop(task, "before the fence", "pause")
+    orphan = task.alive()[0]
+    task.lose("orphan")
+    finish(task)
+    task.proceed(orphan)
+    assert kept(bench)
+    assert accepted(task) == 1
+
+
+def test_the_fence_stands_before_the_request_leaves(bench: HistoryBench) -> None:
+    task = HistoryTask(bench, Job.post_now(bench))
+    stop(task, "while it is under way")
+    finish(task)
+    assert kept(bench)
+    assert accepted(task) == 1
+
+
+def test_a_first_try_leaves_word_that_nothing_was_sent(bench: HistoryBench, linkedin: str) -> None:
+    """So the next one need not guess from what the service shows."""
+    task = HistoryTask(bench, Job.post_now(bench))
+    stop(task, "before the fence")
+    bench.person("post_now", task.job.post_id, linkedin)
+    finish(task)
+    assert kept(bench)
+    assert (task.state, accepted(task)) == ("success", 1)
+
+
+def test_a_lost_record_is_not_an_empty_one(bench: HistoryBench, linkedin: str) -> None:
+    task = HistoryTask(bench, Job.post_now(bench, rules=ANY_NUMBER))
+    task.step()
+    bench.person("post_now", task.job.post_id, linkedin)
+    task.lose_record()
+    task.clear()
+    finish(task)
+    assert kept(bench)
+    assert (task.state, accepted(task)) == ("failed", 1)
+
+
+def test_a_record_that_is_lost_during_a_deferral_is_not_an_empty_one(
+    bench: HistoryBench, x: str, linkedin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resumption may be of a first try, and yet something may be out."""
+    monkeypatch.setenv("AIRFLOW_CONN_OCTOSPARK_DEFAULT", bench.service.connection)
+    post_id, rows = bench.service.posts[0]["id"], dict[str, Any]()
+    store = SimpleNamespace(get=rows.get, set=lambda key, value, **_: rows.update({key: value}))
+    ti = SimpleNamespace(
+        dag_id="dag", run_id="run", task_id="task", map_index=-1, try_number=1, max_tries=1, xcom_push=lambda **_: None
+    )
+    dag_run = SimpleNamespace(run_after=bench.service.now() - timedelta(seconds=1), run_type="manual")
+    operator = OctosparkPostNowOperator(
+        task_id="task", post_id=post_id, social_account_id=x, allow_repeat=True, deferrable=True
+    )
+    context: Any = {"ti": ti, "dag_run": dag_run, "task_state_store": store}
+    operator.execute(context)
+    bench.person("post_now", post_id, linkedin)
+    rows.clear()
+    with pytest.raises(TaskDeferred):
+        operator.resume_submission(context)
+    assert [entry["social_account_id"] for entry in bench.service.submissions()] == [x, linkedin]
+
+
+def test_an_unreadable_record_is_not_an_empty_one(bench: HistoryBench) -> None:
+    task = HistoryTask(bench, Job.post_now(bench, rules=ANY_NUMBER))
+    task.step()
+    task.damage_record("another version")
+    task.clear()
+    finish(task)
+    assert kept(bench)
+    assert (task.state, accepted(task)) == ("failed", 1)
+
+
+def mapped(bench: HistoryBench, index: int) -> HistoryTask:
+    """One of two mapped task instances, each with a post of its own."""
+    job = Job.post_now(bench, post=index, rules=ANY_NUMBER)
+    return HistoryTask(bench, job, name=f"mapped {index}", map_index=index)
+
+
+def test_what_another_position_of_a_mapped_list_may_have_sent_is_not_sent(bench: HistoryBench) -> None:
+    first, second = mapped(bench, 0), mapped(bench, 1)
+    first.step()
+    second.step()
+    first.move_to(second.job)
+    first.clear()
+    finish(first)
+    assert (first.state, [outcome.end for outcome in bench.reports[-1].outcomes]) == ("failed", ["unknown"])
+    assert len(bench.service.submissions()) == 2
+    assert kept(bench)
+
+
+def test_a_mapped_task_notes_what_it_is_about_before_all_else(bench: HistoryBench) -> None:
+    first, second = mapped(bench, 0), mapped(bench, 1)
+    first.step(Strike(6, "kill"))
+    assert first.tries[0].points.names[-1] == "before request"
+    second.step()
+    first.move_to(second.job)
+    finish(first)
+    assert (first.state, [outcome.end for outcome in bench.reports[-1].outcomes]) == ("failed", ["unknown"])
+    assert len(bench.service.submissions()) == 1
+
+
+def test_a_process_that_was_overtaken_leaves_the_record_alone(bench: HistoryBench, linkedin: str) -> None:
+    """Where state is kept in a backend of one's own, what an overtaken process writes is refused, but written."""
+    task = HistoryTask(bench, Job.post_now(bench, rules=ANY_NUMBER))
+    task.table.writes_before_refusing = True
+    bench.fault("post-now", "status", status=429, headers={"Retry-After": "7200"})
+    stop(task, "before the answer is written", "pause")
+    overtaken = task.alive()[0]
+    task.lose("stale")
+    finish(task)
+    task.proceed(overtaken)
+    bench.person("post_now", task.job.post_id, linkedin)
+    task.clear()
+    finish(task)
+    assert kept(bench)
+    assert accepted(task) == 1
+
+
+def test_an_answer_is_written_again_if_the_store_fails(bench: HistoryBench) -> None:
+    task = HistoryTask(bench, Job.post_now(bench))
+    stop(task, "before the answer is written", "store fails")
+    assert (task.state, task.try_number) == ("success", 1)
+    assert kept(bench)
+
+
+# What is in doubt
+
+
+def adopt_what_fails(bench: HistoryBench) -> HistoryTask:
+    """Ours takes its time; somebody else's submission of the same target is taken for it, and fails."""
+    youtube = bench.service.account_id("youtube")
+    task = HistoryTask(bench, Job.post_now(bench, account=youtube, wait=True, rules=ANY_NUMBER))
+    bench.fault("post-now", "late", seconds=600.0)
+    task.step(lingers=True)
+    bench.service.script("fail", social_account_id=youtube, times=1, error_category="transient")
+    bench.person("post_now", task.job.post_id, youtube)
+    for stepped in task.alive():
+        task.proceed(stepped)
+    finish(task)
+    return task
+
+
+def test_what_fails_after_it_was_adopted_is_in_doubt(bench: HistoryBench) -> None:
+    task = adopt_what_fails(bench)
+    assert bench.seen["adopting"] == 1
+    assert bench.seen["unknown in_doubt"] == 1
+    task.clear()
+    finish(task)
+    assert kept(bench)
+    assert accepted(task) == 1
+
+
+def test_what_failed_before_it_was_found_is_not_adopted(bench: HistoryBench, x: str) -> None:
+    """Ours is published, and hidden by somebody else's that failed."""
+    task = HistoryTask(bench, Job.post_now(bench, rules=ANY_NUMBER))
+    stop(task, "while it is under way")
+    bench.advance(bench.in_flight_takes + 5)
+    bench.service.script("fail", social_account_id=x, times=1, error_category="transient")
+    bench.person("post_now", task.job.post_id, x)
+    bench.advance(5)
+    finish(task)
+    assert kept(bench)
+    task.clear()
+    finish(task)
+    assert kept(bench)
+    assert accepted(task) == 1
+
+
+def test_the_baseline_is_not_adopted(bench: HistoryBench, x: str) -> None:
+    """It was created in the second in which it was read, so the clock tells nothing."""
+    bench.service.script("slow", social_account_id=x, seconds=7_200.0, times=1)
+    task = HistoryTask(bench, Job.post_now(bench, rules=ANY_NUMBER))
+    bench.person("post_now", task.job.post_id, x)
+    bench.fault("post-now", "reset", when="before")
+    finish(task)
+    assert kept(bench)
+    assert accepted(task) == 1
+
+
+def test_a_baseline_that_has_changed_proves_nothing(bench: HistoryBench, linkedin: str) -> None:
+    """The service shows what was updated last: that the baseline is shown does not mean that nothing is newer."""
+    bench.service.configure(latest="updated")
+    task = HistoryTask(bench, Job.post_now(bench))
+    bench.service.script("slow", social_account_id=linkedin, seconds=600.0, times=1)
+    bench.person("post_now", task.job.post_id, linkedin)
+    stop(task, "while it is under way")
+    bench.advance(SETTLE.total_seconds() + 60)
+    finish(task)
+    assert kept(bench)
+    assert (task.state, accepted(task)) == ("failed", 1)
+
+
+def test_what_was_there_before_is_not_adopted(bench: HistoryBench, x: str, linkedin: str) -> None:
+    """Of two older submissions one is the baseline, and the other is updated later."""
+    bench.service.configure(latest="updated")
+    post_id = bench.service.posts[0]["id"]
+    bench.service.script("slow", social_account_id=x, seconds=300.0, times=1)
+    bench.person("post_now", post_id, x)
+    bench.advance(5)
+    bench.person("post_now", post_id, linkedin)
+    bench.advance(10)
+    task = HistoryTask(bench, Job.post_now(bench))
+    bench.fault("post-now", "reset", when="before")
+    finish(task)
+    assert [outcome.end for outcome in bench.reports[-1].outcomes] == ["unknown"]
+    assert kept(bench)
+
+
+def test_only_what_is_for_the_time_that_was_sent_is_adopted(bench: HistoryBench, x: str) -> None:
+    task = HistoryTask(bench, Job.schedule_multi(bench, accounts=[x]))
+    bench.fault("schedule-multi", "reset", when="before")
+    task.step()
+    bench.person("post_now", task.job.post_id, x)
+    finish(task)
+    assert [outcome.end for outcome in bench.reports[-1].outcomes] == ["unknown"]
+    assert kept(bench)
+
+
+def test_only_what_is_of_the_same_account_is_adopted(bench: HistoryBench, linkedin: str) -> None:
+    task = HistoryTask(bench, Job.post_now(bench))
+    bench.fault("post-now", "reset", when="before")
+    task.step()
+    bench.person("post_now", task.job.post_id, linkedin)
+    finish(task)
+    assert [outcome.end for outcome in bench.reports[-1].outcomes] == ["unknown"]
+    assert kept(bench)
+
+
+def test_what_takes_effect_late_is_waited_for(bench: HistoryBench) -> None:
+    task = HistoryTask(bench, Job.post_now(bench))
+    bench.fault("post-now", "late", seconds=600.0)
+    finish(task)
+    assert kept(bench)
+    assert (task.state, accepted(task)) == ("success", 1)
+
+
+def test_without_settle_nothing_in_doubt_is_sent_again(bench: HistoryBench) -> None:
+    task = HistoryTask(bench, Job.post_now(bench, rules=Rules(settle=None)))
+    bench.fault("post-now", "late", seconds=2 * 86_400.0)
+    finish(task)
+    bench.advance(86_400)
+    task.clear()
+    finish(task)
+    assert kept(bench)
+    assert accepted(task) == 1
+
+
+def test_settle_passes_by_the_clock_of_the_service_too(bench: HistoryBench) -> None:
+    """The clock of the worker that resumes a task is a quarter of an hour ahead of that of the one that sent."""
+    task = HistoryTask(bench, Job.post_now(bench))
+    bench.fault("post-now", "late", seconds=600.0)
+    task.step()
+    bench.skew = timedelta(minutes=16)
+    finish(task)
+    assert kept(bench)
+    assert accepted(task) == 1
+
+
+def test_an_answer_is_as_old_as_its_question(bench: HistoryBench, linkedin: str) -> None:
+    """A look that took longer than ``settle`` tells nothing of what came about meanwhile."""
+    task = HistoryTask(bench, Job.post_now(bench, rules=ANY_NUMBER))
+    bench.fault("post-now", "late", seconds=300.0)
+    task.step()
+    task.step(Strike(4, "pause"))
+    assert task.tries[0].points.names[-1] == "after request"
+    bench.advance(2 * SETTLE.total_seconds() + 60)
+    bench.person("post_now", task.job.post_id, linkedin)
+    task.proceed(task.alive()[0])
+    finish(task)
+    assert kept(bench)
+    assert accepted(task) == 1
+
+
+def test_a_conflict_is_doubt(bench: HistoryBench) -> None:
+    task = HistoryTask(bench, Job.post_now(bench))
+    bench.fault("post-now", "status", status=409, when="after")
+    finish(task)
+    assert kept(bench)
+    assert (task.state, accepted(task)) == ("success", 1)
+
+
+def decide_not_sent(task: HistoryTask) -> None:
+    """A person decides about the one target that is in doubt, and clears the task."""
+    [key] = set(task.decision_keys())
+    task.write_decision(key, {"decision": "not_sent"})
+    task.clear()
+
+
+def test_a_decision_is_about_one_request(bench: HistoryBench, linkedin: str) -> None:
+    task = HistoryTask(bench, Job.post_now(bench, rules=ANY_NUMBER))
+    stop(task, "before the request leaves")
+    bench.person("post_now", task.job.post_id, linkedin)
+    finish(task)
+    decide_not_sent(task)
+    bench.fault("post-now", "late", seconds=20.0)
+    task.step()
+    bench.advance(25)
+    bench.person("post_now", task.job.post_id, linkedin)
+    finish(task)
+    assert kept(bench)
+    assert (task.state, accepted(task)) == ("failed", 1)
+
+
+def test_a_decision_is_obeyed_when_it_can_be_known(bench: HistoryBench) -> None:
+    """A person cannot know either what is still to come."""
+    task = adopt_what_fails(bench)
+    decide_not_sent(task)
+    finish(task)
+    bench.settle()
+    assert (task.state, accepted(task)) == ("success", 1)
+
+
+def test_nothing_is_sent_that_would_hide_what_is_looked_for(bench: HistoryBench, x: str, linkedin: str) -> None:
+    task = HistoryTask(bench, Job.schedule_multi(bench, accounts=[x, linkedin], accounts_per_call=1))
+    bench.fault("schedule-multi", "reset", when="after")
+    bench.fault("get-post", "status", status=404, skip=1)
+    finish(task)
+    assert kept(bench)
+    assert (task.state, [count.accepted for count in task.count()]) == ("success", [1, 1])
+
+
+def test_a_try_does_not_go_on_for_ever(bench: HistoryBench) -> None:
+    task = HistoryTask(bench, Job.post_now(bench), retries=0)
+    bench.fault("post-now", "reset", when="before", times=10)
+    finish(task)
+    assert len(bench.sent) == MAX_SENDS
+    assert kept(bench)
+
+
+# The way there
+
+
+def test_a_process_that_was_held_up_does_not_send(bench: HistoryBench) -> None:
+    task = HistoryTask(bench, Job.post_now(bench, rules=ANY_NUMBER))
+    stop(task, "before the request leaves", "pause")
+    orphan = task.alive()[0]
+    task.lose("orphan")
+    finish(task)
+    task.proceed(orphan)
+    assert kept(bench)
+    assert accepted(task) == 1
+
+
+def exchange(status: int) -> tuple[int, list[str]]:
+    """Read, and then submit, with one client; returns how many connections there were, and the methods of the requests."""
+
+    async def behave(exchange: Exchange) -> None:
+        while True:
+            request = await exchange.read_request()
+            await exchange.send(answer(status if request.method == "POST" else 200, b'{"id": "post"}'))
+
+    submission = post_now("team", "post", PostNowRequest(social_account_id="account"))
+    with ServerThread(behave) as server:
+        settings = ConnectionSettings(server.base_url, "key", timeout=5.0, submit_timeout=5.0, trust_env=False)
+        with OctosparkClient(settings) as client:
+            client.request_all([get_post("team", "post")])
+            client.submit_all([submission], datetime.now(UTC) + timedelta(seconds=30))
+        return server.connections, [request.method for request in server.requests]
+
+
+def test_a_submission_has_a_connection_of_its_own() -> None:
+    """One that was kept may have been closed by the other side; then nobody knows whether a request arrived."""
+    assert exchange(200) == (2, ["GET", "POST"])
+
+
+def test_a_submission_is_not_repeated_below_the_protocol() -> None:
+    assert exchange(500)[1].count("POST") == 1
+    assert exchange(503)[1].count("POST") == 1
+
+
+# What frees a target
+
+
+def killed_after_acceptance(bench: HistoryBench, rules: Rules, **options: Any) -> HistoryTask:
+    """A task that was killed once the answer was on record; what was accepted comes to its end."""
+    task = HistoryTask(bench, Job.post_now(bench, rules=rules, **options))
+    stop(task, "after the answer was written")
+    bench.advance(5)
+    return task
+
+
+def test_a_failure_that_does_not_pass_is_not_submitted_again(bench: HistoryBench, x: str) -> None:
+    bench.service.script("fail", social_account_id=x, times=1, error_category="validation")
+    task = killed_after_acceptance(bench, Rules())
+    finish(task)
+    assert kept(bench)
+    assert (task.state, accepted(task)) == ("failed", 1)
+
+
+@pytest.mark.parametrize("shown_in", ["post", "state"])
+def test_a_failure_that_may_be_live_is_not_submitted_again(bench: HistoryBench, x: str, shown_in: Any) -> None:
+    bench.service.script("fail_but_live", social_account_id=x, times=1, shown_in=shown_in)
+    task = killed_after_acceptance(bench, Rules())
+    finish(task)
+    assert kept(bench)
+    assert (task.state, accepted(task)) == ("failed", 1)
+
+
+def test_what_a_person_cancelled_is_not_submitted_again(bench: HistoryBench, x: str) -> None:
+    task = HistoryTask(bench, Job.schedule_multi(bench, accounts=[x]))
+    task.step()
+    bench.person("cancel", task.job.post_id)
+    task.clear()
+    finish(task)
+    assert kept(bench)
+    assert (task.state, accepted(task)) == ("failed", 1)
+
+
+def test_only_a_clear_asks_for_another_submission(bench: HistoryBench) -> None:
+    task = killed_after_acceptance(bench, Rules(if_already_submitted="resubmit"))
+    finish(task)
+    assert kept(bench)
+    assert (task.state, accepted(task)) == ("success", 1)
+
+
+def test_a_failed_occurrence_is_not_the_end_of_a_recurrence(bench: HistoryBench, x: str) -> None:
+    """The next one is not on the schedule yet, so that the failure is to be seen."""
+    bench.service.configure(recurrence_limit=1)
+    bench.service.script("fail", social_account_id=x, times=1, error_category="transient")
+    task = killed_after_acceptance(bench, ANY_NUMBER, recurrence_interval_days=1)
+    finish(task)
+    assert kept(bench)
+    assert accepted(task) == 1
+
+
+def test_what_was_revived_before_it_is_submitted_again(bench: HistoryBench, x: str) -> None:
+    """It had failed and freed its target; before the request could leave, a person pressed retry in the app."""
+    bench.service.script("fail", social_account_id=x, times=1, error_category="transient")
+    task = killed_after_acceptance(bench, ANY_NUMBER)
+    task.step(Strike(6, "pause"))
+    assert task.tries[1].points.names[-1] == "before request"
+    bench.person("retry", task.job.post_id)
+    bench.advance(5)
+    task.proceed(task.alive()[0])
+    finish(task)
+    assert kept(bench)
+    assert accepted(task) == 1
+
+
+def test_what_somebody_else_submitted_is_not_submitted_again(bench: HistoryBench) -> None:
+    HistoryTask(bench, Job.post_now(bench), name="first").step()
+    task = HistoryTask(bench, Job.post_now(bench), name="second", run_after=bench.tasks[0].run_after)
+    task.step()
+    assert isinstance(bench.reports[-1].error, OctosparkAlreadySubmittedError)
+    assert kept(bench)
+    assert accepted(task) == 0
