@@ -43,9 +43,11 @@ unit: $(READY) ## the tests alone
 	@echo "== pytest"
 	@$(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-chaos: $(READY) ## real kills of a real Airflow, and a mutation of each guard; ten minutes and more
-	@$(PYTHON) -m tests.chaos
+chaos: $(READY) ## random histories, a mutation of each guard, real kills of a real Airflow; half an hour
+	@OCTOSPARK_HISTORIES=2500 $(PYTHON) -m pytest -m '' tests/submission_histories/test_random_histories.py
 	@$(PYTHON) -m tests.mutation
+	@$(PYTHON) -m pytest -m chaos
+	@$(PYTHON) -m tests.chaos
 
 test-matrix: $(READY) ## the core of the tests on Airflow 2.11 to 3.3, in environments of their own
 	@$(PYTHON) -m tests.matrix
