@@ -1,6 +1,6 @@
 # `make` alone tells what there is. Every target does all of its own set-up.
 
-# The Airflow that the demo and the tests run; named here and nowhere else.
+# The Airflow that the demo and the tests run.
 AIRFLOW_VERSION := 3.3.2
 # Any Python from 3.11 on: `make demo PYTHON3=python3.13`.
 PYTHON3 ?= python3
@@ -49,8 +49,8 @@ chaos: $(READY) ## random histories, a mutation of each guard, real kills of a r
 	@$(PYTHON) -m pytest -m chaos
 	@$(PYTHON) -m tests.chaos
 
-test-matrix: $(READY) ## the core of the tests on Airflow 2.11 to 3.3, in environments of their own
-	@$(PYTHON) -m tests.matrix
+test-matrix: $(READY) ## the core of the tests on Airflow 2.11 to 3.3; ONLY=2.11 for one of them
+	@$(PYTHON) -m tests.matrix $(if $(ONLY),--only $(ONLY))
 
 bench: $(READY) ## what waiting costs, as ratios against other providers in the same run
 	@$(PYTHON) -m benchmarks

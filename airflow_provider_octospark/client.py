@@ -8,6 +8,7 @@ is bounded in *total* time: a socket timeout alone never ends a server that send
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -46,6 +47,10 @@ else:
         import httpx2 as httpx
     except ImportError:
         import httpx
+    else:
+        # Airflow quiets httpx, which writes a line for each request, and does not know its successor.
+        if logging.getLogger(httpx.__name__).level == logging.NOTSET:
+            logging.getLogger(httpx.__name__).setLevel(logging.WARNING)
 
 T = TypeVar("T")
 

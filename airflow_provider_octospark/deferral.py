@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypedDict
-
-from airflow.triggers.base import BaseTrigger
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow_provider_octospark.exceptions import OctosparkProtocolError
 from airflow_provider_octospark.models import Outcome
 from airflow_provider_octospark.text import Log
-from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger, outcomes_of_event
 from airflow_provider_octospark.versions import until
 from airflow_provider_octospark.waiting import Wait, same_targets
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseTrigger
 
 FRAMEWORK_MARGIN = timedelta(hours=1)
 """How long after our own deadline Airflow's time-out strikes, should no triggerer be running."""
@@ -35,6 +35,9 @@ def until_published(octospark_conn_id: str, wait: Wait, **carried: Any) -> Defer
 
     :param carried: what ``execute_complete`` is to be given besides the event and the wait; JSON primitives.
     """
+    # Triggers are imported where one is needed: whoever only parses a DAG file does not pay for them.
+    from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger
+
     arguments = wait.as_json()
     return Deferral(
         trigger=OctosparkPostTrigger(octospark_conn_id, arguments),
@@ -66,6 +69,8 @@ def outcomes_or_wait(event: Any, wait: Any, log: Log) -> list[Outcome] | Wait:
     :param wait: what the task had handed over, as it came back; None where Airflow lost it (``dag.test``).
     :raises OctosparkProtocolError: if either cannot be read.
     """
+    from airflow_provider_octospark.triggers.octospark import outcomes_of_event
+
     outcomes = outcomes_of_event(event)
     if wait is None:
         return outcomes

@@ -52,10 +52,6 @@ class OctosparkArgumentError(OctosparkFailError, ValueError):
     """A parameter of an operator, sensor or hook method is unusable; nothing was sent. Not retried."""
 
 
-class OctosparkVersionError(OctosparkFailError):
-    """A feature was used that this version of Airflow does not have. Not retried."""
-
-
 class OctosparkRequestError(OctosparkFailError):
     """The service refused the request as malformed or unfit (4xx without a class of its own). Not retried."""
 

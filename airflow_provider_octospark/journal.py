@@ -56,7 +56,7 @@ class MemoryStore:
 
 class _Entry(BaseModel):
     # Strict in both directions: what another version wrote differently must not be read as if it were ours.
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class Baseline(_Entry):
@@ -140,7 +140,7 @@ class Record(_Entry):
         return self.outcome
 
     def submissions(self) -> list[Outcome]:
-        """Return all submissions of this target that this task instance is known to have made, the latest last."""
+        """Return all submissions of this target that are known: ``earlier``, and ``outcome`` as the latest."""
         return self.earlier if self.outcome is None else [*self.earlier, self.outcome]
 
 

@@ -217,7 +217,8 @@ class Outcome(BaseModel):
     """What became of one target: the only shape in which this provider reports it.
 
     ``end`` is ``pending`` (accepted, not out yet), ``published``, ``failed`` or ``unknown``; ``reason`` says
-    more where there is more to say; all other fields are what the service last said, or None.
+    more where there is more to say; all other fields are what the service last said, or None. Of what was not sent, or is
+    in doubt, the service has said nothing: ``error_message`` then says why, and ``error_category`` whether that passes.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)

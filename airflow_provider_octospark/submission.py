@@ -87,7 +87,7 @@ def take_ends(journal: Journal, outcomes: Sequence[Outcome], run: Run) -> tuple[
         if record is None or record.state != "accepted" or outcome.end not in {"published", "failed"}:
             continue
         known = record.accepted.scheduled_post_id
-        if known is not None and not same_id(known, outcome.scheduled_post_id):
+        if outcome.scheduled_post_id is None or (known is not None and not same_id(known, outcome.scheduled_post_id)):
             continue
         changed.append(_believed(record, outcome))
         if changed[-1].state == "sent":
@@ -221,6 +221,9 @@ class Submission:
             self._enter()
         while True:
             look = self._reconcile()
+            if look is not None and self.rules.if_already_submitted == "fail":
+                # Nothing would be told of what is in doubt, did it fail over another target now.
+                break
             if self._carry_on():
                 continue
             calls = self._next_calls()
@@ -252,11 +255,11 @@ class Submission:
         wanted = {record.key for record in blank}
         # A mapped task is told apart by its position only: if the list has changed, another position may have sent
         # this target. Of an unmapped one, a clean record of another target says that nothing was sent in its place.
-        strangers = [
-            record
-            for key, record in self.journal.records.items()
-            if key not in wanted and (record.state != "clean" or self.run.map_index >= 0)
-        ]
+        others = [record for key, record in self.journal.records.items() if key not in wanted]
+        strangers = [record for record in others if record.state != "clean" or self.run.map_index >= 0]
+        if self.run.map_index >= 0 and any(key in self.journal.records for key in wanted):
+            # A list that has grown: its new target may have stood at another position.
+            strangers = list(self.journal.records.values())
         new: list[Record] = []
         for clean in blank:
             if clean.key in self.journal.records:
@@ -273,7 +276,8 @@ class Submission:
             # Not written yet: of an unmapped task, a target that is missing on a page means the same as a clean one.
             self.journal.records.update({record.key: record for record in new})
 
-    def _lost(self, clean: Record) -> Record:
+    def _lost(self, clean: Record, attempt: str | None = None) -> Record:
+        """A target of which nothing is known but the time: in doubt until ``settle`` has passed from now on."""
         self.log.warning(
             "There is no record of what earlier tries sent to account %s. Falling back on what Octospark shows of post "
             "%s since this run was due (%s).",
@@ -284,7 +288,7 @@ class Submission:
         return clean.model_copy(
             update={
                 "state": "sent",
-                "attempt": _new_attempt(),
+                "attempt": attempt or _new_attempt(),
                 "try_number": self.run.try_number - 1,
                 "max_tries": self.run.max_tries,
                 "fenced_at": format_instant(self.clock.now()),
@@ -299,7 +303,7 @@ class Submission:
         attempt = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:8]
         match self._decision(clean, attempt):
             case "not_sent":
-                return [clean]
+                return [self._lost(clean, attempt)]
             case "sent":
                 return [self._said_to_be_sent(clean, attempt, self.run.run_after)]
         others = ", ".join(f"post {r.post_id} account {r.social_account_id} ({r.state})" for r in strangers[:5])
@@ -319,7 +323,7 @@ class Submission:
         for clean in self._blank_records():
             match self._decision(clean, attempt):
                 case "not_sent":
-                    decided.append(clean)
+                    decided.append(self._lost(clean, attempt))
                 case "sent":
                     decided.append(self._said_to_be_sent(clean, attempt, self.run.run_after))
                 case _:
@@ -329,7 +333,7 @@ class Submission:
             self.journal.put(decided)
             return
         for record in decided:
-            if record.state == "clean":
+            if record.state == "sent":
                 self._verdicts[record.key] = self._outcome(
                     record,
                     "failed",
@@ -475,7 +479,7 @@ class Submission:
                     outcome.end,
                     f" ({outcome.error_category})" if outcome.error_category else "",
                 )
-            elif self.rules.if_already_submitted == "fail":
+            elif self.rules.if_already_submitted == "fail" and not self.notes:
                 raise OctosparkAlreadySubmittedError(
                     f"{request_of(record)} submitted post {record.post_id} to account {record.social_account_id} (submission "
                     f'{outcome.scheduled_post_id}, {outcome.end}), and if_already_submitted is "fail". Nothing was sent.',
@@ -489,6 +493,9 @@ class Submission:
                     outcome.scheduled_post_id or "(id not known)",
                     outcome.end,
                 )
+                if record.max_tries != self.run.max_tries:
+                    # The clear has had its effect: what comes to an end later is not what the person had seen.
+                    self.journal.put([record.model_copy(update={"max_tries": self.run.max_tries})])
         return any(self.journal.records[record.key].state == "sent" for record in earlier)
 
     def _refresh(self, records: Sequence[Record]) -> None:
@@ -564,7 +571,7 @@ class Submission:
             self._take_back(refused)
 
     def _is_too_late(self, call: _Call) -> bool:
-        """Give the verdict on a call whose time has passed. Nothing of its targets can be out."""
+        """Give up on a call whose time has passed. Nothing of its targets can be out that is not on record."""
         now, run_after = self.clock.now(), self.run.run_after
         scheduled_at = call.announcement.scheduled_at
         if self.rules.skip_in_backfill and self.run.is_backfill:
@@ -625,15 +632,15 @@ class Submission:
         elif (record.state == "clean" or record.adopted) and bears_our_marks(
             record, latest, service_time, self.clock.now()
         ):
+            if not is_adoptable(latest):
+                self.journal.put([_in_doubt_again(record)])
+                return False
             self.log.warning(
                 "%s for account %s was accepted after all: adopting submission %s, which shows up only now. Raise settle.",
                 request_of(record),
                 record.social_account_id,
                 latest.id,
             )
-            if not is_adoptable(latest):
-                self.journal.put([record.model_copy(update={"state": "sent"})])
-                return False
             record = self._adopted(record, seen)
         elif self._is_repeat(latest, service_time):
             error = OctosparkAlreadySubmittedError(
@@ -783,8 +790,9 @@ class Submission:
 
     def _give_up(self, records: Iterable[Record], error: OctosparkError, reason: Reason) -> None:
         for record in records:
-            if record.state == "accepted" and record.accepted.end == "published":
-                # It was to be submitted once more. That it is not does not make it less published.
+            is_known = record.state == "accepted" and record.accepted.scheduled_post_id is not None
+            if is_known and (record.accepted.end == "published" or reason == "late"):
+                # It was to be submitted once more. That it is not does not change what has become of it.
                 self._free.discard(record.key)
                 self.log.warning("Not submitted to account %s once more: %s", record.social_account_id, plain(error))
                 continue
@@ -819,6 +827,10 @@ def _believed(record: Record, seen: Outcome) -> Record:
     """Take in what an accepted submission has become; one that was taken for ours, and failed, is in doubt again."""
     if not record.adopted or seen.end != "failed":
         return _accepted(record, seen)
+    return _in_doubt_again(record)
+
+
+def _in_doubt_again(record: Record) -> Record:
     since = record.since if record.baseline or record.since else record.fenced_at
     return record.model_copy(update={"state": "sent", "outcome": None, "adopted": False, "since": since})
 

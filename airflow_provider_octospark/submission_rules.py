@@ -28,13 +28,16 @@ IfSubmitted = Literal["reattach", "resubmit", "fail"]
 SETTLE = timedelta(minutes=15)
 """Default time after which whatever a request will ever cause has been caused and is shown (assumption 1)."""
 
+LONGEST_SETTLE = timedelta(days=30)
+"""The longest ``settle``."""
+
 SETTLE_MARGIN = timedelta(minutes=1)
 """By how much ``settle`` must exceed ``submit_timeout``: the time that a request may take to begin to leave."""
 
 LEAVE_WITHIN = timedelta(seconds=30)
 """How long after its fence a request may begin to leave; less than ``SETTLE_MARGIN``."""
 
-LOOKS_IN_DOUBT = (timedelta(0), timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=4))
+LOOKS_IN_DOUBT = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=4))
 """When, after the fence, a request in doubt is looked for; the last look is at the end of ``settle``."""
 
 MAX_REFUSALS = 4
@@ -106,9 +109,13 @@ class Rules:
     def check(self, submit_timeout: float) -> None:
         """Check the rules against the connection.
 
-        :raises OctosparkArgumentError: if ``settle`` could end while a request is still under way.
+        :raises OctosparkArgumentError: if ``settle`` could end while a request is still under way, or is beyond 30 days.
         """
         least = timedelta(seconds=submit_timeout) + SETTLE_MARGIN
+        if self.settle is not None and self.settle > LONGEST_SETTLE:
+            raise OctosparkArgumentError(
+                f"settle is {self.settle}; it must be at most {LONGEST_SETTLE}. settle=None never sends again what is in doubt."
+            )
         if self.settle is not None and self.settle <= least:
             raise OctosparkArgumentError(
                 f"settle is {self.settle}; it must be more than the connection's submit_timeout plus a minute, which is "
@@ -125,7 +132,7 @@ class Adopt:
 
 @dataclass(frozen=True)
 class SendAgain:
-    """The request in doubt is proven not to have been accepted."""
+    """The request in doubt is proven, or said by a person, not to have been accepted."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +180,10 @@ def judge_doubt(
         return Adopt(latest)
     if asked < record.fence + patience:
         return LookAgain(_look_in_doubt(record, now, patience))
-    if _is_early_by_its_clock(record, answer.service_time, patience) and asked < record.fence + 2 * patience:
-        return LookAgain(now + timedelta(minutes=1))
+    if _is_early_by_its_clock(record, answer.service_time, patience):
+        if asked < record.fence + 2 * patience:
+            return LookAgain(now + timedelta(minutes=1))
+        return Unknown("by the service's clock settle is not over, by ours twice that; one of them is wrong")
     if latest is not None and is_marked:
         return Unknown(
             f"submission {latest.id}, created {plain(latest.created_at, 40)} for the same account, is {plain(latest.status, 40)}; "
@@ -183,7 +192,8 @@ def judge_doubt(
     if not _is_as_before(record, latest, answer.service_time, now):
         return Unknown(
             f"the post's latest submission is now {latest.id} of account {latest.social_account_id} "
-            f"({plain(latest.status, 40)}, created {plain(latest.created_at, 40)}), which neither is ours nor was there before"
+            f"({plain(latest.status, 40)}, created {plain(latest.created_at, 40)}); it is not what was sent, and the post "
+            "is not as it was before"
             if latest
             else "the post shows no submission at all any more, where there was one before"
         )
@@ -215,7 +225,7 @@ def _look_in_doubt(record: Record, now: datetime, patience: timedelta) -> dateti
 
 
 def bears_our_marks(record: Record, latest: ScheduledPost, service_time: datetime | None, now: datetime) -> bool:
-    """Whether a submission can only be a record's request: right account, new, not older than the baseline, right time.
+    """Whether a submission can be a record's request: right account, new, not older than the baseline, right time.
 
     Of a record without a request nothing can be.
     """

@@ -1,15 +1,13 @@
-"""What differs between the versions of Airflow: the only module that asks which one it runs on."""
+"""What differs between the versions of Airflow, in one place."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_octospark.exceptions import OctosparkVersionError
 from airflow_provider_octospark.submission_rules import Run
 from airflow_provider_octospark.times import parse_instant
 
@@ -120,16 +118,3 @@ def _first_reschedule_in_database(ti: Any) -> datetime | None:
     with create_session() as session:
         first = session.scalar(TaskReschedule.stmt_for_task_instance(ti, descending=False).limit(1))
         return first.start_date if first else None
-
-
-def require_airflow(feature: str, major: int, minor: int) -> None:
-    """Refuse a feature on a version of Airflow that cannot carry it.
-
-    :raises OctosparkVersionError: naming the version that is needed, the one that runs, and the feature.
-    """
-    try:
-        running = version("apache-airflow-core")
-    except PackageNotFoundError:
-        running = version("apache-airflow")
-    if tuple(int(part) for part in running.split(".")[:2]) < (major, minor):
-        raise OctosparkVersionError(f"{feature} needs Airflow {major}.{minor} or newer; this is {running}.")

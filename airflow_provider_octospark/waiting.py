@@ -203,6 +203,9 @@ class Watch:
             return same_id(latest.id, wanted.scheduled_post_id)
         if wanted.social_account_id is not None and not same_id(latest.social_account_id, wanted.social_account_id):
             return False
+        planned, due = parse_instant(wanted.scheduled_at), parse_instant(latest.scheduled_at)
+        if planned is not None and (due is None or abs(planned - due) >= timedelta(seconds=1)):
+            return False
         created = parse_instant(latest.created_at)
         return not_before is None or (created is not None and created >= not_before)
 
@@ -350,7 +353,9 @@ class Wait:
                 f"poll_floor is {self.floor!r:.80}; it must be a number of seconds above 0, at most {LONGEST_FLOOR:.0f}."
             )
         if not (_is_number(self.factor) and 0 <= self.factor <= LONGEST_FLOOR):
-            raise OctosparkArgumentError(f"poll_factor is {self.factor!r:.80}; it must be a number from 0 up.")
+            raise OctosparkArgumentError(
+                f"poll_factor is {self.factor!r:.80}; it must be a number from 0 to {LONGEST_FLOOR:.0f}."
+            )
         self._by_post = {}
         for watch in self.watches:
             self._by_post.setdefault(watch.post, []).append(watch)

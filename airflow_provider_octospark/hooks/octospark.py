@@ -51,8 +51,8 @@ def _form() -> dict[str, Any]:
 class OctosparkHook(BaseHook):
     """Talks to Octospark with the settings of an Airflow connection of type ``octospark``.
 
-    Nothing is read or sent before the first use. Each operation has a blocking method and, named with an ``a`` in
-    front, one for use on an event loop.
+    Nothing is read or sent before the first use. Each operation has a blocking method; :meth:`aget_post`,
+    :meth:`alist_posts` and :meth:`amove_to_draft` are for use on an event loop.
 
     The two operations that submit, :meth:`post_now` and :meth:`schedule_multi`, send their request **once** and never
     again, whatever comes back; they keep no record. Operators do not call them: they go through

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
 
-from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, AirflowSkipException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, XCom, conf
 
 from airflow_provider_octospark import arguments
 from airflow_provider_octospark.deferral import SHORTEST_DEFERRAL, outcomes_or_wait, until_published, until_settled
@@ -305,7 +305,7 @@ class OctosparkSubmitOperator(BaseOperator):
         try:
             self._push_more(context, outcomes)
             if self.do_xcom_push:
-                context["ti"].xcom_push(key=XCOM_RETURN_KEY, value=self.result(outcomes))
+                context["ti"].xcom_push(key=XCom.XCOM_RETURN_KEY, value=self.result(outcomes))
         except Exception:
             # What the task raises says whether it may be retried; an error of XCom must not take its place.
             self.log.exception("The outcomes could not be pushed to XCom.")

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from airflow.providers.common.compat.sdk import (
-    XCOM_RETURN_KEY,
     AirflowException,
     AirflowSensorTimeout,
     BaseSensorOperator,
     PokeReturnValue,
+    XCom,
     conf,
 )
 
@@ -285,7 +285,7 @@ class OctosparkPostSensor(BaseSensorOperator):
         if not self.do_xcom_push:
             return
         try:
-            context["ti"].xcom_push(key=XCOM_RETURN_KEY, value=result)
+            context["ti"].xcom_push(key=XCom.XCOM_RETURN_KEY, value=result)
         except Exception:
             # What the task raises says whether it may be retried; an error of XCom must not take its place.
             self.log.exception("The outcomes could not be pushed to XCom.")

@@ -17,6 +17,8 @@ from tests.system.emulated import EmulatorProcess
 from tests.system.rest import Task
 from tests.system.stack import AirflowStack
 
+pytestmark = pytest.mark.chaos
+
 PATIENCE = 240.0
 
 SUBMIT_TIMEOUT = 5

@@ -68,11 +68,11 @@ def test_the_command(emulator: Emulator, number: signal.Signals) -> None:
             waiting = threading.Thread(target=get_nothing, args=(http, path))
             waiting.start()
             while not http.get("/_emulator/requests").json()["data"][-1]["fault"]:
-                pass
+                time.sleep(0.01)
             begin = time.monotonic()
             process.send_signal(number)
-            rest, complaints = process.communicate(timeout=10)
-            assert time.monotonic() - begin < 5
+            rest, complaints = process.communicate(timeout=60)
+            assert time.monotonic() - begin < 60
             waiting.join()
         assert (process.returncode, rest, complaints) == (0, "", "")
 
@@ -120,7 +120,7 @@ def test_other_names_of_loopback(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [{"fault": "no_answer"}, {"fault": "late", "seconds": 60.0}, {"fault": "delay", "seconds": 60.0}]
+    "fault", [{"fault": "no_answer"}, {"fault": "late", "seconds": 600.0}, {"fault": "delay", "seconds": 600.0}]
 )
 def test_it_stops_whoever_waits(fault: dict[str, Any]) -> None:
     with Emulator() as emulator, Caller(emulator) as caller:
@@ -128,11 +128,11 @@ def test_it_stops_whoever_waits(fault: dict[str, Any]) -> None:
         waiting = threading.Thread(target=get_nothing, args=(caller.http, "/v1/organizations"))
         waiting.start()
         while not emulator.requests():
-            pass
+            time.sleep(0.01)
         begin = time.monotonic()
         emulator.stop()
         waiting.join()
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 60
 
 
 def test_it_leaves_nothing_behind() -> None:

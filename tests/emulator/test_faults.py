@@ -27,7 +27,7 @@ def last_request(emulator: Emulator) -> tuple[int | None, str | None]:
 
 def eventually(holds: Callable[[], bool]) -> bool:
     """Whether something holds within a generous while."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not holds():
         if time.monotonic() > deadline:
             return False
@@ -294,7 +294,7 @@ def test_a_reset_of_the_emulator_drops_who_waits(emulator: Emulator, caller: Cal
         begin = time.monotonic()
         emulator.reset()
         sending.join()
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 60
         assert ended in (["RemoteProtocolError"], ["ReadError"])
         assert emulator.requests() == []
         assert emulator.submissions() == []

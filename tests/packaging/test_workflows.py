@@ -28,6 +28,8 @@ def test_every_target_of_make_is_there(path: Path) -> None:
     called = {word for step in steps for word in re.findall(r"^make ([a-z-]+)", step.get("run", ""), re.MULTILINE)}
     assert called
     assert called <= targets
+    given = {word for step in steps for word in re.findall(r"^make .*?([A-Z_]+)=", step.get("run", ""), re.MULTILINE)}
+    assert given <= set(re.findall(r"\$\((?:if \$\()?([A-Z_]+)\)", (ROOT / "Makefile").read_text()))
 
 
 def test_ci_runs_the_oldest_and_the_newest_airflow_and_the_newest_with_httpx2() -> None:
