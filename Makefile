@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test lint types unit chaos test-matrix bench build clean
+.PHONY: help venv demo ui test lint types unit test-slow chaos test-matrix bench build clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -43,10 +43,12 @@ unit: $(READY) ## the tests alone
 	@echo "== pytest"
 	@$(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
+test-slow: $(READY) ## the tests that take minutes each, most of them with a real Airflow; a quarter of an hour
+	@$(PYTHON) -m pytest -m slow
+
 chaos: $(READY) ## random histories, a mutation of each guard, real kills of a real Airflow; half an hour
 	@OCTOSPARK_HISTORIES=2500 $(PYTHON) -m pytest -m '' tests/submission_histories/test_random_histories.py
 	@$(PYTHON) -m tests.mutation
-	@$(PYTHON) -m pytest -m chaos
 	@$(PYTHON) -m tests.chaos
 
 test-matrix: $(READY) ## the core of the tests on Airflow 2.11 to 3.3; ONLY=2.11 for one of them

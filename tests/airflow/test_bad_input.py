@@ -17,6 +17,8 @@ from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
 from tests.airflow.conftest import Recorder
 from tests.system.dag_runs import RunDag
 
+pytestmark = pytest.mark.slow
+
 POST = "77a1b2c3-0d44-4b50-9999-8dd25736052b"
 A = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 NEXT_YEAR = f"{date.today().year + 1}-05-17T09:00:00"  # noqa: DTZ011

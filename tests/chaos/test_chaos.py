@@ -11,7 +11,7 @@ from tests.chaos.runs import Judged, judge_all, live_all
 from tests.chaos.shapes import EXECUTION_TIMEOUT, HEARTBEAT_TIMEOUT, SUBMIT_TIMEOUT, Shape
 from tests.chaos.world import open_world
 
-pytestmark = pytest.mark.chaos
+pytestmark = pytest.mark.slow
 
 # Nothing here has to wait for `settle`: every request was either processed, or never left.
 IN_FLIGHT = {**delay(SUBMIT_TIMEOUT - 0.5, "after")}

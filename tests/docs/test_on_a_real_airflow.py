@@ -17,7 +17,7 @@ from tests.system.emulated import EmulatorProcess
 from tests.system.rest import Task
 from tests.system.stack import AirflowStack
 
-pytestmark = pytest.mark.chaos
+pytestmark = pytest.mark.slow
 
 PATIENCE = 240.0
 

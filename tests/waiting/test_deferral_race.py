@@ -15,7 +15,7 @@ import pytest
 from tests.system.emulated import EmulatorControl, EmulatorProcess
 from tests.system.stack import AirflowStack
 
-pytestmark = pytest.mark.chaos
+pytestmark = pytest.mark.slow
 
 ROUNDS = 3
 

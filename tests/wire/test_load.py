@@ -27,6 +27,8 @@ from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger, 
 from airflow_provider_octospark.waiting import Wait
 from tests.wire.handles import connections_to, needs_handles
 
+pytestmark = pytest.mark.slow
+
 TASKS, PER_TASK = 10, 20
 SUBMISSIONS = TASKS * PER_TASK
 WAITS = 2000
