@@ -84,7 +84,7 @@ def test_the_sdist_can_be_tested_and_holds_no_strays(built: dict[str, Path]) -> 
     }
     assert wanted <= names
     tops = {name.partition("/")[0] for name in names}
-    allowed = {"airflow_provider_octospark", "docs", "example_dags", "tests", ".gitignore", "PKG-INFO"}
+    allowed = {"airflow_provider_octospark", "benchmarks", "docs", "example_dags", "tests", ".gitignore", "PKG-INFO"}
     assert tops <= allowed | wanted
     assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".db", ".log"))]
 
