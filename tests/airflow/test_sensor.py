@@ -21,6 +21,8 @@ from tests.airflow.conftest import Recorder
 from tests.airflow.scenarios import FOR_ONE, HIDDEN, PUBLISHED, REJECTED, SCENARIOS, SHORT, STUCK, Scenario, Submitted
 from tests.system.dag_runs import RunDag
 
+pytestmark = pytest.mark.slow
+
 MODES: dict[str, dict[str, Any]] = {
     "poke": {"deferrable": False, "mode": "poke"},
     "reschedule": {"deferrable": False, "mode": "reschedule"},

@@ -31,6 +31,8 @@ from airflow_provider_octospark.operators.octospark import OctosparkPostNowOpera
 from airflow_provider_octospark.sensors.octospark import WAIT_KEY, OctosparkPostSensor
 from tests.airflow.stepping import TaskSteps
 
+pytestmark = pytest.mark.slow
+
 QUICK: dict[str, Any] = {"poll_floor": 0.05, "poll_factor": 0.0, "observe_timeout": 0.5, "publish_timeout": 60.0}
 RETRIES: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(0)}
 
