@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.submission_histories.histories import HistoryBench
 from tests.submission_histories.machine import Histories
 
-HISTORIES = 300
+HISTORIES = 150
 RULES_IN_EACH = 30
 
 
