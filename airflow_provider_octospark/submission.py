@@ -493,7 +493,7 @@ class Submission:
                     outcome.scheduled_post_id or "(id not known)",
                     outcome.end,
                 )
-                if record.max_tries != self.run.max_tries:
+                if self.run.max_tries > (record.max_tries or 0):
                     # The clear has had its effect: what comes to an end later is not what the person had seen.
                     self.journal.put([record.model_copy(update={"max_tries": self.run.max_tries})])
         return any(self.journal.records[record.key].state == "sent" for record in earlier)
