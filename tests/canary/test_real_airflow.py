@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import threading
@@ -29,9 +28,7 @@ from tests.system.rest import RUN_ENDS
 from tests.system.stack import AirflowStack
 from tests.wire.leaks import found_in
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("OCTOSPARK_CANARY_STACK"), reason="takes minutes; set OCTOSPARK_CANARY_STACK=1"
-)
+pytestmark = pytest.mark.slow
 
 CARELESS_DAG = f'''
 from datetime import timedelta
