@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from airflow_provider_octospark.cancelling import Cancellable
 from airflow_provider_octospark.exceptions import OctosparkProtocolError
 from airflow_provider_octospark.models import Outcome
 from airflow_provider_octospark.text import Log
@@ -30,9 +32,13 @@ class Deferral(TypedDict):
     timeout: timedelta
 
 
-def until_published(octospark_conn_id: str, wait: Wait, **carried: Any) -> Deferral:
+def until_published(
+    octospark_conn_id: str, wait: Wait, cancel_on_kill: Sequence[Cancellable] | None = None, **carried: Any
+) -> Deferral:
     """Return the deferral until all of a wait has ended; the task goes on in ``execute_complete``.
 
+    :param cancel_on_kill: what the trigger is to take off the schedule if a person marks the task as failed; None to
+        leave all as it is.
     :param carried: what ``execute_complete`` is to be given besides the event and the wait; JSON primitives.
     """
     # Triggers are imported where one is needed: whoever only parses a DAG file does not pay for them.
@@ -40,7 +46,11 @@ def until_published(octospark_conn_id: str, wait: Wait, **carried: Any) -> Defer
 
     arguments = wait.as_json()
     return Deferral(
-        trigger=OctosparkPostTrigger(octospark_conn_id, arguments),
+        trigger=OctosparkPostTrigger(
+            octospark_conn_id,
+            arguments,
+            None if cancel_on_kill is None else [each.as_json() for each in cancel_on_kill],
+        ),
         method_name="execute_complete",
         kwargs={"wait": arguments, **carried},
         timeout=wait.deadline - datetime.now(UTC) + FRAMEWORK_MARGIN,

@@ -1,15 +1,16 @@
-"""The record of what a task instance has submitted: one page in Airflow's task state store, one entry a target.
+"""The record of what a task instance has submitted: pages in Airflow's task state store, one entry a target.
 
-The page is written before anything is sent and after every answer, always whole and in one write. It is read once,
-when a try begins or resumes. Its form is versioned; a page in any other form is a problem to report, never an
-empty page.
+All targets of a task are on one page; those of a batch on as many as it takes, so that what leaves together is written
+together and nothing else is. A page is written before anything on it is sent and after every answer, always whole and
+in one write. All are read once, when a try begins or resumes. Their form is versioned; a page in any other form is a
+problem to report, never an empty page.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -145,8 +146,11 @@ class Record(_Entry):
 
 
 class _Page(_Entry):
+    """One page. The first one says how many there are, so that it is noticed if one gets lost."""
+
     format: int
     records: list[Record]
+    pages: int = 1
 
     @field_validator("format")
     @classmethod
@@ -161,6 +165,11 @@ def target_key(team_id: str, post_id: str, social_account_id: str) -> tuple[str,
     return team_id.lower(), post_id.lower(), social_account_id.lower()
 
 
+def page_key(number: int) -> str:
+    """Return the store key of a page; the first is number 0."""
+    return PAGE_KEY if number == 0 else f"{PAGE_KEY}.{number}"
+
+
 def decision_key(social_account_id: str, attempt: str) -> str:
     """Return the store key under which a person decides about one request that is in doubt.
 
@@ -170,32 +179,51 @@ def decision_key(social_account_id: str, attempt: str) -> str:
 
 
 class Journal:
-    """A task instance's page, opened for one try.
+    """A task instance's pages, opened for one try.
 
-    :param store: where the page is kept.
+    :param store: where they are kept.
     :param is_first_try: whether nothing can have been submitted before.
+    :param page_size: at most so many records on a page, but that what is put together for the first time stays
+        together; None (default) for all on one page.
     :raises OctosparkStateStoreError: if the store cannot be read or written.
 
-    ``problem`` is None, or says why the page cannot be read, and then ``attempt_if_unreadable`` names what it holds;
-    ``lost`` is true if there must have been a page (this is not the first try) and there is none.
+    ``problem`` is None, or says why a page cannot be read; ``lost`` is true if there must have been one (this is not the
+    first try, or the first page tells of more) and there is none.
     """
 
-    def __init__(self, store: Store, *, is_first_try: bool) -> None:
+    def __init__(self, store: Store, *, is_first_try: bool, page_size: int | None = None) -> None:
         self._store = store
+        self._page_size = page_size
+        self._numbers: dict[tuple[str, str, str], int] = {}
+        self._pages = 1
+        self._unreadable = ""
         self.records: dict[tuple[str, str, str], Record] = {}
         self.problem: str | None = None
-        self.attempt_if_unreadable = ""
         self.lost = False
-        raw = self._get(PAGE_KEY)
-        if raw is not None:
-            self._parse(raw)
-        elif is_first_try:
+        first = self._get(PAGE_KEY)
+        if first is None and is_first_try:
             # The first act of a first try. A later try that finds no page at all then knows that it was lost.
-            self.save()
-        else:
+            self._write([0])
+        elif first is None:
             self.lost = True
+        else:
+            self._parse(first, 0)
+        self._read_others()
 
-    def _parse(self, raw: Any) -> None:
+    def _read_others(self) -> None:
+        number = 1
+        while self.problem is None and (number < self._pages or (self.lost and self._page_size is not None)):
+            raw = self._get(page_key(number))
+            if raw is not None:
+                self._parse(raw, number)
+            elif number < self._pages:
+                self.lost = True
+            else:
+                break
+            number += 1
+        self._pages = max(self._pages, number)
+
+    def _parse(self, raw: Any, number: int) -> None:
         try:
             # Through JSON text, because strict models take JSON's forms of a value only from JSON.
             page = _Page.model_validate_json(json.dumps(raw))
@@ -205,62 +233,90 @@ class Journal:
         except (ValueError, TypeError, RecursionError) as error:
             self.problem = plain(error, 200)
         else:
-            self.records = {record.key: record for record in page.records}
-            if len(self.records) != len(page.records):
+            if any(record.key in self.records for record in page.records) or len(
+                {record.key for record in page.records}
+            ) != len(page.records):
                 self.problem = "two records of one target"
+            else:
+                self.records.update({record.key: record for record in page.records})
+                self._numbers.update({record.key: number for record in page.records})
+                self._pages = max(self._pages, page.pages)
         if self.problem is not None:
-            self.attempt_if_unreadable = hashlib.sha256(repr(raw).encode("utf-8", "replace")).hexdigest()[:8]
+            self._unreadable = f"{number}: {raw!r}"
 
-    def page(self) -> dict[str, Any]:
-        """Return the page as JSON, as it is written."""
-        return {
-            "format": FORMAT,
-            "records": [record.model_dump(mode="json") for record in self.records.values()],
-        }
+    def attempt_if_unreadable(self, key: tuple[str, str, str]) -> str:
+        """Name what an unreadable page may hold of a target; a person's decision is bound to it."""
+        return hashlib.sha256(f"{'/'.join(key)} {self._unreadable}".encode("utf-8", "replace")).hexdigest()[:8]
+
+    def page(self, number: int = 0) -> dict[str, Any]:
+        """Return a page as JSON, as it is written."""
+        # Targets that were never written are clean; where there is one page only, it names them.
+        unwritten = 0 if self._page_size is None else None
+        records = [record for record in self.records.values() if self._numbers.get(record.key, unwritten) == number]
+        page: dict[str, Any] = {"format": FORMAT, "records": [record.model_dump(mode="json") for record in records]}
+        return {**page, "pages": self._pages} if number == 0 and self._pages > 1 else page
 
     def put(self, records: Iterable[Record]) -> None:
-        """Replace records of the page and write it.
+        """Replace records and write their pages.
 
         :raises OctosparkStateStoreError: if it cannot be written; whoever was about to send must not.
         """
-        self.records.update({record.key: record for record in records})
-        self.save()
+        self._write(self._place(records))
 
     def put_surely(self, records: Iterable[Record]) -> None:
         """Do the same, again if it fails: the service has answered, and the answer must not be lost.
 
         :raises OctosparkStateStoreError: if it still cannot be written; the next try reconciles.
         """
-        self.records.update({record.key: record for record in records})
+        pages = self._place(records)
         Retrying(
             retry=retry_if_exception_type(OctosparkStateStoreError),
             stop=stop_after_attempt(4),
             wait=wait_exponential(multiplier=0.1, max=2),
             reraise=True,
-        )(self.save)
+        )(self._write, pages)
 
-    def save(self) -> None:
-        """Write the page once.
+    def _place(self, records: Iterable[Record]) -> list[int]:
+        """Take records in; return the pages to write.
 
-        :raises OctosparkStateStoreError: if it cannot be written.
+        The first page comes last: it tells of a new one when that is there. Until then nothing on it has been sent.
         """
-        problem: str
-        try:
-            self._store.set(PAGE_KEY, self.page())
-        except Exception as error:  # noqa: BLE001 - whatever a store raises, the answer is the same
-            problem = f"{type(error).__name__}: {plain(error, 200)}"
-        else:
-            return
-        raise OctosparkStateStoreError(f"Airflow's task state store did not take the record {PAGE_KEY!r} ({problem}).")
+        given = list(records)
+        new = [record for record in given if record.key not in self._numbers]
+        pages = {0} if self.lost else set()
+        if new and self._page_size is not None:
+            held = sum(number == self._pages - 1 for number in self._numbers.values())
+            if held and held + len(new) > self._page_size:
+                self._pages += 1
+                pages.add(0)
+        self._numbers.update({record.key: self._pages - 1 for record in new})
+        self.records.update({record.key: record for record in given})
+        return sorted(pages | {self._numbers[record.key] for record in given}, reverse=True)
+
+    def _write(self, pages: Sequence[int]) -> None:
+        for number in pages:
+            problem: str
+            try:
+                self._store.set(page_key(number), self.page(number))
+            except Exception as error:  # noqa: BLE001 - whatever a store raises, the answer is the same
+                problem = f"{type(error).__name__}: {plain(error, 200)}"
+            else:
+                continue
+            raise OctosparkStateStoreError(
+                f"Airflow's task state store did not take the record {page_key(number)!r} ({problem})."
+            )
 
     def still_holds(self, records: Iterable[Record]) -> bool:
-        """Whether the stored page still bears the attempts of ``records``: no other process has taken over."""
-        try:
-            stored = _Page.model_validate_json(json.dumps(self._get(PAGE_KEY)))
-        except ValueError:
-            return False
-        attempts = {record.key: record.attempt for record in stored.records}
-        return all(attempts.get(record.key) == record.attempt for record in records)
+        """Whether the stored pages still bear the attempts of ``records``: no other process has taken over."""
+        attempts: dict[tuple[str, str, str], str | None] = {}
+        given = list(records)
+        for number in {self._numbers[record.key] for record in given}:
+            try:
+                page = _Page.model_validate_json(json.dumps(self._get(page_key(number))))
+            except ValueError:
+                return False
+            attempts.update({record.key: record.attempt for record in page.records})
+        return all(attempts.get(record.key) == record.attempt for record in given)
 
     def decision(self, social_account_id: str, attempt: str) -> object:
         """Return what a person decided about a request that is in doubt, or None."""

@@ -243,6 +243,11 @@ class Outcome(BaseModel):
         return self.model_dump(mode="json")
 
     @property
+    def was_scheduled(self) -> bool:
+        """Whether the service took it, or has not been asked yet."""
+        return self.scheduled_post_id is not None or self.end == "pending"
+
+    @property
     def is_final(self) -> bool:
         """Whether waiting longer cannot change it."""
         return self.end != "pending" or self.reason == "dry_run"

@@ -21,14 +21,17 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Protocol
 
 from airflow_provider_octospark.answers import Answer
 from airflow_provider_octospark.decisions import note_on_doubt, request_of
 from airflow_provider_octospark.exceptions import (
     OctosparkAlreadySubmittedError,
+    OctosparkAuthError,
     OctosparkError,
     OctosparkFailError,
+    OctosparkRateLimitError,
     OctosparkServerError,
     OctosparkTooLateError,
 )
@@ -43,6 +46,7 @@ from airflow_provider_octospark.models import (
     ScheduleMultiAnswer,
 )
 from airflow_provider_octospark.operations import Operation, get_post
+from airflow_provider_octospark.pace import Pace
 from airflow_provider_octospark.retrying import LONGEST_DELAY, delay_after, is_passing
 from airflow_provider_octospark.submission_rules import (
     LEAVE_WITHIN,
@@ -143,8 +147,9 @@ class Announcement:
         """Team and post, in lower case."""
         return self.team_id.lower(), self.post_id.lower()
 
+    @cached_property
     def targets(self) -> list[Target]:
-        """Return the keys of its targets, in order."""
+        """The keys of its targets, in order."""
         return [target_key(self.team_id, self.post_id, account) for account in self.social_account_ids]
 
 
@@ -181,8 +186,10 @@ class Submission:
     """What one try does about its announcements; make one for each try or resumption.
 
     :param announcements: what is to be submitted; no target may stand in two of them.
-    :param journal: the task instance's page.
+    :param journal: the task instance's record.
     :param log: where a person reads what happened.
+    :param at_once: for a batch, the most requests that are under way at once; None (default) for one of each post. The
+        list of a batch may change between tries, and the log tells how far it has come.
 
     ``error`` is None, or the first thing that kept something from being sent; ``notes`` says, for every target that is
     in doubt, what a person should know and do.
@@ -195,6 +202,7 @@ class Submission:
     rules: Rules
     run: Run
     log: Log
+    at_once: int | None = None
     error: OctosparkError | None = field(default=None, init=False)
     notes: dict[Target, str] = field(default_factory=dict, init=False)
     # What this try has to say about a target beyond its record; it does nothing more about it.
@@ -202,8 +210,17 @@ class Submission:
     # Targets that were accepted, and that their end has freed.
     _free: set[Target] = field(default_factory=set, init=False)
     _carried_on: set[Target] = field(default_factory=set, init=False)
-    _refusals: dict[tuple[str, str], int] = field(default_factory=dict, init=False)
+    # When a request in doubt is to be looked for again, by target and attempt.
+    _looks: dict[tuple[Target, str | None], datetime] = field(default_factory=dict, init=False)
+    # So many times in a row nothing that was sent got through.
+    _fruitless: int = field(default=0, init=False)
     _entered: bool = field(default=False, init=False)
+    _announced: dict[Target, Announcement] = field(init=False)
+    _pace: Pace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._announced = {key: each for each in self.announcements for key in each.targets}
+        self._pace = Pace(self.at_once)
 
     def advance(self) -> WaitUntil | list[Outcome]:
         """Do what can be done now; call again after the time of a :class:`WaitUntil`.
@@ -219,10 +236,11 @@ class Submission:
         if not self._entered:
             self._entered = True
             self._enter()
+        self._pace.tell(self.log, self.clock.now(), len(self._announced), self._count_left)
         while True:
             look = self._reconcile()
-            if look is not None and self.rules.if_already_submitted == "fail":
-                # Nothing would be told of what is in doubt, did it fail over another target now.
+            if look is not None and (self._fruitless or self.rules.if_already_submitted == "fail"):
+                # With "fail", nothing would be told of what is in doubt, did it fail over another target now.
                 break
             if self._carry_on():
                 continue
@@ -257,6 +275,17 @@ class Submission:
         # this target. Of an unmapped one, a clean record of another target says that nothing was sent in its place.
         others = [record for key, record in self.journal.records.items() if key not in wanted]
         strangers = [record for record in others if record.state != "clean" or self.run.map_index >= 0]
+        if strangers and self.at_once is not None and self.run.map_index < 0:
+            # All that a batch has ever submitted is on its own record, whatever its list was then.
+            told = ", ".join(
+                f"post {each.post_id} account {each.social_account_id} ({each.state})" for each in strangers[:5]
+            )
+            self.log.warning(
+                "%d targets of an earlier try are not in the list any more, and are left as they are: %s.",
+                len(strangers),
+                told,
+            )
+            strangers = []
         if self.run.map_index >= 0 and any(key in self.journal.records for key in wanted):
             # A list that has grown: its new target may have stood at another position.
             strangers = list(self.journal.records.values())
@@ -318,9 +347,13 @@ class Submission:
 
     def _decide_unreadable(self, problem: str) -> None:
         """A page in a form that cannot be read: nothing is sent unless a person has decided for every target."""
-        attempt = self.journal.attempt_if_unreadable
         decided: list[Record] = []
         for clean in self._blank_records():
+            if clean.key in self.journal.records:
+                # On a page that can be read.
+                decided.append(self.journal.records[clean.key])
+                continue
+            attempt = self.journal.attempt_if_unreadable(clean.key)
             match self._decision(clean, attempt):
                 case "not_sent":
                     decided.append(self._lost(clean, attempt))
@@ -333,7 +366,7 @@ class Submission:
             self.journal.put(decided)
             return
         for record in decided:
-            if record.state == "sent":
+            if record.state != "accepted":
                 self._verdicts[record.key] = self._outcome(
                     record,
                     "failed",
@@ -345,10 +378,13 @@ class Submission:
 
     def _reconcile(self) -> datetime | None:
         """Resolve what can be resolved; return when to look again for the rest."""
-        looks: list[datetime] = []
         changed: list[Record] = []
         asked = self.clock.now()
-        for record, answer in self._read(self._in_doubt()):
+        in_doubt = self._in_doubt()
+        due = [record for record in in_doubt if self._looks.get((record.key, record.attempt), asked) <= asked]
+        later = [self._looks.get((record.key, record.attempt), asked) for record in in_doubt]
+        looks = [at for at in later if at > asked]
+        for record, answer in self._read(due):
             verdict = judge_doubt(record, answer, self.clock.now(), self.rules.settle, asked)
             decision = None if isinstance(verdict, Adopt) else self._decision(record, record.attempt or "")
             if decision == "sent":
@@ -382,13 +418,14 @@ class Submission:
                         self._exhausted(record)
                 case LookAgain(at):
                     looks.append(at)
+                    self._looks[record.key, record.attempt] = at
                 case Unknown(why, reason):
                     self._unknown(record, reason, why, record.attempt or "")
         if changed:
             self.journal.put(changed)
-        if looks:
+        if looks and due:
             self.log.info(
-                "Whether a request was accepted is not known yet; looking again at %s. Until then nothing more is sent.",
+                "Whether a request was accepted is not known yet; looking again at %s. Until then no more of its post is sent.",
                 min(looks).isoformat(timespec="seconds"),
             )
         return min(looks, default=None)
@@ -464,6 +501,7 @@ class Submission:
             and record.key not in self._carried_on
         ]
         self._refresh([record for record in earlier if record.accepted.end != "published"])
+        cleared: list[Record] = []
         for key in [record.key for record in earlier]:
             self._carried_on.add(key)
             record = self.journal.records[key]
@@ -495,7 +533,9 @@ class Submission:
                 )
                 if self.run.max_tries > (record.max_tries or 0):
                     # The clear has had its effect: what comes to an end later is not what the person had seen.
-                    self.journal.put([record.model_copy(update={"max_tries": self.run.max_tries})])
+                    cleared.append(record.model_copy(update={"max_tries": self.run.max_tries}))
+        if cleared:
+            self.journal.put(cleared)
         return any(self.journal.records[record.key].state == "sent" for record in earlier)
 
     def _refresh(self, records: Sequence[Record]) -> None:
@@ -524,11 +564,13 @@ class Submission:
     # Step 4: what is left to send.
 
     def _next_calls(self) -> list[_Call]:
-        """Return the calls that may be made together: one for each post, none for a post that is in doubt."""
+        """Return the calls that are made together: one for each post, none for a post that is in doubt."""
         # A submission to another account of the same post would hide the one that is being looked for.
         in_doubt = {record.key[:2] for record in self._in_doubt()}
         calls: dict[tuple[str, str], _Call] = {}
         for announcement in self.announcements:
+            if self._pace.width is not None and len(calls) >= self._pace.width:
+                break
             if announcement.post in in_doubt or announcement.post in calls:
                 continue
             left = self._left_to_send(announcement)
@@ -538,7 +580,7 @@ class Submission:
         return list(calls.values())
 
     def _left_to_send(self, announcement: Announcement) -> list[Record]:
-        records = [self.journal.records[key] for key in announcement.targets() if key in self.journal.records]
+        records = [self.journal.records[key] for key in announcement.targets if key in self.journal.records]
         return [
             record
             for record in records
@@ -546,29 +588,52 @@ class Submission:
             and (record.state == "clean" or (record.state == "accepted" and record.key in self._free))
         ]
 
+    def _count_left(self) -> int:
+        return sum(len(self._left_to_send(announcement)) for announcement in self.announcements)
+
     def _send(self, calls: Sequence[_Call]) -> None:
         timely = [call for call in calls if not self._is_too_late(call)]
         answers = self.api.request_all([call.reading for call in timely])
-        prepared = [self._prepare(call, answer) for call, answer in zip(timely, answers, strict=True)]
-        ready = [call for call in prepared if call is not None]
-        if not ready:
-            return
+        ready: list[_Ready] = []
+        refused: list[tuple[_Call, OctosparkError]] = []
+        for call, answer in zip(timely, answers, strict=True):
+            if not isinstance(answer, OctosparkError):
+                prepared = self._prepare(call, answer)
+                ready += [prepared] if prepared else []
+            elif self.at_once is not None and isinstance(answer, OctosparkRateLimitError):
+                refused.append((call, answer))
+            else:
+                self._stop(call, answer)
+        got_through = bool(ready) and self._submit(ready, refused)
+        if got_through:
+            self._fruitless = 0
+        elif ready or any(isinstance(answer, OctosparkError) for answer in answers):
+            self._fruitless += 1
+        self._after_refusals(refused)
+        self._pace.tell(self.log, self.clock.now(), len(self._announced), self._count_left)
+
+    def _submit(self, ready: Sequence[_Ready], refused: list[tuple[_Call, OctosparkError]]) -> bool:
+        """Send what is ready and take in the answers; return whether there was one.
+
+        :param refused: what is proven not to have been accepted, and may be tried again, is added to it.
+        """
         fenced = self._fence(ready)
         # Whatever happens from here on until the answer is written, the record says ``sent``.
         results = self.api.submit_all([call.operation for call in ready], fenced + LEAVE_WITHIN)
         answered: list[Record] = []
-        refused: list[tuple[_Ready, OctosparkError]] = []
+        turned_down: list[tuple[_Ready, OctosparkError]] = []
         for call, result in zip(ready, results, strict=True):
             if not isinstance(result, OctosparkError):
                 answered += self._take(call, result)
             elif proves_nothing_sent(result):
-                refused.append((call, result))
+                turned_down.append((call, result))
             else:
                 self.log.warning("Whether this was accepted is not known: %s", plain(result))
         if answered:
             self.journal.put_surely(answered)
-        if refused:
-            self._take_back(refused)
+        if turned_down:
+            refused += self._take_back(turned_down)
+        return bool(answered)
 
     def _is_too_late(self, call: _Call) -> bool:
         """Give up on a call whose time has passed. Nothing of its targets can be out that is not on record."""
@@ -591,11 +656,8 @@ class Submission:
         self._give_up(call.records, error, "late")
         return True
 
-    def _prepare(self, call: _Call, answer: Answer[Post] | OctosparkError) -> _Ready | None:
+    def _prepare(self, call: _Call, answer: Answer[Post]) -> _Ready | None:
         """Check a call against what the post shows now; return what of it may go out."""
-        if isinstance(answer, OctosparkError):
-            self._stop(call, answer)
-            return None
         latest = answer.value.latest_scheduled_post
         records = tuple(r for r in call.records if latest is None or self._may_follow(r, latest, answer.service_time))
         if not records:
@@ -734,32 +796,43 @@ class Submission:
             self.log.warning("The answer speaks of accounts that were not asked for: %s.", plain(sorted(rows)))
         return settled
 
-    def _take_back(self, refused: Sequence[tuple[_Ready, OctosparkError]]) -> None:
-        """Lift the fence of calls that are proven not to have been accepted, and try again what is worth it."""
+    def _take_back(self, refused: Sequence[tuple[_Ready, OctosparkError]]) -> list[tuple[_Call, OctosparkError]]:
+        """Lift the fence of calls that are proven not to have been accepted; return those that are still ours."""
         before = [record for call, _ in refused for record in call.records]
         if not self.journal.still_holds([self.journal.records[record.key] for record in before]):
             # Another process has taken over this task instance: its record is not ours to change.
             for call, error in refused:
                 self._stop(call, error)
-            return
+            return []
         self.journal.put_surely(before)
         self._free.update(record.key for record in before if record.state == "accepted")
+        return list(refused)
+
+    def _after_refusals(self, refused: Sequence[tuple[_Call, OctosparkError]]) -> None:
+        """Give up on what was refused, or wait until it is worth another request."""
         pause = 0.0
         for call, error in refused:
-            refusals = self._refusals[call.announcement.post] = self._refusals.get(call.announcement.post, 0) + 1
-            delay = delay_after(error, refusals)
-            if not is_passing(error) or refusals > MAX_REFUSALS or delay > LONGEST_DELAY:
+            delay = delay_after(error, max(1, self._fruitless))
+            if not is_passing(error) or self._fruitless > MAX_REFUSALS or delay > LONGEST_DELAY:
                 self._stop(call, error)
             else:
                 self.log.warning("Not accepted, trying again in %.0f s: %s", delay, plain(error))
                 pause = max(pause, delay)
+        if any(isinstance(error, OctosparkRateLimitError) for _, error in refused):
+            self._pace.had_enough()
+        elif not refused:
+            self._pace.went_well()
         if pause:
             self.clock.sleep(pause)
 
     def _stop(self, call: _Call, error: OctosparkError) -> None:
-        """Give up on what is left of an announcement for this try: what refused one call refuses the next."""
+        """Give up on what the same would refuse in this try: the announcement, or all of them."""
         self.log.error("%s", plain(error))
-        self._give_up([*call.records, *self._left_to_send(call.announcement)], error, "not_sent")
+        is_for_all = isinstance(error, OctosparkAuthError) or (is_passing(error) and self._fruitless > MAX_REFUSALS)
+        concerned = {record.key: record for record in call.records}
+        for announcement in self.announcements if is_for_all else [call.announcement]:
+            concerned |= {record.key: record for record in self._left_to_send(announcement)}
+        self._give_up(concerned.values(), error, "not_sent")
 
     # What the steps share.
 
@@ -770,8 +843,7 @@ class Submission:
                 yield Record(team_id=announcement.team_id, post_id=announcement.post_id, social_account_id=account)
 
     def _records(self) -> list[Record]:
-        keys = [key for announcement in self.announcements for key in announcement.targets()]
-        return [self.journal.records[key] for key in keys if key in self.journal.records]
+        return [self.journal.records[key] for key in self._announced if key in self.journal.records]
 
     def _read(self, records: Sequence[Record]) -> list[tuple[Record, Answer[Post] | OctosparkError]]:
         """Read the posts of records, each post once."""
@@ -783,10 +855,8 @@ class Submission:
 
     def _time_to_send(self, record: Record) -> str | None:
         """Return the time that is sent with a record's target, as it is recorded."""
-        for announcement in self.announcements:
-            if record.key in announcement.targets() and announcement.scheduled_at is not None:
-                return format_instant(announcement.scheduled_at)
-        return None
+        scheduled_at = self._announced[record.key].scheduled_at
+        return None if scheduled_at is None else format_instant(scheduled_at)
 
     def _give_up(self, records: Iterable[Record], error: OctosparkError, reason: Reason) -> None:
         for record in records:

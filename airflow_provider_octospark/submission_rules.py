@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
 from airflow_provider_octospark.answers import Answer
 from airflow_provider_octospark.exceptions import (
@@ -18,15 +17,11 @@ from airflow_provider_octospark.exceptions import (
 )
 from airflow_provider_octospark.journal import Record
 from airflow_provider_octospark.models import Outcome, Post, Reason, ScheduledPost
+from airflow_provider_octospark.parameters import SETTLE, IfLate, IfSubmitted
 from airflow_provider_octospark.retrying import is_passing
 from airflow_provider_octospark.text import plain
 from airflow_provider_octospark.times import on_service_clock, parse_instant
 from airflow_provider_octospark.waiting import classify, same_id
-
-IfSubmitted = Literal["reattach", "resubmit", "fail"]
-
-SETTLE = timedelta(minutes=15)
-"""Default time after which whatever a request will ever cause has been caused and is shown (assumption 1)."""
 
 LONGEST_SETTLE = timedelta(days=30)
 """The longest ``settle``."""
@@ -101,7 +96,7 @@ class Rules:
     allow_repeat: bool = False
     max_lateness: timedelta | None = None
     skip_in_backfill: bool = False
-    if_late: Literal["fail", "skip"] = "fail"
+    if_late: IfLate = "fail"
     dry_run: bool = False
     recurs: bool = False
     forgets: bool = False

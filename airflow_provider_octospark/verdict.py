@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, Stats
 
@@ -16,14 +15,15 @@ from airflow_provider_octospark.exceptions import (
     OctosparkUnknownError,
 )
 from airflow_provider_octospark.models import Outcome
+from airflow_provider_octospark.parameters import PartialFailure
 from airflow_provider_octospark.submission_rules import Rules, frees, is_retryable_failure
 from airflow_provider_octospark.text import Log
 
-PartialFailure = Literal["fail", "succeed"]
-
 Notes = Mapping[str, str]
-"""What a person should know and do about an unknown, where more is known than its outcome says; by account id in lower
-case, since a task submits one post."""
+"""What a person should know and do about an unknown, where more is known than its outcome says; by :func:`note_key`."""
+
+SHOWN = 10
+"""How many outcomes the message of an error tells of; all of them are in the task's XCom."""
 
 UNKNOWN_PREFIX = "OCTOSPARK UNKNOWN"
 """Begins the log line of every outcome that is not known, so that they can be listed."""
@@ -42,7 +42,12 @@ def report_unknown(outcomes: Iterable[Outcome], log: Log, notes: Notes | None = 
 
 def note_on(outcome: Outcome, notes: Notes) -> str | None:
     """Return the note on an outcome, if there is one."""
-    return notes.get((outcome.social_account_id or "").lower())
+    return notes.get(note_key(outcome.team_id, outcome.post_id, outcome.social_account_id))
+
+
+def note_key(team_id: str, post_id: str, social_account_id: str | None) -> str:
+    """Return the key of a target's note; UUIDs may come in either case."""
+    return "/".join((team_id, post_id, social_account_id or "")).lower()
 
 
 def _what_to_do(outcome: Outcome, notes: Notes) -> str:
@@ -94,7 +99,7 @@ def judge(
         return
     counts = f"{bad} of {len(outcomes)} not published. " if len(outcomes) > 1 else ""
     if unknown:
-        told = " ".join(_what_to_do(outcome, notes or {}) for outcome in unknown)
+        told = " ".join(_what_to_do(outcome, notes or {}) for outcome in unknown[:SHOWN]) + _more(unknown)
         raise OctosparkUnknownError(f"{counts}{told}")
     error = _failure(failed, counts, rules, cause, alone=len(failed) == len(outcomes))
     if soft_fail:
@@ -110,12 +115,16 @@ def _failure(
             return cause
         kind = OctosparkPublishFailedError if isinstance(cause, OctosparkFailError) else OctosparkPublishRetryableError
         return kind(f"{counts}{cause}")
-    what = " ".join(f"{describe(outcome)}." for outcome in failed)
+    what = " ".join(f"{describe(outcome)}." for outcome in failed[:SHOWN]) + _more(failed)
     if rules is not None and any(_a_retry_submits(outcome, rules) for outcome in failed):
         return OctosparkPublishRetryableError(f"{counts}{what} A retry submits only what failed for a passing reason.")
     if all(outcome.reason == "cancelled" for outcome in failed):
         return OctosparkCancelledError(f"{counts}{what} A person took it off the schedule.")
     return OctosparkPublishFailedError(f"{counts}{what}")
+
+
+def _more(outcomes: Sequence[Outcome]) -> str:
+    return f" And {len(outcomes) - SHOWN} more; see the task's XCom." if len(outcomes) > SHOWN else ""
 
 
 def _a_retry_submits(outcome: Outcome, rules: Rules) -> bool:

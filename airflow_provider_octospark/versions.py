@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import conf
+from asgiref.sync import sync_to_async
 
 from airflow_provider_octospark.submission_rules import Run
 from airflow_provider_octospark.times import parse_instant
@@ -118,3 +120,53 @@ def _first_reschedule_in_database(ti: Any) -> datetime | None:
     with create_session() as session:
         first = session.scalar(TaskReschedule.stmt_for_task_instance(ti, descending=False).limit(1))
         return first.start_date if first else None
+
+
+class TaskName(Protocol):
+    """What names a task instance."""
+
+    @property
+    def dag_id(self) -> str:
+        """Id of the DAG."""
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run."""
+
+    @property
+    def task_id(self) -> str:
+        """Id of the task."""
+
+    @property
+    def map_index(self) -> int | None:
+        """-1 or None for a task that is not mapped."""
+
+
+async def state_of(task: TaskName) -> str | None:
+    """Return the state of a task instance as Airflow has it now; None where it has none or does not tell.
+
+    Works in a worker and, from Airflow 3.3 on, in a triggerer. Blocks a thread, not the event loop.
+    """
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:
+        return await asyncio.to_thread(_state_in_database, task)
+    map_index = None if task.map_index in {None, -1} else task.map_index
+    found: dict[str, dict[str, Any]] = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+        dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=map_index
+    )
+    states = found.get(task.run_id) or {}
+    name = task.task_id if map_index is None else f"{task.task_id}_{map_index}"
+    state = states.get(name)
+    return None if state is None else str(getattr(state, "value", state))
+
+
+def _state_in_database(task: TaskName) -> str | None:
+    """Airflow 2: tasks may read the database there."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        key = {name: getattr(task, name) for name in ("dag_id", "task_id", "run_id", "map_index")}
+        found = session.get(TaskInstance, key)
+        return None if found is None else str(found.state)

@@ -16,15 +16,11 @@ from typing import Any
 from airflow_provider_octospark.answers import Answer
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError, OctosparkNotFoundError
 from airflow_provider_octospark.models import End, Outcome, Post, Reason, ScheduledPost
+from airflow_provider_octospark.parameters import OBSERVE_TIMEOUT, POLL_FACTOR, POLL_FLOOR, PUBLISH_TIMEOUT
 from airflow_provider_octospark.platform_urls import published_url
 from airflow_provider_octospark.retrying import delay_after, is_passing
 from airflow_provider_octospark.text import plain
 from airflow_provider_octospark.times import format_instant, on_service_clock, parse_instant
-
-POLL_FLOOR = 4.0
-POLL_FACTOR = 0.8
-PUBLISH_TIMEOUT = timedelta(hours=24)
-OBSERVE_TIMEOUT = timedelta(minutes=15)
 
 LONGEST_FLOOR = 86_400.0
 """Longest floor that can be set, in seconds."""

@@ -21,6 +21,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkSettingsError,
 )
 from airflow_provider_octospark.get_provider_info import get_provider_info
+from airflow_provider_octospark.parameters import CONN_ID
 from airflow_provider_octospark.submission_rules import LEAVE_WITHIN
 from airflow_provider_octospark.text import plain
 
@@ -62,7 +63,7 @@ class OctosparkHook(BaseHook):
     """
 
     conn_name_attr = "octospark_conn_id"
-    default_conn_name = "octospark_default"
+    default_conn_name = CONN_ID
     conn_type = "octospark"
     hook_name = "Octospark"
 

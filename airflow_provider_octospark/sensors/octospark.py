@@ -1,44 +1,31 @@
-"""The sensor: waits until publications are out, or until it is known that they are not, or cannot be known."""
+"""The sensor: waits until publications are out, or until it is known that they are not, or cannot be known.
+
+What its task does is in ``sense_task.py``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
-    AirflowException,
-    AirflowSensorTimeout,
-    BaseSensorOperator,
-    PokeReturnValue,
-    XCom,
-    conf,
-)
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, conf
 
-from airflow_provider_octospark import arguments
-from airflow_provider_octospark.deferral import FRAMEWORK_MARGIN, outcomes_or_wait, until_published
-from airflow_provider_octospark.exceptions import OctosparkArgumentError
-from airflow_provider_octospark.hooks.octospark import OctosparkHook
-from airflow_provider_octospark.links import OctosparkPublishedPostLink, published_url_of
-from airflow_provider_octospark.models import Outcome
-from airflow_provider_octospark.times import require_duration
-from airflow_provider_octospark.verdict import PartialFailure, judge, report_unknown
-from airflow_provider_octospark.versions import first_started, run_of, task_state_store
-from airflow_provider_octospark.waiting import (
+from airflow_provider_octospark.links import OctosparkPublishedPostLink
+from airflow_provider_octospark.parameters import (
+    CONN_ID,
     OBSERVE_TIMEOUT,
     POLL_FACTOR,
     POLL_FLOOR,
     PUBLISH_TIMEOUT,
-    Wait,
-    same_targets,
+    PartialFailure,
 )
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-WAIT_KEY = "octospark.wait"
-"""Where mode ``reschedule`` keeps, from Airflow 3.3 on, what it has seen and told."""
+    from airflow_provider_octospark.sense_task import SenseTask
 
 
 class OctosparkPostSensor(BaseSensorOperator):
@@ -74,6 +61,9 @@ class OctosparkPostSensor(BaseSensorOperator):
         for an unusable parameter. ``never_fail`` means the same here.
     :param deferrable: whether waiting is done by the triggerer, without a worker slot (default: Airflow's
         ``[operators] default_deferrable``).
+    :param cancel_on_kill: whether to take what is still scheduled off the schedule when a person marks the task as failed
+        (default False). Only with ``publication``, and only a post of which it names one submission; see the
+        documentation, 'Stopping'.
     :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``). (templated)
 
     :raises OctosparkPublishFailedError: if publishing failed. Not retried.
@@ -110,7 +100,8 @@ class OctosparkPostSensor(BaseSensorOperator):
         poke_interval: timedelta | float | None = None,
         timeout: timedelta | float | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        octospark_conn_id: str = OctosparkHook.default_conn_name,
+        cancel_on_kill: bool = False,
+        octospark_conn_id: str = CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs if poke_interval is None else {"poke_interval": poke_interval, **kwargs})
@@ -127,45 +118,36 @@ class OctosparkPostSensor(BaseSensorOperator):
         self.poll_factor = poll_factor
         self.wait_at_most = timeout
         self.deferrable = deferrable
+        self.cancel_on_kill = cancel_on_kill
         self.octospark_conn_id = octospark_conn_id
         self.published_url: str | None = None
-        self._skips_failures = self.soft_fail or self.never_fail
-        self._hook: OctosparkHook | None = None
-        self._wait: Wait | None = None
+        self.skips_failures = self.soft_fail or self.never_fail
+        self._task: SenseTask | None = None
 
     def execute(self, context: Context) -> Any:
         """Wait; see the class."""
-        with self._own_skips(), OctosparkHook(self.octospark_conn_id) as self._hook:
-            wait = self._wait = self._begin(context, self._hook)
+        with self._own_skips(), self._begin(context) as task:
             # What the first look shows of a scheduled time that was not known still counts for the deadline.
-            self._look(self._hook, wait)
+            if task.look() and self.deferrable:
+                return task.finish()
             if self.deferrable:
-                if wait.done:
-                    return self._finish(context, wait.outcomes)
-                self._defer(wait)
+                task.defer()
             # Our own deadline decides; Airflow's must not come before it, whatever its default is.
-            self.timeout = (wait.deadline - first_started(self, context) + FRAMEWORK_MARGIN).total_seconds()
+            self.timeout = task.longest_poking
             return super().execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once; ends the task if all publications have ended."""
-        if self._hook is None:
-            self._hook = OctosparkHook(self.octospark_conn_id)
-        if self._wait is None:
-            self._wait = self._begin(context, self._hook)
-        self._look(self._hook, self._wait)
-        if self._wait.done:
-            return PokeReturnValue(is_done=True, xcom_value=self._finish(context, self._wait.outcomes))
+        task = self._task if self._task is not None else self._begin(context)
+        if task.look():
+            return PokeReturnValue(is_done=True, xcom_value=task.finish())
         if self.reschedule:
-            self._keep(context, self._wait)
+            task.keep()
         return PokeReturnValue(is_done=False)
 
     def execute_complete(self, context: Context, event: Any, wait: Any = None) -> Any:
         """Take the trigger's event and end the task. Makes no request."""
-        seen = outcomes_or_wait(event, wait, self.log)
-        if isinstance(seen, Wait):
-            self._defer(seen)
-        return self._finish(context, seen)
+        return self._begin(context).complete(event, wait)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """As the base's; but if Airflow's own time-out struck, because no triggerer ran, the ends are unknown."""
@@ -174,12 +156,20 @@ class OctosparkPostSensor(BaseSensorOperator):
                 return super().resume_execution(next_method, next_kwargs, context)
             except AirflowSensorTimeout:
                 pass
-            with OctosparkHook(self.octospark_conn_id) as hook:
-                wait = self._begin(context, hook)
-            for watch in wait.watches:
-                if not watch.outcome.is_final:
-                    watch.end_unknown("deadline", "no triggerer took over the wait")
-            return self._finish(context, wait.outcomes)
+            with self._begin(context) as task:
+                return task.give_up("no triggerer took over the wait")
+
+    def on_kill(self) -> None:
+        """With ``cancel_on_kill``, and if a person marked the task as failed, take back what is still scheduled."""
+        if self._task is not None and self.cancel_on_kill:
+            self._task.cancel()
+
+    def _begin(self, context: Context) -> SenseTask:
+        # Imported where a task runs: whoever only parses a DAG file does not pay for it.
+        from airflow_provider_octospark.sense_task import SenseTask
+
+        self._task = SenseTask(self, context)
+        return self._task
 
     @contextmanager
     def _own_skips(self) -> Iterator[None]:
@@ -202,116 +192,4 @@ class OctosparkPostSensor(BaseSensorOperator):
         poke_count: int,  # noqa: ARG002
     ) -> float:
         """Airflow asks here how long to sleep or to be rescheduled; ``waiting.py`` knows."""
-        now = datetime.now(UTC)
-        return 0.0 if self._wait is None else max(0.0, (self._wait.next_look(now) - now).total_seconds())
-
-    def _look(self, hook: OctosparkHook, wait: Wait) -> None:
-        for line in hook.look(wait):
-            self.log.info("%s", line)
-
-    def _defer(self, wait: Wait) -> NoReturn:
-        self.defer(**until_published(self.octospark_conn_id, wait))
-        raise AssertionError("defer() does not return")
-
-    def _begin(self, context: Context, hook: OctosparkHook) -> Wait:
-        arguments.one_of(self.partial_failure, get_args(PartialFailure), "partial_failure")
-        since = run_of(context).run_after
-        if not arguments.is_absent(self.since):
-            since = arguments.required_instant(self.since, None, "since")
-        started_at = first_started(self, context)
-        at_most = arguments.optional_duration(self.wait_at_most, "timeout")
-        wait = Wait.start(
-            self._awaited(hook),
-            started_at=started_at,
-            publish_timeout=require_duration(self.publish_timeout, field="publish_timeout"),
-            since=since,
-            observe_timeout=require_duration(self.observe_timeout, field="observe_timeout"),
-            floor=self.poll_floor,
-            factor=self.poll_factor,
-            latest=None if at_most is None else started_at + at_most,
-        )
-        return self._kept(context, wait) if self.reschedule else wait
-
-    def _awaited(self, hook: OctosparkHook) -> list[Outcome]:
-        if arguments.is_absent(self.publication):
-            if arguments.is_absent(self.post_id):
-                raise OctosparkArgumentError("Neither publication nor post_id is set; there is nothing to wait for.")
-            return [
-                Outcome(
-                    team_id=hook.team(self.team_id),
-                    post_id=arguments.required_id(self.post_id, "post_id"),
-                    social_account_id=arguments.optional_account(self.social_account_id, "social_account_id"),
-                    scheduled_post_id=arguments.optional_id(self.scheduled_post_id, "scheduled_post_id"),
-                    end="pending",
-                )
-            ]
-        for field in ("post_id", "scheduled_post_id", "social_account_id"):
-            if not arguments.is_absent(getattr(self, field)):
-                raise OctosparkArgumentError(f"Both publication and {field} are set; publication says it all.")
-        outcomes = [self._outcome(entry) for entry in _flattened(arguments.structure(self.publication))]
-        if not outcomes:
-            raise OctosparkArgumentError("publication is an empty list; there is nothing to wait for.")
-        return outcomes
-
-    def _outcome(self, entry: object) -> Outcome:
-        try:
-            outcome = Outcome.model_validate(entry)
-        except ValueError:
-            outcome = None
-        if outcome is None:
-            raise OctosparkArgumentError(
-                f"publication holds {entry!r:.120}, which is no outcome. Give what OctosparkPostNowOperator or "
-                "OctosparkScheduleMultiOperator returned, for example publication=schedule.output."
-            )
-        arguments.required_id(outcome.team_id, "publication.team_id")
-        arguments.required_id(outcome.post_id, "publication.post_id")
-        return outcome
-
-    def _finish(self, context: Context, outcomes: Sequence[Outcome]) -> Any:
-        report_unknown(outcomes, self.log)
-        found = [outcome.as_json() for outcome in outcomes]
-        single = arguments.is_absent(self.publication) or isinstance(arguments.structure(self.publication), Mapping)
-        result: Any = found[0] if single else found
-        self.published_url = published_url_of(result)
-        try:
-            judge(outcomes, partial_failure=self.partial_failure, soft_fail=self._skips_failures)
-        except AirflowException:
-            self._push(context, result)
-            raise
-        return result
-
-    def _push(self, context: Context, result: Any) -> None:
-        """Push the result of a task that is about to raise, so that tasks which run all the same can read it."""
-        if not self.do_xcom_push:
-            return
-        try:
-            context["ti"].xcom_push(key=XCom.XCOM_RETURN_KEY, value=result)
-        except Exception:
-            # What the task raises says whether it may be retried; an error of XCom must not take its place.
-            self.log.exception("The outcomes could not be pushed to XCom.")
-
-    def _keep(self, context: Context, wait: Wait) -> None:
-        store = task_state_store(context)
-        if store is not None:
-            store.set(WAIT_KEY, {"try": run_of(context).try_number, "wait": wait.as_json()})
-
-    def _kept(self, context: Context, fresh: Wait) -> Wait:
-        """Return the wait of this try's earlier pokes: mode ``reschedule`` is a new process each time."""
-        store = task_state_store(context)
-        kept = store.get(WAIT_KEY) if store is not None else None
-        if not isinstance(kept, dict) or kept.get("try") != run_of(context).try_number:
-            return fresh
-        try:
-            wait = Wait.from_json(kept["wait"])
-        except (KeyError, ValueError):
-            return fresh
-        return wait if same_targets(wait.outcomes, fresh.outcomes) else fresh
-
-
-def _flattened(value: object) -> Iterable[object]:
-    """A task mapped over posts gives a list of lists; each outcome in it is one to wait for."""
-    if isinstance(value, Mapping) or not isinstance(value, Iterable) or isinstance(value, str):
-        yield value
-        return
-    for entry in value:
-        yield from _flattened(entry)
+        return 0.0 if self._task is None else self._task.pause(datetime.now(UTC))

@@ -12,6 +12,7 @@ from typing import Any, Self
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_octospark.answers import Answer
+from airflow_provider_octospark.cancelling import acancel, read_cancellable
 from airflow_provider_octospark.connection import ConnectionSettings
 from airflow_provider_octospark.exceptions import (
     OctosparkAuthError,
@@ -47,19 +48,33 @@ class OctosparkPostTrigger(BaseTrigger):
 
     :param octospark_conn_id: id of the Airflow connection; its key is read in the triggerer and never stored.
     :param wait: what :meth:`~airflow_provider_octospark.waiting.Wait.as_json` gave: JSON primitives, no secret.
+    :param cancel_on_kill: what to take off the schedule if a person marks the task as failed (Airflow 3.3 and newer), as
+        :meth:`~airflow_provider_octospark.cancelling.Cancellable.as_json` gave it; None (default) to leave all as it is.
     """
 
-    def __init__(self, octospark_conn_id: str, wait: dict[str, Any]) -> None:
+    def __init__(
+        self, octospark_conn_id: str, wait: dict[str, Any], cancel_on_kill: list[dict[str, Any]] | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.octospark_conn_id = octospark_conn_id
         self.wait = wait
+        self.cancel_on_kill = cancel_on_kill
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, JSON primitives only."""
         return (
             "airflow_provider_octospark.triggers.octospark.OctosparkPostTrigger",
-            {"octospark_conn_id": self.octospark_conn_id, "wait": self.wait},
+            {
+                "octospark_conn_id": self.octospark_conn_id,
+                "wait": self.wait,
+                "cancel_on_kill": self.cancel_on_kill,
+            },
         )
+
+    async def on_kill(self) -> None:
+        """Take back what is still scheduled, if a person marked the task as failed; clears leave it to the next try."""
+        if self.cancel_on_kill is not None and self.task_instance is not None:
+            await acancel(self.octospark_conn_id, read_cancellable(self.cancel_on_kill), self.task_instance, self.log)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event: ``{"format": 1, "outcomes": [...]}`` or ``{"format": 1, "error": "..."}``."""

@@ -176,7 +176,7 @@ def body(kind: type[OctosparkSubmitOperator], arguments: dict[str, Any], given: 
         operator = kind(task_id="t", team_id="{{ params.team }}", **arguments)
     operator.render_template_fields({"params": {"team": "team_1", **given}}, dag.get_template_env())
     with OctosparkHook() as hook:
-        announcement = operator.announcement(hook)
+        [announcement] = operator.to_submit(hook)
     assert (announcement.team_id, announcement.post_id) == ("team_1", "post_1")
     return announcement.operation(announcement.social_account_ids).body
 

@@ -38,8 +38,8 @@ def _guard(name: str, test: str, *without: tuple[str, str, str]) -> Guard:
     return Guard(name, tuple(Replacement(*each) for each in without), test)
 
 
-_SUBMISSION, _RULES, _JOURNAL, _CLIENT, _OPERATORS, _WAITING = (
-    "submission.py", "submission_rules.py", "journal.py", "client.py", "operators/octospark.py", "waiting.py",
+_SUBMISSION, _RULES, _JOURNAL, _CLIENT, _TASK, _WAITING = (
+    "submission.py", "submission_rules.py", "journal.py", "client.py", "submit_task.py", "waiting.py",
 )  # fmt: skip
 
 GUARDS = (
@@ -71,22 +71,22 @@ GUARDS = (
         "test_a_first_try_leaves_word_that_nothing_was_sent",
         (
             _JOURNAL,
-            "            self.save()\n        else:\n            self.lost = True\n",
-            "            pass\n        else:\n            self.lost = True\n",
+            "            self._write([0])\n        elif first is None:\n            self.lost = True\n",
+            "            pass\n        elif first is None:\n            self.lost = True\n",
         ),
     ),
     _guard(
         "a page that is missing on a later try is lost",
         "test_a_lost_record_is_not_an_empty_one",
-        (_JOURNAL, "            self.lost = True\n", "            self.lost = False\n"),
+        (_JOURNAL, "        elif first is None:\n            self.lost = True\n", "        elif first is None:\n            self.lost = False\n"),
     ),
     _guard(
         "a page that is missing on a resumption is lost",
         "test_a_record_that_is_lost_during_a_deferral_is_not_an_empty_one",
         (
-            _OPERATORS,
-            "is_first_try=run_of(context).is_first_try and not resumed",
-            "is_first_try=run_of(context).is_first_try",
+            _TASK,
+            "is_first_try=self.run.is_first_try and not resumed",
+            "is_first_try=self.run.is_first_try",
         ),
     ),
     _guard(

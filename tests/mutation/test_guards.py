@@ -15,7 +15,8 @@ from airflow_provider_octospark.exceptions import OctosparkAlreadySubmittedError
 from airflow_provider_octospark.models import PostNowRequest
 from airflow_provider_octospark.operations import get_post, post_now
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
-from airflow_provider_octospark.submission_rules import MAX_SENDS, SETTLE, Rules
+from airflow_provider_octospark.parameters import SETTLE
+from airflow_provider_octospark.submission_rules import MAX_SENDS, Rules
 from tests.submission.harness import Job
 from tests.submission_histories.histories import HistoryBench, HistoryTask, Strike
 from tests.submission_histories.promises import broken

@@ -35,10 +35,11 @@ from airflow_provider_octospark.exceptions import OctosparkError, OctosparkNetwo
 from airflow_provider_octospark.journal import Journal, MemoryStore, Store
 from airflow_provider_octospark.models import Outcome, PostNowRequest, ScheduleMultiRequest
 from airflow_provider_octospark.operations import Operation, get_post, post_now, schedule_multi
+from airflow_provider_octospark.parameters import PartialFailure
 from airflow_provider_octospark.submission import Announcement, Submission, WaitUntil, take_ends
 from airflow_provider_octospark.submission_rules import Rules, Run
 from airflow_provider_octospark.times import format_instant
-from airflow_provider_octospark.verdict import PartialFailure, judge
+from airflow_provider_octospark.verdict import judge
 from airflow_provider_octospark.waiting import Wait
 
 START = datetime(2026, 3, 2, 9, 0, 0, 250_000, tzinfo=UTC)

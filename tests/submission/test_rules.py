@@ -26,9 +26,9 @@ from airflow_provider_octospark.exceptions import (
 )
 from airflow_provider_octospark.journal import Baseline, Record
 from airflow_provider_octospark.models import End, Outcome, Post, Reason, ScheduledPost
+from airflow_provider_octospark.parameters import SETTLE
 from airflow_provider_octospark.submission_rules import (
     LEAVE_WITHIN,
-    SETTLE,
     SETTLE_MARGIN,
     Adopt,
     LookAgain,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from airflow_provider_octospark.journal import PAGE_KEY
-from airflow_provider_octospark.submission_rules import SETTLE, Rules
+from airflow_provider_octospark.parameters import SETTLE
+from airflow_provider_octospark.submission_rules import Rules
 from tests.submission.harness import SUBMIT_TIMEOUT, Job
 from tests.submission_histories.histories import HistoryBench, HistoryTask, Running, Strike
 from tests.submission_histories.promises import broken

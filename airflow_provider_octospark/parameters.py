@@ -1,0 +1,42 @@
+"""The defaults and choices that operators, sensor and the layers below share.
+
+Imports next to nothing: whoever parses a DAG file pays for what its operators import.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+CONN_ID = "octospark_default"
+"""The connection's default id."""
+
+PUBLISH_TIMEOUT = timedelta(hours=24)
+"""How long after its time a publication is given up as unknown."""
+
+OBSERVE_TIMEOUT = timedelta(minutes=15)
+"""How long after its time a publication may be hidden by a newer one of the same post."""
+
+POLL_FLOOR = 4.0
+"""Shortest pause between two looks, in seconds."""
+
+POLL_FACTOR = 0.8
+"""Growth of the pause with the square root of the seconds since it was due."""
+
+SETTLE = timedelta(minutes=15)
+"""Time after which whatever a request will ever cause has been caused and is shown (assumption 1)."""
+
+IfSubmitted = Literal["reattach", "resubmit", "fail"]
+"""What a later try does with a target that was submitted and is not free."""
+
+IfLate = Literal["fail", "skip"]
+"""What becomes of what is too late to be submitted."""
+
+IfBadItems = Literal["fail", "skip"]
+"""What becomes of a batch of which some items are unusable."""
+
+IfEmpty = Literal["fail", "skip"]
+"""What becomes of a batch without items."""
+
+PartialFailure = Literal["fail", "succeed"]
+"""What becomes of a task of whose targets some, but not all, failed or are unknown."""
