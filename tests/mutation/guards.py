@@ -78,7 +78,11 @@ GUARDS = (
     _guard(
         "a page that is missing on a later try is lost",
         "test_a_lost_record_is_not_an_empty_one",
-        (_JOURNAL, "        elif first is None:\n            self.lost = True\n", "        elif first is None:\n            self.lost = False\n"),
+        (
+            _JOURNAL,
+            "        elif first is None:\n            self.lost = True\n",
+            "        elif first is None:\n            self.lost = False\n",
+        ),
     ),
     _guard(
         "a page that is missing on a resumption is lost",

@@ -127,9 +127,9 @@ class StateTable:
         """Let the next accesses of a kind fail; with `written`, a set takes effect all the same."""
         self.failures += [(access, written)] * times
 
-    def lose(self) -> None:
-        """Lose all content, as a clear on a later Airflow or a cleaned store does."""
-        self.rows = {}
+    def lose(self, key: str | None = None) -> None:
+        """Lose one row, or all of them, as a clear on a later Airflow or a cleaned store does."""
+        self.rows = {name: row for name, row in self.rows.items() if key not in {name, None}}
 
     def read(self, key: str) -> Any:
         """What is stored, for tests and for a person."""
@@ -457,6 +457,9 @@ class Job:
     deferrable: bool = True
     partial_failure: PartialFailure = "fail"
     recurrence_interval_days: int | None = None
+    more_posts: tuple[str, ...] = ()
+    at_once: int | None = None
+    page_size: int | None = None
 
     @classmethod
     def post_now(cls, bench: Bench, *, post: int = 0, account: str | None = None, **options: Any) -> Job:
@@ -475,13 +478,29 @@ class Job:
         at = (service.now() + timedelta(hours=hours)).replace(microsecond=0)
         return cls("schedule-multi", service.team_id, service.posts[post]["id"], tuple(accounts), at, **options)
 
+    @classmethod
+    def batch(cls, bench: Bench, *, posts: int = 4, at_once: int = 2, page_size: int = 2, **options: Any) -> Job:
+        """Schedule some of the emulator's posts on the first account, as one batch."""
+        first, *others = (post["id"] for post in bench.service.posts[:posts])
+        job = cls.schedule_multi(bench, accounts=1, at_once=at_once, page_size=page_size, **options)
+        return replace(job, post_id=first, more_posts=tuple(others))
+
+    @property
+    def posts(self) -> tuple[str, ...]:
+        """The posts of the job."""
+        return (self.post_id, *self.more_posts)
+
     @property
     def announced_rules(self) -> Rules:
         """The rules that `Submission` is given."""
         return replace(self.rules, recurs=self.recurrence_interval_days is not None)
 
+    def announcements(self, intent: str) -> list[Announcement]:
+        """What `Submission` is given."""
+        return [replace(self, post_id=post).announcement(intent) for post in self.posts]
+
     def announcement(self, intent: str) -> Announcement:
-        """What `Submission` is given; the request bears the intent's name, so that it can be told in the ledger."""
+        """One of them; the request bears the intent's name, so that it can be told in the ledger."""
         options: dict[str, Any] = {"platform_settings": {"intent": intent}}
         if self.recurrence_interval_days is not None:
             options["recurrence_interval_days"] = self.recurrence_interval_days
@@ -679,7 +698,7 @@ class Task:
         store: Store = self.adapt(own) if self.adapt else own
         if not self.has_store:
             store = MemoryStore(self._carried)
-        journal = Journal(store, is_first_try=self.try_number <= 1 and not resumed)
+        journal = Journal(store, is_first_try=self.try_number <= 1 and not resumed, page_size=self.job.page_size)
         if resumed and self._wait is not None:
             wait, self._wait = self._wait, None
             self._complete(journal, wait, attempt)
@@ -688,13 +707,14 @@ class Task:
         rules = self.job.announced_rules
         rules.check(SUBMIT_TIMEOUT)
         submission = Submission(
-            [self.job.announcement(self.name)],
+            self.job.announcements(self.name),
             journal,
             TappedApi(process, bench),
             OurClock(bench),
             rules,
             self.run_facts(),
             lines,
+            self.job.at_once,
         )
         while isinstance(result := submission.advance(), WaitUntil):
             if self.job.deferrable and result.time - bench.now() > timedelta(seconds=5):
@@ -768,14 +788,15 @@ class Task:
 
     def count(self) -> list[Count]:
         """What the service has of each of the job's targets, in their order; see `Bench.settle`."""
+        return [count for post in self.job.posts for count in self._count(post)]
+
+    def _count(self, post: str) -> list[Count]:
         service = self.bench.service
         ours = {
-            each["id"]
-            for each in service.scheduled_posts(self.job.post_id)
-            if each["platformSettings"].get("intent") == self.name
+            each["id"] for each in service.scheduled_posts(post) if each["platformSettings"].get("intent") == self.name
         }
         accepted = [each for each in service.submissions() if each["scheduled_post_id"] in ours]
-        published = [each for each in service.publications() if each["post_id"] == self.job.post_id.lower()]
+        published = [each for each in service.publications() if each["post_id"] == post.lower()]
         return [
             Count(
                 account,

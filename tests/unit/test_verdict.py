@@ -137,7 +137,7 @@ def test_soft_fail_skips_proven_failures_only() -> None:
 
 def test_the_message_says_what_is_known_and_what_to_do() -> None:
     with pytest.raises(OctosparkUnknownError) as raised:
-        judge([LIVE_AFTER_ALL, DEADLINE], notes={"h": "Decide under the key K."})
+        judge([LIVE_AFTER_ALL, DEADLINE], notes={"t/p/h": "Decide under the key K."})
     message = str(raised.value)
     assert "team t post p account g submission sp-g: unknown (in_doubt; transient; it may be live as 1900)." in message
     assert "Look at the post in Octospark and on the platform" in message
@@ -162,7 +162,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_each_unknown_is_one_line_and_one_count(caplog: pytest.LogCaptureFixture, counted: list[str]) -> None:
     log = logging.getLogger("tests.unit.verdict")
     with caplog.at_level(logging.INFO, logger=log.name):
-        report_unknown([PUBLISHED, DEADLINE, VALIDATION, LIVE_AFTER_ALL, PENDING], log, {"h": "Decide."})
+        report_unknown([PUBLISHED, DEADLINE, VALIDATION, LIVE_AFTER_ALL, PENDING], log, {"t/p/h": "Decide."})
     lines = [record.getMessage() for record in caplog.records]
     assert [line.startswith(UNKNOWN_PREFIX) for line in lines] == [True, True]
     assert lines[0] == "OCTOSPARK UNKNOWN Decide."
