@@ -72,6 +72,9 @@ class Batch:
             if if_empty == "skip":
                 raise AirflowSkipException("announcements is empty; there is nothing to schedule.")
             raise OctosparkArgumentError('announcements is empty. Give at least one item, or set if_empty="skip".')
+        if any(isinstance(item, Mapping) and arguments.is_absent(item.get("team_id")) for item in items):
+            # Said once, and not of each item.
+            team_id = team_of(team_id)
         good: list[Announcement] = []
         bad: list[BadItem] = []
         seen: dict[Target, int] = {}

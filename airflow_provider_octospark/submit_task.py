@@ -74,8 +74,8 @@ class SubmitTask:
             # All of it is checked before anything is sent, also what only matters afterwards.
             arguments.one_of(operator.partial_failure, get_args(PartialFailure), "partial_failure")
             self._new_wait(())
-            rules = operator.rules()
             announcements = operator.to_submit(hook)
+            rules = operator.rules()
             rules.check(hook.settings.submit_timeout)
             submission = Submission(
                 announcements,

@@ -256,7 +256,7 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
     @property
     def recurs(self) -> bool:
         """Whether anything of the batch comes again by itself."""
-        return self._read(_any_team).recurs
+        return self._present.recurs
 
     def to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
         """Return the announcements of the items that are usable.
@@ -264,7 +264,7 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
         :raises OctosparkArgumentError: naming all items that are not, or because there is none.
         :raises AirflowSkipException: if there is none, with ``if_empty="skip"``.
         """
-        batch = self._read(hook.team)
+        batch = self._batch = self._read(hook.team)
         for item in batch.bad:
             self.log.warning("Left out: announcements[%d]: %s", item.index, item.problem)
         return batch.announcements
@@ -273,7 +273,7 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
         """Return the manifest."""
         from airflow_provider_octospark.batches import manifest
 
-        return manifest(outcomes, self._read(_any_team).bad)
+        return manifest(outcomes, self._present.bad)
 
     def more_xcoms(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
         """Return the outcomes of all targets, in parts."""
@@ -281,22 +281,19 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
 
         return parts(outcomes)
 
+    @property
+    def _present(self) -> Batch:
+        """What was read to be submitted. After a deferral it is read again; the teams are of no interest then."""
+        return self._batch if self._batch is not None else self._read(str)
+
     def _read(self, team_of: Callable[[object], str]) -> Batch:
-        """Return what the parameters ask for; read once by each process of the task."""
         from airflow_provider_octospark.batches import Batch
 
-        if self._batch is None:
-            self._batch = Batch.read(
-                self.announcements,
-                team_of,
-                team_id=self.team_id,
-                accounts_per_call=self.accounts_per_call,
-                if_bad_items=self.if_bad_items,
-                if_empty=self.if_empty,
-            )
-        return self._batch
-
-
-def _any_team(given: object) -> str:
-    """After a deferral only the items are of interest; their teams were found in the connection before."""
-    return str(given)
+        return Batch.read(
+            self.announcements,
+            team_of,
+            team_id=self.team_id,
+            accounts_per_call=self.accounts_per_call,
+            if_bad_items=self.if_bad_items,
+            if_empty=self.if_empty,
+        )

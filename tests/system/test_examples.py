@@ -139,7 +139,29 @@ def test_everywhere(warm_run_dag: RunDag, octospark_emulator: Emulator, scenario
     assert_ledger(octospark_emulator, scenario, EVERYWHERE)
 
 
-@pytest.mark.parametrize("dag_id", sorted(RUN_STATES))
+def test_csv_batch(warm_run_dag: RunDag, octospark_emulator: Emulator, scenario: Scenario, tmp_path: Path) -> None:
+    at = (octospark_emulator.now() + timedelta(days=7)).isoformat()
+    account = octospark_emulator.account_id("x")
+    lapsed = next(each["id"] for each in octospark_emulator.social_accounts if each["status"] == "refresh_needed")
+    posts = [octospark_emulator.add_post(f"Line {number}") for number in range(30)]
+    lines = [f"{post},{account},{at}" for post in posts[:29]] + [f"{posts[29]},{lapsed},{at}"]
+    file = tmp_path / "campaign.csv"
+    file.write_text("\n".join(["post_id,social_account_id,scheduled_at", *lines]))
+    dag = example("octospark_csv_batch")
+    dag.get_task("schedule").retries = 0
+    run = warm_run_dag(dag, {"path": str(file)})
+    assert run.states()["schedule", -1] == "failed"
+    manifest = run.xcom("schedule")
+    assert [manifest["totalCount"], manifest["successCount"], manifest["failureCount"]] == [30, 29, 1]
+    assert [each["post_id"] for each in run.xcom("schedule", key="outcomes_0")] == posts
+    assert run.xcom("report").startswith("29 of 30 are on the schedule.")
+    assert posts[29] in run.xcom("report")
+    octospark_emulator.advance_until_idle()
+    assert Counter(each["post_id"] for each in octospark_emulator.publications()) == Counter(posts[:29])
+    assert Counter(each["post_id"] for each in octospark_emulator.submissions()) == Counter(posts[:29])
+
+
+@pytest.mark.parametrize("dag_id", sorted([*RUN_STATES, "octospark_csv_batch"]))
 def test_a_copy_can_be_read_without_connection_or_network(
     run_dag: RunDag, dag_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
