@@ -1,0 +1,208 @@
+"""What takes a whole Airflow to show: a batch that is killed, tasks that a person stops, and the events of outlets."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.system.emulated import EmulatorProcess
+from tests.system.rest import Task
+from tests.system.stack import AirflowStack
+
+pytestmark = pytest.mark.slow
+
+PATIENCE = 300.0
+SUBMIT_TIMEOUT = 2
+POSTS = 200
+KILLS = 5
+
+DAGS = f"""
+from datetime import timedelta
+
+from airflow.sdk import DAG, Asset
+
+from airflow_provider_octospark.operators.octospark import (
+    OctosparkPostNowOperator,
+    OctosparkScheduleBatchOperator,
+    OctosparkScheduleMultiOperator,
+)
+from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
+
+# As short as a request of at most `submit_timeout` allows.
+COMMON = {{"settle": timedelta(seconds={SUBMIT_TIMEOUT + 61})}}
+POST = {{"post_id": "{{{{ params.post_id }}}}"}}
+ACCOUNT = "{{{{ params.social_account_id }}}}"
+PARAMS = {{"post_id": "", "social_account_id": "", "at": ""}}
+
+with DAG("batch", schedule=None, params={{"announcements": []}}):
+    OctosparkScheduleBatchOperator(
+        task_id="schedule",
+        announcements="{{{{ params.announcements }}}}",
+        retries={KILLS + 3},
+        retry_delay=timedelta(seconds=1),
+        **COMMON,
+    )
+
+for where, how in (("deferred", {{"deferrable": True}}), ("staying", {{"poll_floor": 2.0}})):
+    with DAG(f"stopped_{{where}}", schedule=None, params=PARAMS):
+        OctosparkScheduleMultiOperator(
+            task_id="schedule",
+            social_account_ids=[ACCOUNT],
+            scheduled_at="{{{{ params.at }}}}",
+            wait_for_completion=True,
+            cancel_on_kill=True,
+            **POST,
+            **how,
+            **COMMON,
+        )
+
+with DAG("stopped_sensor", schedule=None, params=PARAMS):
+    schedule = OctosparkScheduleMultiOperator(
+        task_id="schedule", social_account_ids=[ACCOUNT], scheduled_at="{{{{ params.at }}}}", **POST, **COMMON
+    )
+    OctosparkPostSensor(task_id="wait", publication=schedule.output, deferrable=True, cancel_on_kill=True)
+
+with DAG("events", schedule=None, params=PARAMS):
+    OctosparkPostNowOperator(
+        task_id="submit", social_account_id=ACCOUNT, outlets=[Asset("octospark-submitted")], **POST, **COMMON
+    ) >> OctosparkPostSensor(
+        task_id="wait", social_account_id=ACCOUNT, deferrable=True, outlets=[Asset("octospark-published")], **POST
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def stack(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+    dags = tmp_path_factory.mktemp("dags")
+    (dags / "dags.py").write_text(DAGS)
+    connection = json.loads(emulator.connection)
+    connection["extra"] = {**connection["extra"], "submit_timeout": SUBMIT_TIMEOUT}
+    with AirflowStack(dags, env={"AIRFLOW_CONN_OCTOSPARK_DEFAULT": json.dumps(connection)}) as stack:
+        stack.wait_for_dags(["batch", "stopped_deferred", "stopped_staying", "stopped_sensor", "events"])
+        yield stack
+
+
+def account(emulator: EmulatorProcess) -> str:
+    connected = [each["id"] for each in emulator.social_accounts if each["status"] == "connected"]
+    return connected[0]
+
+
+def in_a_week() -> str:
+    return (datetime.now(UTC) + timedelta(days=7)).isoformat()
+
+
+def until(holds: Callable[[], Any], what: str) -> Any:
+    end = time.monotonic() + PATIENCE
+    while not (found := holds()):
+        assert time.monotonic() < end, what
+        time.sleep(0.1)
+    return found
+
+
+def running(stack: AirflowStack, task: Task) -> int | None:
+    """The process of a running task."""
+    with suppress(ProcessLookupError):
+        return stack.task_processes(task)[0]
+    return None
+
+
+def test_a_batch_that_is_killed_again_and_again_goes_out_once(stack: AirflowStack, emulator: EmulatorProcess) -> None:
+    posts = [emulator.control.add_post(f"Batch {number}") for number in range(POSTS)]
+    at, where = in_a_week(), account(emulator)
+    announcements = [{"post_id": post, "social_account_ids": [where], "scheduled_at": at} for post in posts]
+    emulator.control.fault({"operation": "schedule-multi", "fault": "delay", "seconds": 1.0, "times": 10_000})
+    task = Task("batch", stack.rest.trigger("batch", {"announcements": announcements}), "schedule")
+    chance = random.Random(7)  # noqa: S311
+    killed: set[int] = set()
+    while len(killed) < KILLS:
+        pid = until(lambda: running(stack, task) not in {None, *killed} and running(stack, task), "no new process")
+        # In the midst of its work, wherever that is.
+        time.sleep(chance.uniform(0.5, 3.0))
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+        assert len(emulator.control.submissions()) < POSTS, "there was nothing left to kill"
+    ended = stack.rest.wait_for_task(task, PATIENCE)
+    assert ended.state == "success", stack.rest.log(task, ended.try_number)
+    assert ended.try_number == KILLS + 1
+    submitted = Counter(each["post_id"] for each in emulator.control.submissions() if each["post_id"] in posts)
+    assert submitted == Counter(posts)
+    manifest = stack.rest.xcom(task)
+    assert [manifest["totalCount"], manifest["successCount"], manifest["unknownCount"]] == [POSTS, POSTS, 0]
+    emulator.control.clock(advance_seconds=8 * 86400)
+    until(lambda: len([e for e in emulator.control.publications() if e["post_id"] in posts]) >= POSTS, "not all is out")
+    published = Counter(each["post_id"] for each in emulator.control.publications() if each["post_id"] in posts)
+    assert published == Counter(posts)
+
+
+def mark(stack: AirflowStack, task: Task, what: str) -> None:
+    if what == "clear":
+        stack.rest.clear(task.dag_id, task.run_id, task.task_id)
+    else:
+        stack.rest.set_task_state(task, what)
+
+
+def moves_to_draft(emulator: EmulatorProcess, post: str) -> int:
+    return sum(each["path"].endswith(f"/{post}/move-to-draft") for each in emulator.control.requests())
+
+
+@pytest.mark.parametrize("what", ["failed", "success", "clear"])
+@pytest.mark.parametrize("where", ["deferred", "staying", "sensor"])
+def test_only_marking_as_failed_takes_a_post_off_the_schedule(
+    stack: AirflowStack, emulator: EmulatorProcess, where: str, what: str
+) -> None:
+    post = emulator.control.add_post(f"{where} {what}")
+    at = (datetime.now(UTC) + timedelta(days=30)).isoformat()
+    dag_id = f"stopped_{where}"
+    run_id = stack.rest.trigger(dag_id, {"post_id": post, "social_account_id": account(emulator), "at": at})
+    task = Task(dag_id, run_id, "wait" if where == "sensor" else "schedule")
+    waits = {"running"} if where == "staying" else {"deferred"}
+    stack.rest.wait_for_task(task, PATIENCE, waits)
+    until(lambda: any(each["post_id"] == post for each in emulator.control.submissions()), "not submitted")
+    if where == "staying":
+        # Its record is complete when it looks at the post for the second time.
+        reads = f"/posts/{post}"
+        until(lambda: sum(e["path"].endswith(reads) for e in emulator.control.requests()) >= 2, "does not wait")
+    else:
+        # The triggerer has taken the wait over.
+        time.sleep(8)
+    mark(stack, task, what)
+    if what == "failed":
+        until(lambda: moves_to_draft(emulator, post) == 1, f"not taken back: {stack.rest.log(task, 1)}")
+    else:
+        time.sleep(25)  # longer than it takes where it is taken back
+    assert moves_to_draft(emulator, post) == (1 if what == "failed" else 0)
+    assert sum(each["post_id"] == post for each in emulator.control.submissions()) == 1
+    if what == "clear":
+        # The next try goes on with what there is.
+        stack.rest.wait_for_task(task, PATIENCE, waits)
+        mark(stack, task, "success")
+
+
+def test_events_say_what_they_mean(stack: AirflowStack, emulator: EmulatorProcess) -> None:
+    post = emulator.control.add_post("Events")
+    run_id = stack.rest.trigger("events", {"post_id": post, "social_account_id": account(emulator)})
+    assert stack.rest.wait_for_run("events", run_id, PATIENCE) == "success"
+    events = stack.rest.call("GET", "/assets/events", params={"source_dag_id": "events"})["asset_events"]
+    meant = {each["source_task_id"]: each["extra"] for each in events}
+    assert meant["submit"]["event"] in {"submitted", "published"}
+    assert meant["wait"]["event"] == "published"
+    [outcome] = meant["wait"]["outcomes"]
+    assert (outcome["post_id"], outcome["end"]) == (post, "published")
+    assert meant["wait"]["totalCount"] == 1
