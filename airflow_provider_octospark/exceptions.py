@@ -52,6 +52,10 @@ class OctosparkArgumentError(OctosparkFailError, ValueError):
     """A parameter of an operator, sensor or hook method is unusable; nothing was sent. Not retried."""
 
 
+class OctosparkVersionError(OctosparkFailError):
+    """This version of Airflow has nothing to build the feature on. Not retried."""
+
+
 class OctosparkRequestError(OctosparkFailError):
     """The service refused the request as malformed or unfit (4xx without a class of its own). Not retried."""
 

@@ -43,9 +43,13 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": "Octospark",
-                "python-modules": ["airflow_provider_octospark.triggers.octospark"],
+                "python-modules": [
+                    "airflow_provider_octospark.triggers.octospark",
+                    "airflow_provider_octospark.triggers.published",
+                ],
             }
         ],
+        "notifications": ["airflow_provider_octospark.notifications.octospark.OctosparkPostNowNotifier"],
         "extra-links": ["airflow_provider_octospark.links.OctosparkPublishedPostLink"],
         "connection-types": [
             {

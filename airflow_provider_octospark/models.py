@@ -172,6 +172,12 @@ class PostList(_Answer):
     data: Annotated[list[Post], FailFast()]
 
 
+class PostEntries(BaseModel):
+    """The same, of which each entry is read by itself, if at all: one that is bad hides no other."""
+
+    data: list[Any]
+
+
 class SocialAccount(_Answer):
     """A connected profile on a platform."""
 

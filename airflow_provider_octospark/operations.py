@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import quote
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.models import (
     NamedList,
     Performance,
     Post,
+    PostEntries,
     PostList,
     PostNowRequest,
     ScheduledPost,
@@ -118,6 +119,7 @@ def require_uuid(value: object, field: str) -> str:
 
 _POST = TypeAdapter(Post)
 _POSTS = TypeAdapter(PostList)
+_ENTRIES = TypeAdapter(PostEntries)
 _SCHEDULED_POST = TypeAdapter(ScheduledPost)
 _SCHEDULE_MULTI = TypeAdapter(ScheduleMultiAnswer)
 _ACCOUNT = TypeAdapter(SocialAccount)
@@ -136,15 +138,25 @@ def get_post(team_id: str, post_id: str) -> Operation[Post]:
 
 def list_posts(team_id: str, limit: int) -> Operation[PostList]:
     """Read a team's posts, at most ``limit`` of them; the order is not documented."""
+    return _list(team_id, limit, _POSTS)
+
+
+def list_entries(team_id: str, limit: int) -> Operation[PostEntries]:
+    """As :func:`list_posts`, with the entries as they came; :func:`post_of` reads one."""
+    return _list(team_id, limit, _ENTRIES)
+
+
+def _list(team_id: str, limit: int, answer: TypeAdapter[T]) -> Operation[T]:
     team = require_id(team_id, "team_id")
-    return Operation(
-        "list-posts",
-        "GET",
-        ("teams", team, "posts"),
-        _POSTS,
-        f"team {team}",
-        query={"limit": limit},
-    )
+    return Operation("list-posts", "GET", ("teams", team, "posts"), answer, f"team {team}", query={"limit": limit})
+
+
+def post_of(entry: object) -> Post | None:
+    """Return an entry of a list as a post, or None if it is none that can be read."""
+    try:
+        return _POST.validate_python(entry)
+    except ValidationError:
+        return None
 
 
 def post_now(team_id: str, post_id: str, request: PostNowRequest) -> Operation[ScheduledPost]:

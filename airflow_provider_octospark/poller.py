@@ -14,12 +14,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 from weakref import WeakKeyDictionary
-
-from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from airflow_provider_octospark.answers import Answer
 from airflow_provider_octospark.client import AsyncOctosparkClient
@@ -36,8 +34,8 @@ from airflow_provider_octospark.exceptions import (
     OctosparkRequestError,
 )
 from airflow_provider_octospark.listing import COMPANY, LONGEST_REST, Listing, Round
-from airflow_provider_octospark.models import Post
-from airflow_provider_octospark.operations import Operation, get_post, list_posts
+from airflow_provider_octospark.models import Post, PostEntries
+from airflow_provider_octospark.operations import get_post, list_entries, post_of
 from airflow_provider_octospark.retrying import is_passing
 
 GATHERING = 1.0
@@ -57,16 +55,6 @@ BATCH = 25
 
 Shows = Callable[[Answer[Post]], bool]
 """Whether a list's answer is enough for a reader."""
-
-
-class _Page(BaseModel):
-    """A list of which only those posts are read that somebody waits for; the others may be anything."""
-
-    data: list[Any]
-
-
-_PAGE = TypeAdapter(_Page)
-_POST = TypeAdapter(Post)
 
 
 @dataclass(eq=False, slots=True)
@@ -173,6 +161,13 @@ class Poller:
             wanted = self._gathered(team_id, post_id, now)
         wanted.readers.append(reader)
         return await reader.answer
+
+    async def entries(self, team_id: str, limit: int) -> Answer[PostEntries]:
+        """Return one list of a team's posts as the service shows it now.
+
+        :raises OctosparkError: of the class that fits what happened.
+        """
+        return await self._client.read(list_entries(team_id, limit))
 
     async def aclose(self) -> None:
         """End what is under way and close the connections."""
@@ -301,7 +296,7 @@ class Poller:
         while occasion.limit is not None:
             try:
                 async with asyncio.timeout(LIST_TIMEOUT):
-                    page = await self._client.read(_page(team.team_id, occasion.limit))
+                    page = await self._client.read(list_entries(team.team_id, occasion.limit))
             except OctosparkError as error:
                 await self._list_failed(occasion, missing, error)
             except TimeoutError:
@@ -312,7 +307,7 @@ class Poller:
                 occasion.showed(len(page.value.data), len(missing))
         self._read_alone(missing.values())
 
-    async def _serve(self, page: Answer[_Page], missing: dict[str, _Wanted]) -> None:
+    async def _serve(self, page: Answer[PostEntries], missing: dict[str, _Wanted]) -> None:
         """Answer those readers that the list is enough for, and take their posts out of ``missing``."""
         found: dict[str, Any] = {}
         for item in page.value.data:
@@ -321,8 +316,9 @@ class Poller:
                 # Of two that contradict each other, neither is believed.
                 found[key] = item if found.get(key, item) == item else None
         for number, (key, item) in enumerate(found.items(), 1):
-            answer = _post_of(item, page)
-            if answer is not None:
+            post = post_of(item)
+            if post is not None:
+                answer = Answer(post, page.service_time)
                 wanted = missing[key]
                 for reader in wanted.readers:
                     if not reader.answer.done() and reader.shows(answer):
@@ -356,19 +352,6 @@ class Poller:
         del missing[scout.post_id.lower()]
         error = await self._answer(scout)
         return error is None or not (is_passing(error) or isinstance(error, OctosparkAuthError))
-
-
-def _page(team_id: str, limit: int) -> Operation[_Page]:
-    return cast("Operation[_Page]", replace(cast("Operation[Any]", list_posts(team_id, limit)), answer=_PAGE))
-
-
-def _post_of(item: object, page: Answer[_Page]) -> Answer[Post] | None:
-    if item is None:
-        return None
-    try:
-        return Answer(_POST.validate_python(item), page.service_time)
-    except ValidationError:
-        return None
 
 
 def _shows_a_submission(answer: Answer[Post]) -> bool:

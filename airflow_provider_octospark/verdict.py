@@ -114,7 +114,7 @@ def _failure(
         if alone:
             return cause
         kind = OctosparkPublishFailedError if isinstance(cause, OctosparkFailError) else OctosparkPublishRetryableError
-        return kind(f"{counts}{cause}")
+        return kind(f"{counts}{cause}", retry_after=cause.retry_after)
     what = " ".join(f"{describe(outcome)}." for outcome in failed[:SHOWN]) + _more(failed)
     if rules is not None and any(_a_retry_submits(outcome, rules) for outcome in failed):
         return OctosparkPublishRetryableError(f"{counts}{what} A retry submits only what failed for a passing reason.")

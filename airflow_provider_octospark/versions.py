@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
+from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.sdk import conf
 from asgiref.sync import sync_to_async
 
+from airflow_provider_octospark.exceptions import OctosparkVersionError
 from airflow_provider_octospark.submission_rules import Run
 from airflow_provider_octospark.times import parse_instant
 
@@ -17,6 +19,15 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_octospark.journal import Store
+
+
+def require_airflow(what: str, major: int, minor: int) -> None:
+    """Refuse what this version of Airflow has nothing for.
+
+    :raises OctosparkVersionError: naming the version that is needed and the one that is present.
+    """
+    if tuple(int(part) for part in airflow_version.split(".")[:2]) < (major, minor):
+        raise OctosparkVersionError(f"{what} needs Airflow {major}.{minor} or newer; this is {airflow_version}.")
 
 
 def _plain_utc(moment: datetime) -> datetime:
@@ -32,8 +43,6 @@ def run_of(context: Context) -> Run:
     """Return the facts about a task instance that submitting depends on, from its context."""
     values: Any = context
     ti, dag_run = values["ti"], values["dag_run"]
-    # Airflow 2 has no run_after; there a run is due when its data interval ends.
-    run_after = getattr(dag_run, "run_after", None) or values.get("data_interval_end") or dag_run.start_date
     map_index = ti.map_index
     return Run(
         dag_id=ti.dag_id,
@@ -42,10 +51,27 @@ def run_of(context: Context) -> Run:
         map_index=-1 if map_index is None else map_index,
         try_number=ti.try_number,
         max_tries=ti.max_tries,
-        run_after=_plain_utc(run_after),
-        is_backfill=str(getattr(dag_run.run_type, "value", dag_run.run_type)).startswith("backfill"),
+        run_after=_due(values, dag_run),
+        is_backfill=is_backfill(dag_run),
         state_store=None if values.get("task_state_store") is None else _state_store_address(ti),
     )
+
+
+def due_of(context: Context) -> datetime | None:
+    """Return when a run was due, or None if its context does not tell: that of a DAG's callback may not."""
+    values: Any = context
+    dag_run = values.get("dag_run")
+    return None if dag_run is None else _due(values, dag_run)
+
+
+def _due(values: Any, dag_run: Any) -> datetime:
+    # Airflow 2 has no run_after; there a run is due when its data interval ends.
+    return _plain_utc(getattr(dag_run, "run_after", None) or values.get("data_interval_end") or dag_run.start_date)
+
+
+def is_backfill(dag_run: Any) -> bool:
+    """Whether a run was made by a backfill."""
+    return str(getattr(dag_run.run_type, "value", dag_run.run_type)).startswith("backfill")
 
 
 def until(moment: datetime) -> Any:
@@ -95,6 +121,19 @@ def task_state_store(context: Context) -> Store | None:
     values: Any = context
     accessor = values.get("task_state_store")
     return None if accessor is None else _NeverExpiring(accessor)
+
+
+def asset_state_stores(trigger: Any) -> list[Any]:
+    """Return the state stores of the assets that a watcher's trigger serves; none before Airflow 3.3.
+
+    Watchers whose triggers are equal share one. What Airflow gives it then wants to be asked for one asset at a time, but
+    it does not say for which.
+    """
+    accessors = getattr(trigger, "asset_state_store", None)
+    if accessors is None:
+        return []
+    by_name: dict[str, Any] = getattr(accessors, "_by_name", {})
+    return [by_name[name] for name in sorted(by_name)] or [accessors]
 
 
 def first_started(task: Any, context: Context) -> datetime:

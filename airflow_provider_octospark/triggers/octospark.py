@@ -5,25 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_octospark.answers import Answer
 from airflow_provider_octospark.cancelling import acancel, read_cancellable
-from airflow_provider_octospark.connection import ConnectionSettings
-from airflow_provider_octospark.exceptions import (
-    OctosparkAuthError,
-    OctosparkError,
-    OctosparkNetworkError,
-    OctosparkProtocolError,
-)
-from airflow_provider_octospark.hooks.octospark import OctosparkHook
+from airflow_provider_octospark.exceptions import OctosparkError, OctosparkProtocolError
 from airflow_provider_octospark.models import Outcome, Post
-from airflow_provider_octospark.poller import Shows, subscribed
-from airflow_provider_octospark.shared_settings import Refusal, settings_of
+from airflow_provider_octospark.reading import Reader
 from airflow_provider_octospark.text import plain
 from airflow_provider_octospark.waiting import Wait
 
@@ -93,15 +84,15 @@ class OctosparkPostTrigger(BaseTrigger):
 
     async def _observe(self, wait: Wait) -> None:
         posts = wait.posts()
-        async with _Service(self.octospark_conn_id) as service:
+        async with Reader(self.octospark_conn_id) as reader:
             if len(posts) == 1:
-                await self._follow(posts[0], wait, service)
+                await self._follow(posts[0], wait, reader)
                 return
             async with asyncio.TaskGroup() as group:
                 for post in posts:
-                    group.create_task(self._follow(post, wait, service))
+                    group.create_task(self._follow(post, wait, reader))
 
-    async def _follow(self, post: tuple[str, str], wait: Wait, service: _Service) -> None:
+    async def _follow(self, post: tuple[str, str], wait: Wait, reader: Reader) -> None:
         """Look at one post whenever it is due for that, until all that is waited for at it has ended."""
 
         def shows(answer: Answer[Post]) -> bool:
@@ -117,7 +108,7 @@ class OctosparkPostTrigger(BaseTrigger):
             if not wait.is_open(post):
                 return
             try:
-                answer = await service.read(post, shows)
+                answer = await reader.read(post, shows)
             except OctosparkError as error:
                 self._tell(wait.failed(post, error, datetime.now(UTC)))
             else:
@@ -126,60 +117,6 @@ class OctosparkPostTrigger(BaseTrigger):
     def _tell(self, lines: list[str]) -> None:
         for line in lines:
             self.log.info("%s", line)
-
-
-class _Service:
-    """A trigger's way to the service: the shared poller of the connection, another one once its key was refused."""
-
-    def __init__(self, conn_id: str) -> None:
-        self._conn_id = conn_id
-        self._turn = asyncio.Lock()
-        self._stack = AsyncExitStack()
-        self._settings: ConnectionSettings | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
-
-    async def read(self, post: tuple[str, str], shows: Shows) -> Answer[Post]:
-        """Return a post as the service shows it now; a refused key is tried once more as it is in Airflow by then.
-
-        :raises OctosparkError: of the class that fits what happened.
-        """
-        settings = self._settings or await self._connect(None)
-        refusal: Refusal | None = None
-        try:
-            return await self._read(settings, post, shows)
-        except OctosparkAuthError:
-            refusal = Refusal(settings, asyncio.get_running_loop().time())
-        return await self._read(await self._connect(refusal), post, shows)
-
-    async def _read(self, settings: ConnectionSettings, post: tuple[str, str], shows: Shows) -> Answer[Post]:
-        # The poller must outlive this read, also if another one of this trigger leaves it meanwhile.
-        async with subscribed(settings) as poller:
-            return await poller.read(*post, shows)
-
-    async def _look_up(self) -> ConnectionSettings:
-        return await OctosparkHook(self._conn_id).aget_settings()
-
-    async def _connect(self, refusal: Refusal | None) -> ConnectionSettings:
-        async with self._turn:
-            try:
-                settings = await settings_of(self._conn_id, self._look_up, refusal)
-            except OctosparkError:
-                raise
-            except Exception as error:  # noqa: BLE001 - Airflow's and any secrets backend's
-                # Its text may be anything, a secret too.
-                problem = type(error).__name__
-            else:
-                if settings != self._settings:
-                    await self._stack.aclose()
-                    await self._stack.enter_async_context(subscribed(settings))
-                    self._settings = settings
-                return settings
-        raise OctosparkNetworkError(f"Airflow could not read the connection {self._conn_id!r} ({problem}).")
 
 
 def _cause(error: Exception) -> Exception:

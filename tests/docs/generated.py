@@ -15,17 +15,23 @@ from airflow_provider_octospark.emulator.settings import Settings
 from airflow_provider_octospark.get_provider_info import get_provider_info
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.models import End, Outcome, Reason
+from airflow_provider_octospark.notifications.octospark import OctosparkPostNowNotifier
 from airflow_provider_octospark.operators.octospark import (
     OctosparkPostNowOperator,
+    OctosparkScheduleBatchOperator,
     OctosparkScheduleMultiOperator,
     OctosparkSubmitOperator,
+    OctosparkSubmitPostOperator,
 )
+from airflow_provider_octospark.retry_policy import OctosparkRetryPolicy
 from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
+from airflow_provider_octospark.triggers.published import OctosparkPublishedTrigger
 from tests.docs import inputs
 from tests.docs.docstrings import cell, fields, markdown, parameters, signature, summary
 from tests.docs.pages import DOCS, PAGES, ROOT, section_names, with_sections
 
 REFERENCE = DOCS / "reference.md"
+PARAMETERS = ("| Parameter | Default | What it is |", "| --- | --- | --- |")
 COPIED_TEST = ROOT / "tests" / "test_your_dag.py"
 
 
@@ -44,19 +50,21 @@ def all_parameters() -> str:
     """Return tables of the parameters of operators and sensor."""
     tables = []
     for title, cls in (
-        ("Of both operators", OctosparkSubmitOperator),
+        ("Of all operators", OctosparkSubmitOperator),
+        ("Of OctosparkPostNowOperator and OctosparkScheduleMultiOperator", OctosparkSubmitPostOperator),
         ("Of OctosparkPostNowOperator only", OctosparkPostNowOperator),
         ("Of OctosparkScheduleMultiOperator only", OctosparkScheduleMultiOperator),
+        ("Of OctosparkScheduleBatchOperator only", OctosparkScheduleBatchOperator),
         ("Of OctosparkPostSensor", OctosparkPostSensor),
     ):
-        rows = [
-            f"| `{each.name}`{' T' if each.templated else ''} | {each.default} | {each.text} |"
-            for each in parameters(cls)
-        ]
-        tables.append(
-            "\n".join([f"**{title}**\n", "| Parameter | Default | What it is |", "| --- | --- | --- |", *rows])
-        )
+        tables.append("\n".join([f"**{title}**\n", *PARAMETERS, *_parameter_rows(cls)]))
     return "\n\n".join(tables)
+
+
+def _parameter_rows(cls: type) -> list[str]:
+    return [
+        f"| `{each.name}`{' T' if each.templated else ''} | {each.default} | {each.text} |" for each in parameters(cls)
+    ]
 
 
 def extra() -> str:
@@ -102,13 +110,20 @@ def _reference() -> Iterator[str]:
     yield "# Reference"
     yield "Made of the docstrings; `python -m tests.docs` writes it anew. Parameters: [README](../README.md#parameters)."
     yield "## Operators and sensor"
-    for cls in (OctosparkPostNowOperator, OctosparkScheduleMultiOperator, OctosparkPostSensor):
-        yield f"### {cls.__name__}"
-        yield f"`from {cls.__module__} import {cls.__name__}`"
-        yield summary(cls)
-        raised = fields(cls, "raises")
-        if raised:
-            yield "Raises:\n\n" + "\n".join(f"- `{name}` {markdown(text)}" for name, text in raised.items())
+    for cls in (
+        OctosparkPostNowOperator,
+        OctosparkScheduleMultiOperator,
+        OctosparkScheduleBatchOperator,
+        OctosparkPostSensor,
+    ):
+        yield from _face(cls)
+    yield "## Events"
+    yield "How they are used: [Events](events.md). Of templated parameters (T), text is rendered by Jinja first."
+    for other in (OctosparkPublishedTrigger, OctosparkPostNowNotifier, OctosparkRetryPolicy):
+        yield from _face(other)
+        rows = _parameter_rows(other)
+        if rows:
+            yield "\n".join([*PARAMETERS, *rows])
     yield "## Outcome"
     yield summary(Outcome)
     yield "Fields: " + ", ".join(f"`{name}`" for name in Outcome.model_fields) + "."
@@ -134,6 +149,15 @@ def _reference() -> Iterator[str]:
     yield "### Undocumented points of the service: settings"
     yield summary(Settings)
     yield "\n".join(_model_fields(Settings))
+
+
+def _face(cls: type) -> Iterator[str]:
+    yield f"### {cls.__name__}"
+    yield f"`from {cls.__module__} import {cls.__name__}`"
+    yield summary(cls)
+    raised = fields(cls, "raises")
+    if raised:
+        yield "Raises:\n\n" + "\n".join(f"- `{name}` {markdown(text)}" for name, text in raised.items())
 
 
 def _errors() -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
+from airflow.providers.common.compat.sdk import BaseNotifier
 
 import airflow_provider_octospark
 from airflow_provider_octospark import get_provider_info as module
@@ -91,6 +92,8 @@ def test_everything_that_it_names_is_there() -> None:
                 importlib.import_module(name)
     for link in INFO["extra-links"]:
         assert imported(link).name
+    for notifier in INFO["notifications"]:
+        assert issubclass(imported(notifier), BaseNotifier)
     assert imported(CONNECTION["hook-class-name"]) is OctosparkHook
     assert CONNECTION["connection-type"] == OctosparkHook.conn_type
     assert CONNECTION["hook-name"] == OctosparkHook.hook_name

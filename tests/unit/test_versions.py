@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow import __version__ as airflow_version
 
+from airflow_provider_octospark import versions
+from airflow_provider_octospark.exceptions import OctosparkVersionError
 from airflow_provider_octospark.versions import run_of, task_state_store, until
 
 DUE = datetime(2030, 5, 17, 9, 0, tzinfo=UTC)
@@ -98,3 +102,40 @@ def test_a_moment_is_waited_for_by_airflow_s_own_trigger() -> None:
     path, arguments = until(DUE).serialize()
     assert path.endswith(".temporal.DateTimeTrigger")
     assert arguments["moment"] == DUE
+
+
+@pytest.mark.parametrize("present", ["3.3.0", "3.3.2", "3.10.1", "4.0.0", "3.3.0rc1", "3.4.0.dev0+abc"])
+def test_a_version_that_is_new_enough(present: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "airflow_version", present)
+    versions.require_airflow("It", 3, 3)
+
+
+@pytest.mark.parametrize("present", ["2.11.2", "3.0.6", "3.2.9"])
+def test_a_version_that_is_too_old_is_named_with_the_one_that_is_needed(
+    present: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "airflow_version", present)
+    with pytest.raises(OctosparkVersionError, match=rf"It needs Airflow 3\.3 or newer; this is {present}"):
+        versions.require_airflow("It", 3, 3)
+
+
+def test_a_callback_of_a_dag_may_not_know_its_run() -> None:
+    bare: Any = {"run_id": "r"}
+    assert versions.due_of(bare) is None
+    assert versions.due_of(context({"run_after": DUE})) == DUE
+
+
+def test_what_this_version_is_too_old_for_can_be_imported_and_says_so() -> None:
+    from airflow_provider_octospark.retry_policy import OctosparkRetryPolicy
+    from airflow_provider_octospark.triggers.published import OctosparkPublishedTrigger
+
+    made: dict[tuple[int, int], Callable[[], object]] = {
+        (3, 0): lambda: OctosparkPublishedTrigger("team"),
+        (3, 3): OctosparkRetryPolicy,
+    }
+    for needed, make in made.items():
+        if tuple(map(int, airflow_version.split(".")[:2])) >= needed:
+            make()
+        else:
+            with pytest.raises(OctosparkVersionError):
+                make()

@@ -35,6 +35,8 @@ def serialization() -> Any:
 def test_example_dags_survive_being_stored(path: Path) -> None:
     if path.stem == "octospark_approval":
         pytest.importorskip("airflow.providers.standard.operators.hitl", reason="approvals came with Airflow 3.1")
+    if path.stem == "octospark_after_publication":
+        pytest.importorskip("airflow.sdk", reason="watchers of assets came with Airflow 3.0")
     dag = runpy.run_path(str(path))["dag"]
     stored = json.loads(json.dumps(serialization().to_dict(dag)))
     restored = serialization().from_dict(stored)

@@ -1,0 +1,71 @@
+"""A ``retry_policy`` for tasks that talk to Octospark: Airflow 3.3 and newer."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_octospark.exceptions import OctosparkError, OctosparkFailError
+from airflow_provider_octospark.text import plain
+from airflow_provider_octospark.versions import require_airflow
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
+else:
+    # Older versions of Airflow must be able to import what they cannot use.
+    try:
+        from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
+    except ImportError:
+        RetryDecision, RetryPolicy = None, object
+
+SPREAD = 0.1
+"""By which part of itself a wait is at most drawn out, so that many who were sent away do not come back together."""
+
+
+class OctosparkRetryPolicy(RetryPolicy):
+    """Lets a retry wait for as long as Octospark asked to, and fails at once where a retry cannot help.
+
+    With it, a task that was refused by a rate limit comes back when the limit allows it, and not after its ``retry_delay``:
+    no earlier than the service asked, and up to a tenth later. Where the service asked for nothing, ``retry_delay`` stands. The
+    policy gives no more retries than the task has. Of errors that are not this provider's it decides nothing.
+
+    Without it, and before Airflow 3.3, the errors alone decide whether there is a retry; only the wait is not as asked.
+
+    .. code-block:: python
+
+        OctosparkPostNowOperator(..., retries=5, retry_policy=OctosparkRetryPolicy())
+
+    :raises OctosparkVersionError: before Airflow 3.3.
+    """
+
+    def __init__(self) -> None:
+        require_airflow("OctosparkRetryPolicy", 3, 3)
+
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,  # noqa: ARG002 - Airflow's signature
+        max_tries: int,  # noqa: ARG002
+        context: Context | None = None,  # noqa: ARG002
+    ) -> RetryDecision:
+        """Decide about one failure; runs in the worker."""
+        if not isinstance(exception, OctosparkError):
+            return RetryDecision.default()
+        if isinstance(exception, OctosparkFailError):
+            return RetryDecision.fail(plain(exception, 200))
+        asked = exception.retry_after
+        if not asked:
+            return RetryDecision.retry(reason=plain(exception, 200))
+        delay = timedelta(seconds=asked * random.uniform(1.0, 1.0 + SPREAD))  # noqa: S311
+        return RetryDecision.retry(delay, f"Octospark asked to wait {asked:.0f} s")
+
+    def serialize(self) -> dict[str, Any]:
+        """Return what it is made of again: it has no settings."""
+        return {}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> OctosparkRetryPolicy:  # noqa: ARG003 - Airflow's signature
+        """Make it again."""
+        return cls()

@@ -1,0 +1,340 @@
+"""Events for DAGs that start when posts get published, whoever published them: Airflow 3.0 and newer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import TriggerEvent
+
+from airflow_provider_octospark import arguments
+from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError, OctosparkRequestError
+from airflow_provider_octospark.hooks.octospark import OctosparkHook
+from airflow_provider_octospark.models import Outcome, Post
+from airflow_provider_octospark.operations import post_of
+from airflow_provider_octospark.publications import Cursor
+from airflow_provider_octospark.reading import Reader
+from airflow_provider_octospark.retrying import delay_after
+from airflow_provider_octospark.text import plain
+from airflow_provider_octospark.times import require_duration
+from airflow_provider_octospark.versions import asset_state_stores, require_airflow
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseEventTrigger
+    from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
+else:
+    # Older versions of Airflow must be able to import what they cannot use.
+    try:
+        from airflow.triggers.base import BaseEventTrigger
+    except ImportError:
+        from airflow.triggers.base import BaseTrigger as BaseEventTrigger
+    try:
+        from airflow.triggers.shared_stream import SharedStreamProducer
+    except ImportError:
+        SharedStreamProducer = object
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 30.0
+SHORTEST_INTERVAL = 5.0
+"""Airflow's scheduler should have made the run of one event before the next one comes."""
+
+LONGEST_INTERVAL = 86_400.0
+
+LIST_LIMIT = 100
+"""How many posts are asked for."""
+
+LEAST_LIMIT = 10
+"""What is asked for at least, if the service refuses to list so many."""
+
+READS_AT_ONCE = 50
+"""How many posts that the list does not show are read by themselves after it, at most."""
+
+READS_WITHIN = 60.0
+"""For how many seconds, at most; well below the five minutes after which Airflow gives up on a watcher that is busy."""
+
+STORE_WITHIN = 60.0
+"""How long Airflow's state store may take to answer, in seconds: half a minute at first on a busy machine. One that is shutting
+down never does."""
+
+STORE_PAUSE = 5.0
+"""Seconds between two tries to read what was told before."""
+
+CURSOR_KEY = "octospark.published"
+
+Keep = Callable[[], Awaitable[None]]
+
+
+@dataclass(eq=False)
+class Look:
+    """What a list of the team's posts showed.
+
+    :param service_time: the service's clock then, if it told it.
+    :param keep: what is to be done once all events that came of it are stored.
+    """
+
+    posts: Sequence[Post]
+    service_time: datetime | None
+    keep: list[Keep] = field(default_factory=list)
+
+    async def was_told(self) -> None:
+        """Note that all events that came of it are stored."""
+        for keep in self.keep:
+            await keep()
+
+
+class _Lists(SharedStreamProducer):
+    """The looks of all watchers of a team; Airflow tells it when their events are in its database."""
+
+    def __init__(self, watched: dict[str, Any]) -> None:
+        self._watched = watched
+
+    async def open_stream(self) -> AsyncIterator[tuple[Look, Look]]:
+        async for look in looks(**self._watched):
+            yield look, look
+
+    async def advance(self, batch: Sequence[AdvanceItem]) -> None:
+        for look, outcome in batch:
+            if outcome.is_clean:
+                await look.was_told()
+
+
+class OctosparkPublishedTrigger(BaseEventTrigger):
+    """Fires when posts of a team get published; for an ``AssetWatcher`` (Airflow 3.0 and newer).
+
+    The payload of an event is the list of the outcomes of what was published since the event before, each publication once.
+    There are no other events: a service that is down, a key that is refused or a list that cannot be read is logged, and asked
+    again for as long as it takes.
+
+    A post is told of if it was due after the watcher's first start, or was seen on its way since. The service shows the
+    latest submission of a post only: of several accounts that share a post, those are missed that are hidden by another
+    when the watcher looks.
+
+    From Airflow 3.3 on, the watchers of a team share one look, and the asset's state store keeps what was told: written when
+    Airflow has stored the event, so that a restart misses nothing. What remains is that a triggerer which is killed between
+    the two, a second or two, tells of the same submission again: take its ``scheduled_post_id`` for the key of whatever must
+    not be done twice. Before 3.3 nothing is kept: what is published while the triggerer is down is missed.
+
+    .. code-block:: python
+
+        watcher = AssetWatcher(name="octospark", trigger=OctosparkPublishedTrigger(team_id="…"))
+        with DAG("after_publication", schedule=[Asset("octospark_published", watchers=[watcher])]):
+            ...
+
+    :param team_id: id of the team whose posts are watched.
+    :param interval: time between two looks, in seconds or as a timedelta, from 5 seconds to a day (default 30.0).
+    :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``).
+    :raises OctosparkArgumentError: naming the parameter that is unusable.
+    :raises OctosparkVersionError: before Airflow 3.0.
+    """
+
+    def __init__(
+        self,
+        team_id: str,
+        interval: float | timedelta = INTERVAL,
+        octospark_conn_id: str = OctosparkHook.default_conn_name,
+    ) -> None:
+        require_airflow("OctosparkPublishedTrigger", 3, 0)
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.team_id = arguments.required_id(team_id, "team_id")
+        self.interval = _seconds(interval)
+        if not isinstance(octospark_conn_id, str) or arguments.is_absent(octospark_conn_id):
+            raise OctosparkArgumentError(
+                f"octospark_conn_id is {octospark_conn_id!r:.80}; it must be the id of an Airflow connection."
+            )
+        self.octospark_conn_id = octospark_conn_id
+        self._kept: Any = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments, JSON primitives only."""
+        return (
+            "airflow_provider_octospark.triggers.published.OctosparkPublishedTrigger",
+            {"team_id": self.team_id, "interval": self.interval, "octospark_conn_id": self.octospark_conn_id},
+        )
+
+    def shared_stream_key(self) -> Hashable | None:
+        """Return what is the same for watchers that can share a look."""
+        return ("octospark-published", self.octospark_conn_id, self.team_id, self.interval)
+
+    @classmethod
+    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
+        """Return the looks, for Airflow to hand to all watchers that share them."""
+        return _Lists(kwargs)
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncIterator[TriggerEvent]:
+        """Yield an event for each look that shows news."""
+        cursor = await self._recall()
+        next_reads: dict[str, float] = {}
+        async with Reader(self.octospark_conn_id) as reader:
+            async for look in shared_stream:
+                now = datetime.now(UTC)
+                news = list(cursor.take(self.team_id, look.posts, look.service_time, now))
+                news += await self._read_missing(cursor, look, next_reads, reader)
+                for outcome in news:
+                    log.info(
+                        "Published: post %s on %s, submission %s.",
+                        outcome.post_id,
+                        outcome.provider or outcome.social_account_id,
+                        outcome.scheduled_post_id,
+                    )
+                if news:
+                    # One event for all of them: Airflow (seen in 3.3.2) keeps a second one that comes before the scheduler has
+                    # made the run of the first for whatever run comes next.
+                    yield TriggerEvent([outcome.as_json() for outcome in news])  # type: ignore[no-untyped-call]
+                # Not earlier: whoever is stopped at its event must begin again with this look.
+                look.keep.append(partial(self._remember, cursor.as_json()))
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Do the same with looks of its own, where Airflow shares none (before 3.3)."""
+        async for event in self.filter_shared_stream(self._own_looks()):
+            yield event
+
+    async def _own_looks(self) -> AsyncIterator[Look]:
+        async for look in looks(**self.serialize()[1]):
+            yield look
+            await look.was_told()
+
+    async def _read_missing(
+        self, cursor: Cursor, look: Look, next_reads: dict[str, float], reader: Reader
+    ) -> list[Outcome]:
+        """Read awaited posts that are due and not in the list; what cannot be read now is read later."""
+        now = look.service_time or datetime.now(UTC)
+        clock = asyncio.get_running_loop().time
+        missing = cursor.missing(look.posts, now)
+
+        def when(post_id: str) -> float:
+            return next_reads.get(post_id, 0.0)
+
+        for post_id in next_reads.keys() - set(missing):
+            del next_reads[post_id]
+        wanted = sorted((each for each in missing if when(each) <= clock()), key=when)
+        news: list[Outcome] = []
+
+        async def read(post_id: str) -> None:
+            next_reads[post_id] = clock() + max(self.interval, cursor.pause_after(post_id, now))
+            try:
+                answer = await reader.read((self.team_id, post_id))
+            except OctosparkError as error:
+                log.debug("Post %s cannot be read: %s", post_id, error)
+            else:
+                news.extend(cursor.take(self.team_id, [answer.value], answer.service_time, datetime.now(UTC)))
+
+        if wanted:
+            try:
+                async with asyncio.timeout(READS_WITHIN), asyncio.TaskGroup() as group:
+                    for post_id in wanted[:READS_AT_ONCE]:
+                        group.create_task(read(post_id))
+            except TimeoutError:
+                log.warning(
+                    "Not all posts of team %s that are due could be read in time; going on later.", self.team_id
+                )
+        return news
+
+    # What was told, in the asset's state store
+
+    @property
+    def _cursor_key(self) -> str:
+        return f"{CURSOR_KEY}.{self.team_id.lower()}"
+
+    async def _recall(self) -> Cursor:
+        """Return how far this watcher had come; without a store, or at its first start, begin now."""
+        found: list[Cursor] = []
+        for store in asset_state_stores(self):
+            kept = await self._read_store(store)
+            cursor = Cursor.from_json(kept)
+            if cursor is not None:
+                found.append(cursor)
+            elif kept is not None:
+                log.warning("What was told before cannot be read: it was written by another version. Beginning anew.")
+        cursor = max(found, key=lambda each: each.latest, default=None)
+        if cursor is None:
+            cursor = Cursor(since=datetime.now(UTC))
+            await self._remember(cursor.as_json())
+        return cursor
+
+    async def _read_store(self, store: Any) -> Any:
+        """Read the store, however often it takes: to begin anew would miss what was published meanwhile."""
+        while True:
+            try:
+                async with asyncio.timeout(STORE_WITHIN):
+                    return await store.aget(self._cursor_key)
+            except Exception as error:  # noqa: BLE001 - Airflow's and any backend's
+                log.warning(
+                    "What was told before cannot be read from Airflow's state store (%s); trying again.", _words(error)
+                )
+            await asyncio.sleep(STORE_PAUSE)
+
+    async def _remember(self, cursor: dict[str, Any]) -> None:
+        """Keep a cursor, if it is another one; what fails is made up for after the next look."""
+        stores = asset_state_stores(self)
+        if cursor == self._kept or not stores:
+            return
+        try:
+            for store in stores:
+                async with asyncio.timeout(STORE_WITHIN):
+                    await store.aset(self._cursor_key, cursor)
+        except Exception as error:  # noqa: BLE001 - Airflow's and any backend's
+            log.warning(
+                "What was told cannot be written to Airflow's state store (%s); a restart now would tell it again.",
+                _words(error),
+            )
+        else:
+            self._kept = cursor
+
+
+async def looks(team_id: str, interval: float, octospark_conn_id: str) -> AsyncIterator[Look]:
+    """List a team's posts once an interval, for ever; what fails is logged and tried again."""
+    limit, failures, unreadable = LIST_LIMIT, 0, 0
+    async with Reader(octospark_conn_id) as reader:
+        while True:
+            try:
+                answer = await reader.entries(team_id, limit)
+            except OctosparkError as error:
+                failures += 1
+                if isinstance(error, OctosparkRequestError):
+                    # It may not take the limit.
+                    limit = max(LEAST_LIMIT, limit // 2)
+                pause = max(interval, delay_after(error, failures))
+                if failures & (failures - 1) == 0:
+                    # The first, the second, the fourth, … in a row: an outage of a day is no reason for a log of a day.
+                    log.warning(
+                        "The posts of team %s cannot be listed (failure %d in a row); trying again in %.0f s, and until it "
+                        "succeeds: %s",
+                        team_id,
+                        failures,
+                        pause,
+                        error,
+                    )
+                await asyncio.sleep(pause)
+                continue
+            if failures:
+                log.info("The posts of team %s can be listed again.", team_id)
+            failures = 0
+            entries = answer.value.data
+            posts = [post for post in map(post_of, entries) if post is not None]
+            if unreadable != len(entries) - len(posts):
+                unreadable = len(entries) - len(posts)
+                log.warning(
+                    "Of %d posts of team %s, %d cannot be read; they are left out.", len(entries), team_id, unreadable
+                )
+            yield Look(posts, answer.service_time)
+            await asyncio.sleep(interval)
+
+
+def _seconds(interval: object) -> float:
+    seconds = require_duration(interval, field="interval").total_seconds()
+    if not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:
+        raise OctosparkArgumentError(
+            f"interval is {seconds:g} seconds; it must be from {SHORTEST_INTERVAL:g} to {LONGEST_INTERVAL:g}."
+        )
+    return seconds
+
+
+def _words(error: Exception) -> str:
+    # Its text may be anything, a secret too.
+    return plain(type(error).__name__, 80)
