@@ -30,8 +30,8 @@ PATIENCE = 20.0
 ASK_EVERY = 1.0
 """Pause between two questions for the task's state, in seconds."""
 
-SETTLED_STATES = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
-"""States that a person's action has led to; until then it is not known what they did."""
+NOT_YET = frozenset({"deferred", "restarting"})
+"""States of a task that a person has acted on, but of which it cannot be told yet what they did."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ async def _state_after_the_kill(task: TaskName) -> str | None:
     while asyncio.get_running_loop().time() < ends_at:
         async with asyncio.timeout_at(ends_at):
             state = await state_of(task)
-        if state in SETTLED_STATES:
+        if state not in NOT_YET:
             break
         await asyncio.sleep(ASK_EVERY)
     return state

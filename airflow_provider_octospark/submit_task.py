@@ -29,7 +29,7 @@ from airflow_provider_octospark.waiting import Wait
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_octospark.operators.submitting import OctosparkSubmitOperator
+    from airflow_provider_octospark.submit_operator import OctosparkSubmitOperator
 
 PAGE_SIZE = 50
 """How many targets of a batch share a page of the record: a page is written whole."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_octospark.operators.submitting import OctosparkSubmitOperator
 from airflow_provider_octospark.parameters import IfBadItems, IfEmpty, PartialFailure
+from airflow_provider_octospark.submit_operator import OctosparkSubmitOperator
 
 if TYPE_CHECKING:
     from airflow_provider_octospark.batches import Batch

@@ -30,6 +30,10 @@ LONGEST_SLEEP = timedelta(hours=1)
 """The event loop's clock and the calendar may drift apart; so long at most nobody notices."""
 
 
+_CANCELLING: set[asyncio.Task[None]] = set()
+"""What is being taken back: the event loop alone would not keep it."""
+
+
 class OctosparkPostTrigger(BaseTrigger):
     """Waits until every publication of a wait has ended, then fires one event with their outcomes.
 
@@ -64,8 +68,14 @@ class OctosparkPostTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Take back what is still scheduled, if a person marked the task as failed; clears leave it to the next try."""
-        if self.cancel_on_kill is not None and self.task_instance is not None:
-            await acancel(self.octospark_conn_id, read_cancellable(self.cancel_on_kill), self.task_instance, self.log)
+        if self.cancel_on_kill is None or self.task_instance is None:
+            return
+        wanted = read_cancellable(self.cancel_on_kill)
+        work = asyncio.create_task(acancel(self.octospark_conn_id, wanted, self.task_instance, self.log))
+        _CANCELLING.add(work)
+        work.add_done_callback(_CANCELLING.discard)
+        # Airflow 3.3 cancels a trigger anew every second until it has ended, this method too; the work goes on.
+        await asyncio.shield(work)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event: ``{"format": 1, "outcomes": [...]}`` or ``{"format": 1, "error": "..."}``."""
