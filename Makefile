@@ -41,7 +41,7 @@ types: $(READY) ## mypy, strict
 
 unit: $(READY) ## the tests alone
 	@echo "== pytest"
-	@$(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY) ## the tests that take minutes each, most of them with a real Airflow; a quarter of an hour
 	@$(PYTHON) -m pytest -m slow

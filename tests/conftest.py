@@ -41,6 +41,16 @@ hypothesis.settings.register_profile("octospark", deadline=None, derandomize=Tru
 hypothesis.settings.load_profile("octospark")
 
 
+LONGEST = ("system", "submission", "packaging", "docs")
+"""Folders whose files take longest. They begin first, so that no process is left alone with one of them in the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let those files begin first."""
+    names = [Path(__file__).parent / name for name in LONGEST]
+    items.sort(key=lambda item: next((n for n, name in enumerate(names) if name in item.path.parents), len(names)))
+
+
 def pytest_unconfigure() -> None:
     """Leave nothing behind."""
     shutil.rmtree(_HOME, ignore_errors=True)
