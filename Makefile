@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test lint types unit test-slow chaos test-matrix bench build clean
+.PHONY: help venv demo ui test lint types unit test-slow chaos test-matrix test-browser bench build clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -53,6 +53,9 @@ chaos: $(READY) ## random histories, a mutation of each guard, real kills of a r
 
 test-matrix: $(READY) ## the core of the tests on Airflow 2.11 to 3.3; ONLY=2.11 for one of them
 	@$(PYTHON) -m tests.matrix $(if $(ONLY),--only $(ONLY))
+
+test-browser: $(READY) ## the UI in a headless Chromium; needs chromium and chromedriver
+	@$(PYTHON) -m pytest tests/browser
 
 bench: $(READY) ## what waiting costs, as ratios against other providers in the same run
 	@$(PYTHON) -m benchmarks

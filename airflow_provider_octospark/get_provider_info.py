@@ -69,8 +69,8 @@ def get_provider_info() -> dict[str, Any]:
                 # No defaults here: the form would store them, and a later version could not change them.
                 "conn-fields": {
                     "team_id": {
-                        "label": "Team",
-                        "description": "Id of the team for tasks that name none.",
+                        "label": "Team id",
+                        "description": "Whose posts and accounts are meant where a task names no team.",
                         "schema": {"type": ["string", "null"]},
                     },
                     "timeout": {

@@ -183,8 +183,8 @@ class Journal:
 
     :param store: where they are kept.
     :param is_first_try: whether nothing can have been submitted before.
-    :param page_size: at most so many records on a page, but that what is put together for the first time stays
-        together; None (default) for all on one page.
+    :param page_size: at most so many records on a page; what is put together for the first time stays together as far as
+        a page holds it. None (default) for all on one page.
     :raises OctosparkStateStoreError: if the store cannot be read or written.
 
     ``problem`` is None, or says why a page cannot be read; ``lost`` is true if there must have been one (this is not the
@@ -284,12 +284,14 @@ class Journal:
         given = list(records)
         new = [record for record in given if record.key not in self._numbers]
         pages = {0} if self.lost else set()
-        if new and self._page_size is not None:
+        size = self._page_size or max(1, len(new))
+        for start in range(0, len(new), size):
+            together = new[start : start + size]
             held = sum(number == self._pages - 1 for number in self._numbers.values())
-            if held and held + len(new) > self._page_size:
+            if self._page_size is not None and held and held + len(together) > size:
                 self._pages += 1
                 pages.add(0)
-        self._numbers.update({record.key: self._pages - 1 for record in new})
+            self._numbers.update({record.key: self._pages - 1 for record in together})
         self.records.update({record.key: record for record in given})
         return sorted(pages | {self._numbers[record.key] for record in given}, reverse=True)
 

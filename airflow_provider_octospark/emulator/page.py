@@ -115,9 +115,12 @@ def _header(now: datetime, factor: float, submissions: int, publications: int) -
     return (
         "<header><h1>Octospark emulator</h1>"
         f'<span class="clock">{_moment(now)} UTC, {speed}</span>'
-        f'<div class="counts"><div><b>{submissions}</b><span>submissions</span></div>'
-        f"<div><b>{publications}</b><span>publications</span></div></div></header>"
+        f'<div class="counts">{_count(submissions, "submission")}{_count(publications, "publication")}</div></header>'
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"<div><b>{number}</b><span>{what}{'' if number == 1 else 's'}</span></div>"
 
 
 def _table(headings: Iterable[str], rows: Iterable[str], nothing: str) -> str:
@@ -132,7 +135,7 @@ def _publication_row(scheduled: ScheduledPost) -> str:
     account = scheduled.account
     return (
         f"<tr><td>{_pill(scheduled.status)}</td>"
-        f'<td>{escape(scheduled.post.title)}<div class="sub"><code>{escape(scheduled.id)}</code></div></td>'
+        f'<td>{escape(scheduled.post.title)}<div class="sub">submission <code>{escape(scheduled.id)}</code></div></td>'
         f'<td>{PLATFORM_NAMES[account.provider]}<div class="sub">{escape(account.handle)}</div></td>'
         f'<td class="when">{_moment(scheduled.scheduled_at)}</td>'
         f"<td>{_result(scheduled)}</td></tr>"

@@ -115,6 +115,19 @@ def until(holds: Callable[[], Any], what: str) -> Any:
     return found
 
 
+def test_events_say_what_they_mean(stack: AirflowStack, emulator: EmulatorProcess) -> None:
+    post = emulator.control.add_post("Events")
+    run_id = stack.rest.trigger("events", {"post_id": post, "social_account_id": account(emulator)})
+    assert stack.rest.wait_for_run("events", run_id, PATIENCE) == "success"
+    events = stack.rest.call("GET", "/assets/events", params={"source_dag_id": "events"})["asset_events"]
+    meant = {each["source_task_id"]: each["extra"] for each in events}
+    assert meant["submit"]["event"] in {"submitted", "published"}
+    assert meant["wait"]["event"] == "published"
+    [outcome] = meant["wait"]["outcomes"]
+    assert (outcome["post_id"], outcome["end"]) == (post, "published")
+    assert meant["wait"]["totalCount"] == 1
+
+
 def running(stack: AirflowStack, task: Task) -> int | None:
     """The process of a running task."""
     with suppress(ProcessLookupError):
@@ -145,6 +158,7 @@ def test_a_batch_that_is_killed_again_and_again_goes_out_once(stack: AirflowStac
     assert submitted == Counter(posts)
     manifest = stack.rest.xcom(task)
     assert [manifest["totalCount"], manifest["successCount"], manifest["unknownCount"]] == [POSTS, POSTS, 0]
+    # For the rest of these tests the service lives in another week.
     emulator.control.clock(advance_seconds=8 * 86400)
     until(lambda: len([e for e in emulator.control.publications() if e["post_id"] in posts]) >= POSTS, "not all is out")
     published = Counter(each["post_id"] for each in emulator.control.publications() if each["post_id"] in posts)
@@ -193,16 +207,3 @@ def test_only_marking_as_failed_takes_a_post_off_the_schedule(
         # The next try goes on with what there is.
         stack.rest.wait_for_task(task, PATIENCE, waits)
         mark(stack, task, "success")
-
-
-def test_events_say_what_they_mean(stack: AirflowStack, emulator: EmulatorProcess) -> None:
-    post = emulator.control.add_post("Events")
-    run_id = stack.rest.trigger("events", {"post_id": post, "social_account_id": account(emulator)})
-    assert stack.rest.wait_for_run("events", run_id, PATIENCE) == "success"
-    events = stack.rest.call("GET", "/assets/events", params={"source_dag_id": "events"})["asset_events"]
-    meant = {each["source_task_id"]: each["extra"] for each in events}
-    assert meant["submit"]["event"] in {"submitted", "published"}
-    assert meant["wait"]["event"] == "published"
-    [outcome] = meant["wait"]["outcomes"]
-    assert (outcome["post_id"], outcome["end"]) == (post, "published")
-    assert meant["wait"]["totalCount"] == 1

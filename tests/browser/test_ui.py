@@ -1,23 +1,39 @@
-"""From an empty Airflow to a published post, with nothing but the UI. Leaves screenshots behind if asked to."""
+"""From an empty Airflow to published posts, as a person does it. Leaves screenshots behind if asked to."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from airflow_provider_octospark.get_provider_info import get_provider_info
 from tests.docs.pages import README, blocks_of
+from tests.system.demo import EXAMPLE_DAGS
 from tests.system.emulated import EmulatorProcess
 from tests.system.stack import AirflowStack
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+def _major(command: str) -> str:
+    said = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout
+    return said.partition(".")[0].rpartition(" ")[2]
+
+
+def _browser_of(driver: str | None) -> str | None:
+    """Return a browser of the driver's version; a machine may have several."""
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    return next((each for each in found if driver is not None and _major(each) == _major(driver)), None)
+
+
 DRIVER = shutil.which("chromedriver")
+CHROMIUM = _browser_of(DRIVER)
 if CHROMIUM is None or DRIVER is None:
     pytest.skip("needs Chromium and its driver (Debian: chromium, chromium-driver)", allow_module_level=True)
 selenium = pytest.importorskip("selenium", reason="needs selenium: pip install selenium")
@@ -31,6 +47,11 @@ from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 PATIENCE = 180.0
 IMAGES = os.environ.get("OCTOSPARK_SCREENSHOTS")
 """The folder for screenshots; without it none are kept."""
+
+CAMPAIGN_AFTER = timedelta(seconds=60)
+"""When the campaign publishes: late enough for its sensors to be seen deferred."""
+
+[FORM] = get_provider_info()["connection-types"]
 
 FLAGS = (
     "--headless=new",
@@ -63,7 +84,11 @@ class Page:
     def until(self, look: Callable[[Any], Any]) -> Any:
         """Wait until a look at the page finds something."""
         ignored = (selenium.common.exceptions.WebDriverException,)
-        return WebDriverWait(self._driver, PATIENCE, ignored_exceptions=ignored).until(look)
+        try:
+            return WebDriverWait(self._driver, PATIENCE, 0.2, ignored_exceptions=ignored).until(look)
+        except selenium.common.exceptions.TimeoutException:
+            self.keep("trouble")
+            raise
 
     def see(self, xpath: str) -> Any:
         """Wait for an element that is shown."""
@@ -75,11 +100,17 @@ class Page:
         """Click on an element as soon as it can be clicked."""
 
         def click(driver: Any) -> bool:
-            element = next(e for e in driver.find_elements(By.XPATH, xpath) if e.is_displayed() and e.is_enabled())
-            element.click()
-            return True
+            found = [e for e in driver.find_elements(By.XPATH, xpath) if e.is_displayed() and e.is_enabled()]
+            for element in found[:1]:
+                element.click()
+            return bool(found)
 
         self.until(click)
+
+    def names(self) -> dict[str, str]:
+        """The named fields that are there, with their placeholders."""
+        fields = self._driver.find_elements(By.XPATH, "//*[@role='dialog']//*[@name]")
+        return {field.get_attribute("name"): field.get_attribute("placeholder") or "" for field in fields}
 
     def write(self, name: str, text: str) -> None:
         """Fill a field in."""
@@ -100,12 +131,13 @@ def emulator() -> Iterator[EmulatorProcess]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
-    """An Airflow with the README's DAG and no connection."""
+    """An Airflow with the README's DAG, an example, and no connection."""
     dags = tmp_path_factory.mktemp("dags")
     [block] = [each for each in blocks_of(README) if each.language == "python"]
     (dags / "first_post.py").write_text(block.text)
+    shutil.copy(EXAMPLE_DAGS / "octospark_campaign.py", dags)
     with AirflowStack(dags, env={"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}) as stack:
-        stack.wait_for_dags(["first_post"])
+        stack.wait_for_dags(["first_post", "octospark_campaign"])
         yield stack
 
 
@@ -129,15 +161,14 @@ def page(stack: AirflowStack, tmp_path_factory: pytest.TempPathFactory) -> Itera
         driver.quit()
 
 
-def test_from_an_empty_airflow_to_a_published_post(page: Page, stack: AirflowStack, emulator: EmulatorProcess) -> None:
+def test_from_an_empty_airflow_to_published_posts(page: Page, stack: AirflowStack, emulator: EmulatorProcess) -> None:
     _create_the_connection(page, emulator)
     _test_the_connection(page)
     _run_the_dag(page, stack)
     [publication] = emulator.control.publications()
     _follow_the_link(page, stack, publication)
-    page.open(emulator.base_url)
-    page.see("//*[contains(., 'Release 2.4 is out')]")
-    page.keep("emulator")
+    _watch_a_campaign(page, stack, emulator)
+    _see_what_has_arrived(page, emulator, publication)
 
 
 def _create_the_connection(page: Page, emulator: EmulatorProcess) -> None:
@@ -150,12 +181,23 @@ def _create_the_connection(page: Page, emulator: EmulatorProcess) -> None:
     kind.send_keys("Octospark")
     page.see("//*[@role='option'][contains(., 'Octospark')] | //*[contains(@id, '-option-')][contains(., 'Octospark')]")
     kind.send_keys(Keys.ENTER)
+    behaviour = FORM["ui-field-behaviour"]
+    for label in behaviour["relabeling"].values():
+        page.see(f"//*[@role='dialog']//*[normalize-space()='{label}']")
     page.write("host", f"http://{address.hostname}")
     page.write("port", str(address.port))
     page.write("password", connection["password"])
-    page.click("//button[normalize-space()='Extra Fields']")
-    page.write("element_team_id", connection["extra"]["team_id"])
     page.keep("connection")
+    page.click("//button[normalize-space()='Extra Fields']")
+    for field in FORM["conn-fields"].values():
+        page.see(f"//*[@role='dialog']//*[normalize-space()='{field['label']}']")
+        page.see(f'//*[@role="dialog"]//*[normalize-space()="{field["description"]}"]')
+    shown = page.names()
+    assert behaviour["placeholders"].items() <= shown.items()
+    assert {f"element_{name}" for name in FORM["conn-fields"]} <= shown.keys()
+    assert shown.keys().isdisjoint(behaviour["hidden-fields"])
+    page.write("element_team_id", connection["extra"]["team_id"])
+    page.keep("connection-extra")
     page.click("//button[normalize-space()='Save']")
     page.see("//td[normalize-space()='octospark_default']")
 
@@ -163,7 +205,7 @@ def _create_the_connection(page: Page, emulator: EmulatorProcess) -> None:
 def _test_the_connection(page: Page) -> None:
     page.open("/connections")
     page.click("//button[@aria-label='Test Connection']")
-    told = page.see("//*[@data-scope='toast'][contains(., 'Test Connection')]").text
+    told = page.see("//*[@data-scope='toast'][@data-part='root'][contains(., 'Test Connection')]").text
     assert "The key sees Northwind Data" in told
 
 
@@ -177,7 +219,34 @@ def _run_the_dag(page: Page, stack: AirflowStack) -> None:
 
 def _follow_the_link(page: Page, stack: AirflowStack, publication: dict[str, Any]) -> None:
     [run] = stack.rest.call("GET", "/dags/first_post/dagRuns")["dag_runs"]
-    page.open(f"/dags/first_post/runs/{run['dag_run_id']}/tasks/publish")
+    page.open(f"/dags/first_post/runs/{run['dag_run_id']}/tasks/publish/details")
     link = page.see("//a[contains(., 'Published post')]")
     assert link.get_attribute("href") == f"https://x.com/i/web/status/{publication['platform_post_id']}"
-    page.keep("task")
+    page.keep("link")
+
+
+def _watch_a_campaign(page: Page, stack: AirflowStack, emulator: EmulatorProcess) -> None:
+    accounts = {each["provider"]: each["id"] for each in emulator.social_accounts if each["status"] == "connected"}
+    providers = ("youtube", "tiktok", "threads", "linkedin")
+    conf = {
+        "scheduled_at": (datetime.now(UTC) + CAMPAIGN_AFTER).isoformat(timespec="seconds"),
+        "targets": [
+            {"post_id": post["id"], "social_account_id": accounts[provider]}
+            for post, provider in zip(emulator.posts[1:], providers, strict=False)
+        ],
+    }
+    run_id = stack.rest.trigger("octospark_campaign", conf)
+    page.open(f"/dags/octospark_campaign/runs/{run_id}")
+    page.click("//button[starts-with(@aria-label, 'Show Graph')]")
+    page.see("//*[@data-testid='rf__wrapper']//*[normalize-space()='deferred']")
+    page.keep("graph")
+    assert stack.rest.wait_for_run("octospark_campaign", run_id, PATIENCE) == "success"
+
+
+def _see_what_has_arrived(page: Page, emulator: EmulatorProcess, publication: dict[str, Any]) -> None:
+    page.open(emulator.base_url)
+    assert len(emulator.control.publications()) == 5
+    page.see("//tr[contains(., 'YouTube')]//*[normalize-space()='published']")
+    page.keep("emulator")
+    page.click(f"//td//a[normalize-space()='{publication['platform_post_id']}']")
+    page.see("//p[contains(., 'Release 2.4 is out')]")

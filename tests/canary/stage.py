@@ -26,10 +26,9 @@ from airflow.models.trigger import Trigger
 from airflow.providers.common.compat.sdk import DAG, MappedOperator, get_current_context, task
 from airflow.utils.session import create_session
 
-from airflow_provider_octospark import retrying, submission_rules
+from airflow_provider_octospark import retrying, submission_rules, submit_task
 from airflow_provider_octospark.emulator.server import Emulator
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
-from airflow_provider_octospark.operators import octospark as operators
 from airflow_provider_octospark.triggers import octospark as triggers
 from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger
 from tests.canary.marked import CARELESS, KEY
@@ -184,7 +183,7 @@ def _hurry() -> None:
         (retrying, "LONGEST_DELAY", 0.2),
         (submission_rules, "SETTLE_MARGIN", timedelta(0)),
         (submission_rules, "LOOKS_IN_DOUBT", (timedelta(seconds=1),)),
-        (operators, "SHORTEST_DEFERRAL", timedelta(seconds=0.5)),
+        (submit_task, "SHORTEST_DEFERRAL", timedelta(seconds=0.5)),
         (triggers, "FIRST_LOOK_AFTER", timedelta(seconds=0.3)),
         (triggers, "FIRST_LOOKS_WITHIN", timedelta(seconds=0.1)),
     ]

@@ -80,7 +80,9 @@ class _TriggerWatch:
         while not self.ended.wait(0.2):
             with suppress(sqlite3.Error), sqlite3.connect(f"file:{self.database}?mode=ro", uri=True) as database:
                 for path, kwargs in database.execute("SELECT classpath, kwargs FROM trigger"):
-                    decrypted = self.fernet.decrypt(kwargs.strip('"').encode()).decode()
+                    # Those of watchers are not encrypted.
+                    is_plain = kwargs.startswith("{")
+                    decrypted = kwargs if is_plain else self.fernet.decrypt(kwargs.encode()).decode()
                     self.seen.add(f"{path} {decrypted}")
                 for (kwargs,) in database.execute(
                     "SELECT next_kwargs FROM task_instance WHERE next_kwargs IS NOT NULL"

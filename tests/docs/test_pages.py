@@ -40,6 +40,17 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
 
 
+def test_pictures_are_small_and_described() -> None:
+    shown = {
+        (page.parent / target).resolve(): described
+        for page in PAGES
+        for described, target in re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", page.read_text())
+    }
+    assert shown.keys() == set((DOCS / "images").iterdir())
+    assert all(shown.values())
+    assert all(image.stat().st_size < 200_000 for image in shown)
+
+
 def test_the_index_leads_to_every_page() -> None:
     linked = set(_LINK.findall((DOCS / "index.md").read_text()))
     assert {page.name for page in DOCS.glob("*.md")} - {"index.md"} <= linked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -80,9 +81,11 @@ def test_the_sdist_can_be_tested_and_holds_no_strays(built: dict[str, Path]) -> 
         "LICENSE",
         "Makefile",
         "docs/index.md",
+        *re.findall(r"!\[[^\]]+\]\((docs/images/[^)]+)\)", (ROOT / "README.md").read_text()),
         "tests/conftest.py",
     }
     assert wanted <= names
+    assert [name for name in wanted if name.endswith(".png")]
     tops = {name.partition("/")[0] for name in names}
     allowed = {"airflow_provider_octospark", "benchmarks", "docs", "example_dags", "tests", ".gitignore", "PKG-INFO"}
     assert tops <= allowed | wanted

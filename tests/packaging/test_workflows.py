@@ -38,6 +38,11 @@ def test_ci_runs_the_oldest_and_the_newest_airflow_and_the_newest_with_httpx2() 
     assert any("httpx2" in requirement for requirement in ENVIRONMENTS[-1].more)
 
 
+def test_ci_tries_the_ui_in_a_browser() -> None:
+    steps = read(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["browser"]["steps"]
+    assert "make test-browser" in [step.get("run") for step in steps]
+
+
 def test_the_release_finds_the_version() -> None:
     source = Path(airflow_provider_octospark.__file__).read_text()
     assert re.findall(r'^__version__ = "(.*)"$', source, re.MULTILINE) == [airflow_provider_octospark.__version__]

@@ -192,6 +192,16 @@ def test_what_leaves_together_is_written_together() -> None:
     assert Journal(store, is_first_try=False, page_size=50).problem is None
 
 
+def test_more_than_a_page_holds_is_spread_over_several() -> None:
+    store = MemoryStore()
+    journal = Journal(store, is_first_try=True, page_size=50)
+    journal.put([Record(team_id="t", post_id=f"{each}", social_account_id="a") for each in range(120)])
+    assert [len(store.get(page_key(number))["records"]) for number in range(3)] == [50, 50, 20]
+    again = Journal(store, is_first_try=False, page_size=50)
+    assert list(again.records) == list(journal.records)
+    assert not again.lost
+
+
 def test_the_pace_halves_at_a_limit_and_grows_again() -> None:
     pace = Pace(12)
     pace.had_enough()

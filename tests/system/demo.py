@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -69,13 +71,22 @@ def clock() -> Say:
 
 
 @contextmanager
-def services(say: Say) -> Iterator[tuple[EmulatorProcess, AirflowStack]]:
-    """The emulator and an Airflow that is connected to it and has the example DAGs."""
+def only(dag_ids: Collection[str]) -> Iterator[Path]:
+    """A folder with some of the example DAGs: one that watches for publications would have its share of this machine."""
+    with TemporaryDirectory(prefix="octospark-dags-") as folder:
+        for dag_id in dag_ids:
+            shutil.copy(EXAMPLE_DAGS / f"{dag_id}.py", folder)
+        yield Path(folder)
+
+
+@contextmanager
+def services(say: Say, dags: Path = EXAMPLE_DAGS) -> Iterator[tuple[EmulatorProcess, AirflowStack]]:
+    """The emulator and an Airflow that is connected to it and has these DAGs, by default all examples."""
     say("starting the emulator")
     with EmulatorProcess() as emulator:
         say(f"the emulator listens on {LOOPBACK} only: {emulator.base_url}")
         env = {"AIRFLOW_CONN_OCTOSPARK_DEFAULT": emulator.connection}
-        with AirflowStack(EXAMPLE_DAGS, env=env, progress=say) as stack:
+        with AirflowStack(dags, env=env, progress=say) as stack:
             say(f"Airflow is up: {stack.base_url}")
             yield emulator, stack
 
@@ -238,7 +249,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, end_in_order)
     say = clock()
     try:
-        with services(say) as (emulator, stack):
+        with only(RUN_STATES) as dags, services(say, dags) as (emulator, stack):
             right = play(emulator, stack, say)
     except KeyboardInterrupt:
         print("\ninterrupted; everything has been ended")
