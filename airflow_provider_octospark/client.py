@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -155,16 +156,17 @@ class AsyncOctosparkClient:
             ends_at = asyncio.get_running_loop().time() + timeout * RETRY_BUDGET
             return await retrying(self._read, operation, ends_at)
 
-    async def read(self, operation: Operation[T]) -> Answer[T]:
+    async def read(self, operation: Operation[T], within: float = math.inf) -> Answer[T]:
         """Send a safe operation once, and read its answer: for callers that come back by themselves.
 
+        :param within: seconds it may take when it is its turn, if these are fewer than the connection's ``timeout``.
         :raises OctosparkError: of the class that fits what happened.
         :raises OctosparkArgumentError: if the operation submits; that is :meth:`submit`'s.
         """
         if operation.submits:
             raise OctosparkArgumentError(f"{operation.name} may not be repeated; use submit().")
         async with self._in_flight:
-            return await self._read(operation, asyncio.get_running_loop().time() + self._settings.timeout)
+            return await self._read(operation, asyncio.get_running_loop().time() + within)
 
     async def submit(self, operation: Operation[T], leave_by: datetime) -> Answer[T]:
         """Send a submission once, on a connection of its own.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
+from airflow_provider_octospark.parameters import RETURN_KEY
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, TaskInstanceKey
 
@@ -34,5 +36,5 @@ class OctosparkPublishedPostLink(BaseOperatorLink):
         if hasattr(operator, "published_url"):
             # The operator itself, not what Airflow 2's webserver makes of the serialized DAG.
             return operator.published_url or ""
-        value: Any = XCom.get_value(ti_key=ti_key, key=XCom.XCOM_RETURN_KEY)
+        value: Any = XCom.get_value(ti_key=ti_key, key=RETURN_KEY)
         return published_url_of(value)

@@ -11,6 +11,9 @@ from typing import Literal
 CONN_ID = "octospark_default"
 """The connection's default id."""
 
+RETURN_KEY = "return_value"
+"""The XCom of what a task returns. Where Airflow has a name for this key differs between its versions."""
+
 PUBLISH_TIMEOUT = timedelta(hours=24)
 """How long after its time a publication is given up as unknown."""
 

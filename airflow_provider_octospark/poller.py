@@ -295,12 +295,9 @@ class Poller:
         occasion = Round(team.listing, len(missing), self.loop.time())
         while occasion.limit is not None:
             try:
-                async with asyncio.timeout(LIST_TIMEOUT):
-                    page = await self._client.read(list_entries(team.team_id, occasion.limit))
+                page = await self._client.read(list_entries(team.team_id, occasion.limit), LIST_TIMEOUT)
             except OctosparkError as error:
                 await self._list_failed(occasion, missing, error)
-            except TimeoutError:
-                await self._list_failed(occasion, missing, _took_too_long(team.team_id))
             else:
                 self._failures = 0
                 await self._serve(page, missing)
@@ -356,14 +353,6 @@ class Poller:
 
 def _shows_a_submission(answer: Answer[Post]) -> bool:
     return answer.value.latest_scheduled_post is not None
-
-
-def _took_too_long(team_id: str) -> OctosparkError:
-    return OctosparkNetworkError(
-        f"list-posts (team {team_id}): no whole answer within {LIST_TIMEOUT:g} s.",
-        operation="list-posts",
-        target=f"team {team_id}",
-    )
 
 
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ConnectionSettings, Poller]] = WeakKeyDictionary()

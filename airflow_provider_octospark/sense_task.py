@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, Self, get_args
 
-from airflow.providers.common.compat.sdk import AirflowException, XCom
+from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_octospark import arguments
 from airflow_provider_octospark.cancelling import Cancellable, cancel, cancellable_of
@@ -17,7 +17,7 @@ from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.links import published_url_of
 from airflow_provider_octospark.models import Outcome
-from airflow_provider_octospark.parameters import PartialFailure
+from airflow_provider_octospark.parameters import RETURN_KEY, PartialFailure
 from airflow_provider_octospark.times import require_duration
 from airflow_provider_octospark.verdict import judge, report_unknown
 from airflow_provider_octospark.versions import first_started, run_of, task_state_store
@@ -168,7 +168,7 @@ class SenseTask:
         if not self.operator.do_xcom_push:
             return
         try:
-            self.context["ti"].xcom_push(key=XCom.XCOM_RETURN_KEY, value=result)
+            self.context["ti"].xcom_push(key=RETURN_KEY, value=result)
         except Exception:
             # What the task raises says whether it may be retried; an error of XCom must not take its place.
             self.log.exception("The outcomes could not be pushed to XCom.")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, XCom
+from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_octospark import arguments
 from airflow_provider_octospark.cancelling import Cancellable, cancel, cancellable
@@ -19,7 +19,7 @@ from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.journal import Journal, MemoryStore
 from airflow_provider_octospark.links import published_url_of
 from airflow_provider_octospark.models import Outcome
-from airflow_provider_octospark.parameters import PartialFailure
+from airflow_provider_octospark.parameters import RETURN_KEY, PartialFailure
 from airflow_provider_octospark.submission import Submission, Target, WaitUntil, take_ends
 from airflow_provider_octospark.times import require_duration
 from airflow_provider_octospark.verdict import Notes, judge, note_key, note_on, report_unknown
@@ -192,7 +192,7 @@ class SubmitTask:
         try:
             self._push_more(outcomes)
             if self.operator.do_xcom_push:
-                self.context["ti"].xcom_push(key=XCom.XCOM_RETURN_KEY, value=self.operator.result(outcomes))
+                self.context["ti"].xcom_push(key=RETURN_KEY, value=self.operator.result(outcomes))
         except Exception:
             # What the task raises says whether it may be retried; an error of XCom must not take its place.
             self.log.exception("The outcomes could not be pushed to XCom.")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+
+from tests.matrix.environments import uv
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".venvs" / "benchmarks"
@@ -29,19 +30,11 @@ def peers(say: Callable[[str], None]) -> tuple[Path, Path]:
     if not ready.exists():
         say(f"installing Airflow {airflow} and the peers into {FOLDER.relative_to(ROOT)}")
         shutil.rmtree(FOLDER, ignore_errors=True)
-        _uv("venv", "--quiet", "--python", sys.executable, str(FOLDER))
-        wanted = [f"apache-airflow=={airflow}", *PEERS, "--editable", str(ROOT)]
-        _uv("pip", "install", "--quiet", "--python", str(python), *wanted)
-        _uv("pip", "install", "--quiet", "--python", str(python), "--no-deps", "--target", str(httpx2), *HTTPX2)
+        uv("venv", "--quiet", "--python", sys.executable, FOLDER)
+        wanted: list[str | Path] = [f"apache-airflow=={airflow}", *PEERS, "--editable", ROOT]
+        uv("pip", "install", "--quiet", "--python", python, *wanted)
+        uv("pip", "install", "--quiet", "--python", python, "--no-deps", "--target", httpx2, *HTTPX2)
         # As an installation that has run before: compiling is not what is measured.
         subprocess.run([python, "-m", "compileall", "-q", FOLDER / "lib"], check=False, stdout=subprocess.DEVNULL)  # noqa: S603
         ready.touch()
     return python, httpx2
-
-
-def _uv(*arguments: str) -> None:
-    beside = Path(sys.executable).with_name("uv")
-    uv = str(beside) if beside.exists() else shutil.which("uv")
-    if uv is None:
-        raise SystemExit("The benchmark needs uv to install the peers: pip install uv")
-    subprocess.run([uv, *arguments], check=True, env={"UV_SYSTEM_CERTS": "true", **os.environ})  # noqa: S603

@@ -35,7 +35,7 @@ with DAG(
     # A retry does not publish again: it finds what the try before it has submitted, and goes on from there.
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     tags=["octospark", "example"],
-):
+) as dag:
 
     @task
     def planned() -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from typing_extensions import TypedDict
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from airflow_provider_octospark.emulator.fates import FateRule
 
 Provider = Literal["x", "tiktok", "instagram", "facebook", "youtube", "linkedin", "threads"]
-PROVIDERS: Final[tuple[Provider, ...]] = get_args(Provider)
 
 Status = Literal["draft", "scheduled", "publishing", "published", "failed", "cancelled"]
 

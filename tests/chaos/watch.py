@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from tests.system.emulated import EmulatorControl
-from tests.system.rest import TASK_ENDS, AirflowRest, TaskView
+from tests.system.rest import AirflowRest, TaskView
 
 LOOK_AT_FAULTS = 0.1
 LOOK_AT_TASKS = 0.4
@@ -61,11 +61,6 @@ class Watch:
         """The task of a run as it was seen last."""
         with self._news:
             return self._views.get(run_id)
-
-    def has_ended(self, run_id: str) -> bool:
-        """Whether its task is done, and no retry will come."""
-        view = self.view(run_id)
-        return view is not None and view.state in TASK_ENDS
 
     def waiting_faults(self, post_id: str, operation: str) -> int:
         """How many faults have not struck yet calls of this operation about this post."""

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-_PARAM = re.compile(r"^:param (\w+): (.*)")
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`")
 
 

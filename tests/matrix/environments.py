@@ -69,7 +69,7 @@ def find_uv() -> str:
     beside = Path(sys.executable).with_name("uv")
     found = str(beside) if beside.exists() else shutil.which("uv")
     if found is None:
-        raise SystemExit("The matrix needs uv to resolve as of a day: pip install uv")
+        raise SystemExit("uv is needed to make environments: pip install uv")
     return found
 
 

@@ -186,15 +186,6 @@ class AirflowRest:
         answer = self.call("GET", f"{_task_path(task)}/state-store", params={"map_index": task.map_index})
         return {entry["key"]: entry["value"] for entry in answer["task_state_store"]}
 
-    def put_state(self, task: Task, key: str, value: Any) -> None:
-        """Write a value into the state store of a task, never to expire."""
-        self.call(
-            "PUT",
-            f"{_task_path(task)}/state-store/{quote(key)}",
-            params={"map_index": task.map_index},
-            json={"value": value, "expires_at": None},
-        )
-
     def _log_in(self) -> None:
         answer = self._client.post("/auth/token", json=self._credentials)
         answer.raise_for_status()

@@ -136,11 +136,6 @@ class AirflowStack:
         """Kill a component and all its processes with SIGKILL: with the scheduler go the running tasks."""
         self.processes.end(name)
 
-    def restart_component(self, name: str) -> None:
-        """Kill a component and start it anew."""
-        self.kill_component(name)
-        self.start_component(name)
-
     def wait_until_healthy(self, timeout: float = _START_TIMEOUT) -> None:
         """Wait for all components, telling of each as it appears."""
         deadline = time.monotonic() + timeout

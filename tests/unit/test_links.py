@@ -50,7 +50,7 @@ def test_what_is_made_of_the_serialized_dag_reads_the_task_s_xcom(
         asked.append((ti_key, key))
         return value
 
-    monkeypatch.setattr(links, "XCom", SimpleNamespace(get_value=get_value, XCOM_RETURN_KEY="return_value"))
+    monkeypatch.setattr(links, "XCom", SimpleNamespace(get_value=get_value))
     serialized: Any = SimpleNamespace(defer=None)
     assert OctosparkPublishedPostLink().get_link(serialized, ti_key="this task") == url  # type: ignore[arg-type]
     assert asked == [("this task", "return_value")]

@@ -7,6 +7,7 @@ with a real server.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import Counter
 from datetime import timedelta
@@ -116,7 +117,7 @@ class SimulatedClient:
         self._service = service
         self._token = settings.token
 
-    async def read(self, operation: Operation[T]) -> Answer[T]:
+    async def read(self, operation: Operation[T], within: float = math.inf) -> Answer[T]:
         """Send once."""
         await self._service.delay(operation)
         failure: OctosparkError

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import json
+import math
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -632,9 +633,9 @@ def test_the_work_for_all_does_not_run_in_the_context_of_one() -> None:
         posts = service.add_posts(3)
         original = poller._client.read
 
-        async def read(operation: Any) -> Any:
+        async def read(operation: Any, within: float = math.inf) -> Any:
             seen.add(of_a_trigger.get())
-            return await original(operation)
+            return await original(operation, within)
 
         poller._client.read = read  # type: ignore[method-assign]
         of_a_trigger.set("the first trigger's")

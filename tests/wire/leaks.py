@@ -122,13 +122,3 @@ def leaks_of_error(secret: str, error: BaseException, *, with_rich: bool = False
         error = error.with_traceback(error.__traceback__.tb_next)
     dumps = dumps_of(error, with_rich=with_rich)
     return [f"{form} in {dump[:300]!r}" for dump in dumps for form in found_in(secret, dump)]
-
-
-def leaks_in_files(secret: str, folder: Path) -> list[str]:
-    """Return the files below a folder that hold a secret, and in which form."""
-    return [
-        f"{form} in {path}"
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        for form in found_in(secret, path.read_bytes())
-    ]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.models.connection import Connection
 from airflow.models.trigger import Trigger
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, AirflowException
 
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
@@ -34,7 +34,10 @@ def serialization() -> Any:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_dags_survive_being_stored(path: Path) -> None:
     if path.stem == "octospark_approval":
-        pytest.importorskip("airflow.providers.standard.operators.hitl", reason="approvals came with Airflow 3.1")
+        try:
+            importlib.import_module("airflow.providers.standard.operators.hitl")
+        except (ImportError, AirflowException):
+            pytest.skip("approvals came with Airflow 3.1")
     if path.stem == "octospark_after_publication":
         pytest.importorskip("airflow.sdk", reason="watchers of assets came with Airflow 3.0")
     dag = runpy.run_path(str(path))["dag"]

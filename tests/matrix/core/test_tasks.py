@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowException, BaseOperator
+from airflow.providers.common.compat.sdk import DAG, AirflowException, Asset, BaseOperator
 
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.models import Outcome
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator, OctosparkScheduleMultiOperator
 from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
-from airflow_provider_octospark.versions import task_state_store
+from airflow_provider_octospark.versions import state_of, task_state_store
 from tests.system.dag_runs import FinishedRun, RunDag
 
 MakeTasks = Callable[[], None]
@@ -64,19 +65,22 @@ def test_post_now_waits_until_it_is_out(emulator: Emulator, run: Run, deferrable
 class _LetsItsTimeCome(BaseOperator):
     """Brings forward what is scheduled, so that no test depends on how fast tasks start."""
 
-    def __init__(self, *, emulator: Emulator, **kwargs: Any) -> None:
+    def __init__(self, *, come: Callable[[], object], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # Airflow looks at an operator's attributes; an emulator holds locks, which cannot be copied.
-        self._come = lambda: emulator.person("reschedule", emulator.posts[0]["id"], scheduled_at=emulator.now())
+        # A function, not the emulator: Airflow copies what an operator is given, and an emulator holds locks.
+        self._come = come
 
     def execute(self, context: Any) -> None:
-        self._come()  # type: ignore[no-untyped-call]
+        self._come()
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule", "deferrable"])
 def test_schedule_multi_and_a_sensor_in_each_mode(emulator: Emulator, run: Run, mode: str) -> None:
     emulator.script("slow", post_id=emulator.posts[0]["id"], seconds=8)
     waiting: dict[str, Any] = {"deferrable": True} if mode == "deferrable" else {"mode": mode}
+
+    def come() -> None:
+        emulator.person("reschedule", emulator.posts[0]["id"], scheduled_at=emulator.now())
 
     def tasks() -> None:
         schedule = OctosparkScheduleMultiOperator(
@@ -86,7 +90,7 @@ def test_schedule_multi_and_a_sensor_in_each_mode(emulator: Emulator, run: Run, 
             scheduled_at=datetime.now(UTC) + timedelta(hours=1),
         )
         wait = OctosparkPostSensor(task_id="wait", publication=schedule.output, poll_floor=2, **waiting)
-        schedule >> _LetsItsTimeCome(task_id="come", emulator=emulator) >> wait
+        schedule >> _LetsItsTimeCome(task_id="come", come=come) >> wait
 
     finished = run(tasks)
     assert finished.state == "success"
@@ -202,6 +206,51 @@ def test_the_outcome_is_the_same_flat_object_everywhere(emulator: Emulator, run:
     outcome = finished.xcom("publish")
     assert set(outcome) == set(Outcome.model_fields)
     assert all(value is None or isinstance(value, str) for value in outcome.values())
+
+
+def test_the_event_of_an_outlet_tells_what_was_published(emulator: Emulator, run: Run) -> None:
+    seen: list[dict[str, Any]] = []
+
+    class Tells(OctosparkPostNowOperator):
+        def execute(self, context: Any) -> Any:
+            # Given only now: Airflow refuses assets that no scheduler has seen, and `dag.test()` has none.
+            self.outlets = [Asset("octospark-x")]
+            try:
+                return super().execute(context)
+            finally:
+                seen.append(context["outlet_events"][self.outlets.pop()].extra)
+
+    def tasks() -> None:
+        Tells(task_id="publish", **target(emulator), wait_for_completion=True)
+
+    assert run(tasks).state == "success"
+    [extra] = seen
+    assert (extra["event"], extra["totalCount"]) == ("published", 1)
+    assert extra["outcomes"][0]["platform_post_id"] == emulator.publications()[0]["platform_post_id"]
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_the_state_of_a_task_can_be_asked_for(run: Run, mapped: bool) -> None:
+    seen: list[str | None] = []
+
+    class Look(BaseOperator):
+        def __init__(self, *, number: int = 0, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.number = number
+
+        def execute(self, context: Any) -> None:
+            seen.append(asyncio.run(state_of(context["ti"])))
+
+    def tasks() -> None:
+        if mapped:
+            Look.partial(task_id="look").expand(number=[1, 2])
+        else:
+            Look(task_id="look")
+
+    assert run(tasks).state == "success"
+    # `dag.test()` of Airflow 2 does not call what it runs running.
+    assert len(seen) == (2 if mapped else 1)
+    assert set(seen) <= {"running", "scheduled"}
 
 
 def test_the_store_is_there_from_3_3_on_only(run: Run) -> None:
