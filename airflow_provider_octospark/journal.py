@@ -187,8 +187,9 @@ class Journal:
         a page holds it. None (default) for all on one page.
     :raises OctosparkStateStoreError: if the store cannot be read or written.
 
-    ``problem`` is None, or says why a page cannot be read; ``lost`` is true if there must have been one (this is not the
-    first try, or the first page tells of more) and there is none.
+    ``problem`` is None, or says why a page cannot be read; the others are read all the same, and that one is left as it is.
+    ``lost`` is true if there must have been a page (this is not the first try, or the first page tells of more) and there
+    is none.
     """
 
     def __init__(self, store: Store, *, is_first_try: bool, page_size: int | None = None) -> None:
@@ -196,7 +197,8 @@ class Journal:
         self._page_size = page_size
         self._numbers: dict[tuple[str, str, str], int] = {}
         self._pages = 1
-        self._unreadable = ""
+        # What cannot be read, by the number of its page.
+        self._unreadable: dict[int, str] = {}
         self.records: dict[tuple[str, str, str], Record] = {}
         self.problem: str | None = None
         self.lost = False
@@ -212,7 +214,9 @@ class Journal:
 
     def _read_others(self) -> None:
         number = 1
-        while self.problem is None and (number < self._pages or (self.lost and self._page_size is not None)):
+        # Without the first page nothing tells how many there are.
+        is_told = 0 not in self._unreadable and not (self.lost and self._page_size is not None)
+        while number < self._pages or not is_told:
             raw = self._get(page_key(number))
             if raw is not None:
                 self._parse(raw, number)
@@ -224,34 +228,37 @@ class Journal:
         self._pages = max(self._pages, number)
 
     def _parse(self, raw: Any, number: int) -> None:
+        problem = None
         try:
             # Through JSON text, because strict models take JSON's forms of a value only from JSON.
             page = _Page.model_validate_json(json.dumps(raw))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            self.problem = plain(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 200)
+            problem = plain(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 200)
         except (ValueError, TypeError, RecursionError) as error:
-            self.problem = plain(error, 200)
+            problem = plain(error, 200)
         else:
             if any(record.key in self.records for record in page.records) or len(
                 {record.key for record in page.records}
             ) != len(page.records):
-                self.problem = "two records of one target"
+                problem = "two records of one target"
             else:
                 self.records.update({record.key: record for record in page.records})
                 self._numbers.update({record.key: number for record in page.records})
                 self._pages = max(self._pages, page.pages)
-        if self.problem is not None:
-            self._unreadable = f"{number}: {raw!r}"
+        if problem is not None:
+            self.problem = self.problem or problem
+            self._unreadable[number] = repr(raw)
 
     def attempt_if_unreadable(self, key: tuple[str, str, str]) -> str:
         """Name what an unreadable page may hold of a target; a person's decision is bound to it."""
-        return hashlib.sha256(f"{'/'.join(key)} {self._unreadable}".encode("utf-8", "replace")).hexdigest()[:8]
+        held = sorted(self._unreadable.items())
+        return hashlib.sha256(f"{'/'.join(key)} {held}".encode("utf-8", "replace")).hexdigest()[:8]
 
     def page(self, number: int = 0) -> dict[str, Any]:
         """Return a page as JSON, as it is written."""
         # Targets that were never written are clean; where there is one page only, it names them.
-        unwritten = 0 if self._page_size is None else None
+        unwritten = 0 if self._page_size is None and not self._unreadable else None
         records = [record for record in self.records.values() if self._numbers.get(record.key, unwritten) == number]
         page: dict[str, Any] = {"format": FORMAT, "records": [record.model_dump(mode="json") for record in records]}
         return {**page, "pages": self._pages} if number == 0 and self._pages > 1 else page
@@ -288,12 +295,13 @@ class Journal:
         for start in range(0, len(new), size):
             together = new[start : start + size]
             held = sum(number == self._pages - 1 for number in self._numbers.values())
-            if self._page_size is not None and held and held + len(together) > size:
+            is_full = self._page_size is not None and held and held + len(together) > size
+            if is_full or self._pages - 1 in self._unreadable:
                 self._pages += 1
                 pages.add(0)
             self._numbers.update({record.key: self._pages - 1 for record in together})
         self.records.update({record.key: record for record in given})
-        return sorted(pages | {self._numbers[record.key] for record in given}, reverse=True)
+        return sorted((pages - self._unreadable.keys()) | {self._numbers[record.key] for record in given}, reverse=True)
 
     def _write(self, pages: Sequence[int]) -> None:
         for number in pages:

@@ -229,11 +229,9 @@ class Submission:
         :raises OctosparkAlreadySubmittedError: with ``if_already_submitted="fail"``.
         :raises OctosparkStateStoreError: if the record cannot be kept.
         """
-        if self.journal.problem is not None:
-            self._decide_unreadable(self.journal.problem)
-        if self.journal.problem is not None:
-            return self.outcomes()
         if not self._entered:
+            if self.journal.problem is not None and not self._decide_unreadable(self.journal.problem):
+                return self.outcomes()
             self._entered = True
             self._enter()
         self._pace.tell(self.log, self.clock.now(), len(self._announced), self._count_left)
@@ -304,6 +302,13 @@ class Submission:
         else:
             # Not written yet: of an unmapped task, a target that is missing on a page means the same as a clean one.
             self.journal.records.update({record.key: record for record in new})
+        of_this_try = [record for record in self._records() if record.try_number == self.run.try_number]
+        # A resumption goes on where the process before it was: with what has got no answer too often, and with what is in
+        # doubt because nothing gets through.
+        self._fruitless = int(any(record.state == "sent" for record in of_this_try))
+        for record in of_this_try:
+            if record.state == "clean" and record.sends >= MAX_SENDS:
+                self._exhausted(record)
 
     def _lost(self, clean: Record, attempt: str | None = None) -> Record:
         """A target of which nothing is known but the time: in doubt until ``settle`` has passed from now on."""
@@ -345,13 +350,15 @@ class Submission:
         )
         return []
 
-    def _decide_unreadable(self, problem: str) -> None:
-        """A page in a form that cannot be read: nothing is sent unless a person has decided for every target."""
+    def _decide_unreadable(self, problem: str) -> bool:
+        """Take in what a person has decided about targets that may be on a page which cannot be read.
+
+        :returns: whether all are decided; nothing is sent before.
+        """
         decided: list[Record] = []
         for clean in self._blank_records():
             if clean.key in self.journal.records:
                 # On a page that can be read.
-                decided.append(self.journal.records[clean.key])
                 continue
             attempt = self.journal.attempt_if_unreadable(clean.key)
             match self._decision(clean, attempt):
@@ -361,18 +368,23 @@ class Submission:
                     decided.append(self._said_to_be_sent(clean, attempt, self.run.run_after))
                 case _:
                     self._unknown(clean, "in_doubt", f"the record of earlier tries cannot be read ({problem})", attempt)
-        if not self._verdicts:
-            self.journal.problem = None
+        if decided:
+            # On a page that can be read from now on, so that each decision is obeyed once.
             self.journal.put(decided)
-            return
-        for record in decided:
-            if record.state != "accepted":
+        if not self._verdicts:
+            return True
+        for record in self._records():
+            is_decided = record.attempt == self.journal.attempt_if_unreadable(record.key)
+            if record.state == "sent" and not is_decided:
+                self._unknown(record, "in_doubt", "it is looked for when all others are decided", record.attempt or "")
+            elif record.state != "accepted":
                 self._verdicts[record.key] = self._outcome(
                     record,
                     "failed",
                     "not_sent",
                     "nothing is sent before all targets of the unreadable record are decided",
                 )
+        return False
 
     # Step 2: what is in doubt.
 
@@ -595,6 +607,7 @@ class Submission:
         timely = [call for call in calls if not self._is_too_late(call)]
         answers = self.api.request_all([call.reading for call in timely])
         ready: list[_Ready] = []
+        unread: list[tuple[_Call, OctosparkError]] = []
         refused: list[tuple[_Call, OctosparkError]] = []
         for call, answer in zip(timely, answers, strict=True):
             if not isinstance(answer, OctosparkError):
@@ -603,12 +616,15 @@ class Submission:
             elif self.at_once is not None and isinstance(answer, OctosparkRateLimitError):
                 refused.append((call, answer))
             else:
-                self._stop(call, answer)
+                unread.append((call, answer))
         got_through = bool(ready) and self._submit(ready, refused)
         if got_through:
             self._fruitless = 0
         elif ready or any(isinstance(answer, OctosparkError) for answer in answers):
             self._fruitless += 1
+        # Not before what is ready has left: what is given up must not be on its way.
+        for call, error in unread:
+            self._stop(call, error)
         self._after_refusals(refused)
         self._pace.tell(self.log, self.clock.now(), len(self._announced), self._count_left)
 

@@ -14,13 +14,13 @@ from airflow_provider_octospark import arguments
 from airflow_provider_octospark.cancelling import Cancellable, cancel, cancellable
 from airflow_provider_octospark.deferral import SHORTEST_DEFERRAL, outcomes_or_wait, until_published, until_settled
 from airflow_provider_octospark.events import tell_outlets
-from airflow_provider_octospark.exceptions import OctosparkError
+from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.journal import Journal, MemoryStore
 from airflow_provider_octospark.links import published_url_of
 from airflow_provider_octospark.models import Outcome
 from airflow_provider_octospark.parameters import RETURN_KEY, PartialFailure
-from airflow_provider_octospark.submission import Submission, Target, WaitUntil, take_ends
+from airflow_provider_octospark.submission import Announcement, Submission, Target, WaitUntil, take_ends
 from airflow_provider_octospark.times import require_duration
 from airflow_provider_octospark.verdict import Notes, judge, note_key, note_on, report_unknown
 from airflow_provider_octospark.versions import run_of, task_state_store
@@ -74,7 +74,7 @@ class SubmitTask:
             # All of it is checked before anything is sent, also what only matters afterwards.
             arguments.one_of(operator.partial_failure, get_args(PartialFailure), "partial_failure")
             self._new_wait(())
-            announcements = operator.to_submit(hook)
+            announcements = self._to_submit(hook)
             rules = operator.rules()
             rules.check(hook.settings.submit_timeout)
             submission = Submission(
@@ -102,6 +102,15 @@ class SubmitTask:
                 notes |= doubts
             return self._finish(outcomes, notes, submission.error)
 
+    def _to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
+        try:
+            return self.operator.to_submit(hook)
+        except AirflowSkipException as skip:
+            if all(record.state == "clean" for record in self.journal.records.values()):
+                raise
+            said = str(skip)
+        raise OctosparkArgumentError(f"{said} But earlier tries have submitted something; see the record of the task.")
+
     def complete(self, event: Any, wait: Any, notes: Notes | None) -> Any:
         """Take the trigger's event and end the task. Makes no request."""
         seen = outcomes_or_wait(event, wait, self.log)
@@ -115,7 +124,8 @@ class SubmitTask:
         cancel(self.operator.octospark_conn_id, self._cancellable(), self.run, self.log)
 
     def _cancellable(self) -> list[Cancellable]:
-        return cancellable(self.journal.records.values())
+        # With a page that cannot be read, nobody knows whether a submission is the only one of its post.
+        return [] if self.journal.problem else cancellable(self.journal.records.values())
 
     def _pause(self, wait: WaitUntil) -> None:
         remaining = wait.time - datetime.now(UTC)
@@ -160,8 +170,6 @@ class SubmitTask:
 
     def _take_ends(self, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, str]]:
         """Record what waiting has proven; return what may be said of it, and notes on what is in doubt."""
-        if self.journal.problem is not None:
-            return list(outcomes), {}
         told, notes = take_ends(self.journal, outcomes, self.run)
         doubts = _by_name(notes)
         report_unknown([outcome for outcome in told if note_on(outcome, doubts)], self.log, doubts)

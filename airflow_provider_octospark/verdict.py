@@ -93,7 +93,8 @@ def judge(
     :raises AirflowSkipException: with ``soft_fail``, if all that is not a success is a proven failure.
     """
     unknown = [outcome for outcome in outcomes if outcome.end == "unknown"]
-    failed = [outcome for outcome in outcomes if outcome.end == "failed"]
+    skips = rules is not None and rules.if_late == "skip"
+    failed = [o for o in outcomes if o.end == "failed" and not (skips and o.reason == "late")]
     bad = len(unknown) + len(failed)
     if not bad or (partial_failure == "succeed" and bad < len(outcomes)):
         return
@@ -110,13 +111,15 @@ def judge(
 def _failure(
     failed: Sequence[Outcome], counts: str, rules: Rules | None, cause: OctosparkError | None, *, alone: bool
 ) -> OctosparkError:
-    if cause is not None and all(outcome.reason in {"not_sent", "late"} for outcome in failed):
+    retries = rules is not None and any(_a_retry_submits(outcome, rules) for outcome in failed)
+    is_final = isinstance(cause, OctosparkFailError) and retries
+    if cause is not None and not is_final and all(outcome.reason in {"not_sent", "late"} for outcome in failed):
         if alone:
             return cause
         kind = OctosparkPublishFailedError if isinstance(cause, OctosparkFailError) else OctosparkPublishRetryableError
         return kind(f"{counts}{cause}", retry_after=cause.retry_after)
     what = " ".join(f"{describe(outcome)}." for outcome in failed[:SHOWN]) + _more(failed)
-    if rules is not None and any(_a_retry_submits(outcome, rules) for outcome in failed):
+    if retries:
         return OctosparkPublishRetryableError(f"{counts}{what} A retry submits only what failed for a passing reason.")
     if all(outcome.reason == "cancelled" for outcome in failed):
         return OctosparkCancelledError(f"{counts}{what} A person took it off the schedule.")

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowException
+
 from airflow_provider_octospark.parameters import IfBadItems, IfEmpty, PartialFailure
 from airflow_provider_octospark.submit_operator import OctosparkSubmitOperator
 
@@ -283,8 +285,16 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
 
     @property
     def _present(self) -> Batch:
-        """What was read to be submitted. After a deferral it is read again; the teams are of no interest then."""
-        return self._batch if self._batch is not None else self._read(str)
+        """What was read to be submitted; after a deferral, what the list says now, if it says anything."""
+        if self._batch is None:
+            from airflow_provider_octospark.batches import Batch
+
+            try:
+                # The teams are of no interest any more.
+                self._batch = self._read(str)
+            except AirflowException:
+                self._batch = Batch(())
+        return self._batch
 
     def _read(self, team_of: Callable[[object], str]) -> Batch:
         from airflow_provider_octospark.batches import Batch

@@ -98,8 +98,8 @@ GUARDS = (
         "test_an_unreadable_record_is_not_an_empty_one",
         (
             _JOURNAL,
-            "        if self.problem is not None:\n",
-            "        self.problem = None\n        if self.problem is not None:\n",
+            "        if problem is not None:\n",
+            "        problem = None\n        if problem is not None:\n",
         ),
     ),
     _guard(
@@ -214,7 +214,7 @@ GUARDS = (
     _guard(
         "MAX_SENDS",
         "test_a_try_does_not_go_on_for_ever",
-        (_SUBMISSION, "record.sends >= MAX_SENDS", "False"),
+        (_SUBMISSION, "== self.run.try_number and record.sends >= MAX_SENDS", "== -1"),
     ),
     # The way there
     _guard(

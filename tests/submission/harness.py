@@ -738,9 +738,8 @@ class Task:
 
     def _complete(self, journal: Journal, wait: Wait, attempt: Try) -> None:
         attempt.outcomes = list(wait.outcomes)
-        if journal.problem is None:
-            attempt.outcomes, doubts = take_ends(journal, wait.outcomes, self.run_facts())
-            attempt.notes += doubts.values()
+        attempt.outcomes, doubts = take_ends(journal, wait.outcomes, self.run_facts())
+        attempt.notes += doubts.values()
         self._judge(attempt, None)
 
     def _judge(self, attempt: Try, cause: OctosparkError | None) -> None:

@@ -6,7 +6,10 @@ killed again at every sixth point of what the next try does, at other ones each 
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,7 +22,9 @@ from airflow_provider_octospark.exceptions import (
 )
 from airflow_provider_octospark.journal import PAGE_KEY, Journal, MemoryStore, Record, page_key
 from airflow_provider_octospark.pace import Pace
-from tests.submission.harness import Bench, Job, Task, kill
+from airflow_provider_octospark.submission import Announcement
+from airflow_provider_octospark.submission_rules import Rules
+from tests.submission.harness import Bench, Job, Moment, Task, kill
 
 
 def check(task: Task, story: str) -> None:
@@ -167,6 +172,151 @@ def test_a_service_that_answers_nothing_is_sent_no_more_than_it_has(bench: Bench
     assert sum(each["path"].endswith("schedule-multi") for each in bench.service.requests()) == 2
     task.finish()
     check(task, "no answers")
+
+
+def two_accounts(bench: Bench, **options: Any) -> Job:
+    """Three posts to two accounts each, one post at a time, each on a page of its own."""
+    job = Job.batch(bench, posts=3, at_once=1, **options)
+    return replace(job, accounts=tuple(each["id"] for each in bench.service.social_accounts[:2]))
+
+
+def spoil(task: Task, number: int) -> None:
+    """Make a page one that cannot be read."""
+    task.table.write(page_key(number), {"format": 99, "records": []})
+
+
+def decide(task: Task, decision: Callable[[str], str]) -> None:
+    """Decide about each target of which the latest try left a note, by its post."""
+    for note in task.tries[-1].notes:
+        key, post = re.search(r"octospark\.decision\.[^\s?]+", note), re.search(r"Whether post (\S+)", note)
+        assert key is not None
+        assert post is not None
+        task.table.write(key[0], {"decision": decision(post[1])})
+
+
+def kill_at(name: str, times: int) -> Callable[[Moment], None]:
+    """Kill a process when it is somewhere for the so-manieth time."""
+    seen = 0
+
+    def act(moment: Moment) -> None:
+        nonlocal seen
+        seen += moment.name == name
+        if moment.name == name and seen == times:
+            kill(moment)
+
+    return act
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_decision_about_an_unreadable_page_is_obeyed_once(bench: Bench, deferrable: bool) -> None:
+    task = Task(bench, two_accounts(bench, deferrable=deferrable))
+    task.run(kill_at("before submission", 3))
+    spoil(task, 1)
+    task.retry()
+    second = task.job.posts[1]
+    assert task.ends == ["pending", "pending", "unknown", "unknown", "unknown", "unknown"] or deferrable
+    decide(task, lambda post: "sent" if post == second else "not_sent")
+    for _ in range(3):
+        task.clear()
+        task.finish()
+    bench.settle()
+    assert [count.accepted for count in task.count()] == [1] * 6
+
+
+def test_an_unreadable_page_is_left_as_it_is_though_the_list_changes(bench: Bench) -> None:
+    for number in (0, 1, 2):
+        bench.reset()
+        task = Task(bench, two_accounts(bench, deferrable=False))
+        task.run()
+        spoil(task, number)
+        spoilt = task.table.read(page_key(number))
+        whole = task.job
+        extra = bench.service.posts[5]["id"]
+        for more in ((), (whole.posts[1], extra)):
+            task.job = replace(whole, more_posts=more)
+            task.clear()
+            task.finish()
+            decide(task, lambda post, extra=extra: "not_sent" if post == extra else "sent")  # type: ignore[misc]
+            task.clear()
+            task.finish()
+        task.job = whole
+        task.clear()
+        task.finish()
+        # What the person has not decided yet stays unknown, and is not sent.
+        assert task.table.read(page_key(number)) == spoilt
+        bench.settle()
+        assert all(count.accepted == 1 for count in task.count()), number
+
+
+def test_what_is_in_doubt_beside_an_unreadable_page_is_unknown(bench: Bench) -> None:
+    task = Task(bench, Job.batch(bench, deferrable=False))
+    bench.fault("schedule-multi", "late", seconds=600, times=1)
+    task.run(kill_at("after submission", 2))
+    spoil(task, 1)
+    task.retry()
+    assert task.ends[0] == "unknown"
+    assert task.ends[1] == "pending"
+
+
+def test_what_leaves_beside_a_refused_key_is_not_called_unsent(bench: Bench) -> None:
+    for lost in (False, True):
+        bench.reset()
+        task = Task(bench, Job.batch(bench))
+        bench.fault("get-post", "status", status=401, times=1)
+        if lost:
+            bench.fault("schedule-multi", "late", seconds=60, times=1)
+        task.run()
+        bench.settle()
+        told = dict(zip(task.ends, [count.accepted for count in task.count()], strict=True))
+        for end, count in zip(task.ends, [count.accepted for count in task.count()], strict=True):
+            assert count == (0 if end == "failed" else 1), told
+        assert sorted(task.ends) == ["failed", "failed", "failed", "pending"]
+
+
+def test_a_deferral_does_not_forget_how_often_something_was_sent(bench: Bench) -> None:
+    task = Task(bench, Job.batch(bench), retries=0)
+    bench.fault("schedule-multi", "status", status=500, times=1)
+    bench.fault("schedule-multi", "status", status=500, times=1, skip=1)
+    bench.fault("schedule-multi", "status", status=500, times=10_000, skip=2)
+    task.start()
+    for _ in range(40):
+        if task.state != "deferred":
+            break
+        task.resume()
+    assert task.state == "failed"
+
+
+def test_a_resumption_does_not_put_more_in_doubt(bench: Bench) -> None:
+    task = Task(bench, Job.batch(bench, posts=6), retries=0)
+    bench.fault("schedule-multi", "status", status=500, times=10_000)
+    settled = bench.now() + timedelta(minutes=14)
+    attempt = task.start()
+    while attempt.until is not None and attempt.until < settled:
+        task.resume()
+    assert sum(each["path"].endswith("schedule-multi") for each in bench.service.requests()) == 2
+
+
+def test_what_a_retry_would_send_is_worth_one(bench: Bench) -> None:
+    task = Task(bench, Job.batch(bench, posts=6))
+    bench.fault("get-post", "status", status=404, times=1)
+    bench.fault("schedule-multi", "status", status=429, times=1000, skip=1)
+    task.run()
+    assert task.state == "up_for_retry"
+
+
+def test_what_is_too_late_can_be_skipped_by_itself(bench: Bench) -> None:
+    class Late(Job):
+        """One whose first post should have been out."""
+
+        def announcements(self, intent: str) -> list[Announcement]:
+            first, *others = super().announcements(intent)
+            return [replace(first, scheduled_at=bench.now() - timedelta(hours=1)), *others]
+
+    job = Job.batch(bench, rules=Rules(if_late="skip"))
+    task = Task(bench, Late(**{each.name: getattr(job, each.name) for each in fields(job)}))
+    task.run()
+    assert task.state == "success"
+    assert [outcome.reason for outcome in task.tries[-1].outcomes] == ["late", None, None, None]
 
 
 def test_what_leaves_together_is_written_together() -> None:

@@ -12,6 +12,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkAuthError,
     OctosparkCancelledError,
     OctosparkError,
+    OctosparkFailError,
     OctosparkPublishFailedError,
     OctosparkPublishRetryableError,
     OctosparkServerError,
@@ -108,7 +109,7 @@ def test_what_was_not_sent_is_sent_by_a_retry_even_if_failures_free_nothing() ->
 def test_the_cause_of_sending_nothing_is_raised_itself(
     cause: OctosparkError, among_others: type[OctosparkError]
 ) -> None:
-    for nothing in ([NOT_SENT], [LATE], [NOT_SENT, NOT_SENT_FOR_NOW]):
+    for nothing in ([NOT_SENT], [LATE]):
         with pytest.raises(type(cause)) as raised:
             judge(nothing, rules=RULES, cause=cause)
         assert raised.value is cause
@@ -116,6 +117,10 @@ def test_the_cause_of_sending_nothing_is_raised_itself(
             judge([PUBLISHED, *nothing], rules=RULES, cause=cause)
     with pytest.raises(OctosparkUnknownError):
         judge([NOT_SENT, DEADLINE], rules=RULES, cause=cause)
+    # Whatever came first: a retry has something to send.
+    with pytest.raises(OctosparkError) as raised:
+        judge([NOT_SENT, NOT_SENT_FOR_NOW], rules=RULES, cause=cause)
+    assert not isinstance(raised.value, OctosparkFailError)
 
 
 @pytest.mark.parametrize("bad", [TRANSIENT, VALIDATION, CANCELLED, DEADLINE, REFUSED, NOT_SENT])
