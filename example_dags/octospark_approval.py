@@ -1,4 +1,4 @@
-"""A post that goes out only after a person has seen it and said yes. Needs Airflow 3.1 or newer.
+"""A post that goes out only after a person has seen it and said yes. Needs Airflow 3.2 or newer.
 
 The request shows the post as it is in Octospark at that moment. It appears under 'Required Actions' in Airflow's UI. If
 the post is changed afterwards, it does not go out: nobody has approved what it says now.
@@ -36,7 +36,7 @@ with DAG(
         ),
     },
     tags=["octospark", "example"],
-):
+) as dag:
 
     def read_post(post_id: str) -> dict[str, Any]:
         with OctosparkHook() as hook:

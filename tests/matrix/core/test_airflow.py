@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.models.connection import Connection
 from airflow.models.trigger import Trigger
-from airflow.providers.common.compat.sdk import DAG, AirflowException
+from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
@@ -34,10 +34,10 @@ def serialization() -> Any:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_dags_survive_being_stored(path: Path) -> None:
     if path.stem == "octospark_approval":
-        try:
-            importlib.import_module("airflow.providers.standard.operators.hitl")
-        except (ImportError, AirflowException):
-            pytest.skip("approvals came with Airflow 3.1")
+        # In 3.1, a person who approves is asked for the parameters of the whole DAG too, and these need defaults.
+        param = pytest.importorskip("airflow.sdk.definitions.param", reason="approvals came with Airflow 3.1")
+        if not hasattr(param.ParamsDict, "filter_params_by_source"):
+            pytest.skip("the example needs Airflow 3.2")
     if path.stem == "octospark_after_publication":
         pytest.importorskip("airflow.sdk", reason="watchers of assets came with Airflow 3.0")
     dag = runpy.run_path(str(path))["dag"]
