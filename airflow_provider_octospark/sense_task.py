@@ -19,7 +19,7 @@ from airflow_provider_octospark.links import published_url_of
 from airflow_provider_octospark.models import Outcome
 from airflow_provider_octospark.parameters import RETURN_KEY, PartialFailure
 from airflow_provider_octospark.times import require_duration
-from airflow_provider_octospark.verdict import judge, report_unknown
+from airflow_provider_octospark.verdict import judge, report_published, report_unknown
 from airflow_provider_octospark.versions import first_started, run_of, task_state_store
 from airflow_provider_octospark.waiting import Wait, same_targets
 
@@ -150,6 +150,7 @@ class SenseTask:
     def _finish(self, outcomes: Sequence[Outcome]) -> Any:
         operator = self.operator
         report_unknown(outcomes, self.log)
+        report_published(outcomes, self.log)
         found = [outcome.as_json() for outcome in outcomes]
         publication = operator.publication
         single = arguments.is_absent(publication) or isinstance(arguments.structure(publication), Mapping)

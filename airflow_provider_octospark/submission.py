@@ -793,7 +793,8 @@ class Submission:
             ):
                 outcome = outcome_of(scheduled[0], record.team_id, record.post_id)
                 self.log.info(
-                    "Accepted: account %s, submission %s (%s).",
+                    "Accepted: post %s, account %s, submission %s (%s).",
+                    record.post_id,
                     record.social_account_id,
                     outcome.scheduled_post_id,
                     outcome.end,
@@ -801,7 +802,7 @@ class Submission:
             elif refusals and not scheduled:
                 message = plain(refusals[0].message) or "the service gave no reason"
                 outcome = self._outcome(record, "failed", None, message)
-                self.log.error("Refused: account %s: %s", record.social_account_id, message)
+                self.log.error("Refused: post %s, account %s: %s", record.post_id, record.social_account_id, message)
             else:
                 self.log.warning(
                     "The answer does not tell how it went for account %s; looking for it.", record.social_account_id

@@ -22,7 +22,7 @@ from airflow_provider_octospark.models import Outcome
 from airflow_provider_octospark.parameters import RETURN_KEY, PartialFailure
 from airflow_provider_octospark.submission import Announcement, Submission, Target, WaitUntil, take_ends
 from airflow_provider_octospark.times import require_duration
-from airflow_provider_octospark.verdict import Notes, judge, note_key, note_on, report_unknown
+from airflow_provider_octospark.verdict import Notes, judge, note_key, note_on, report_published, report_unknown
 from airflow_provider_octospark.versions import run_of, task_state_store
 from airflow_provider_octospark.waiting import Wait
 
@@ -178,6 +178,7 @@ class SubmitTask:
     def _finish(self, outcomes: Sequence[Outcome], notes: Notes, cause: OctosparkError | None = None) -> Any:
         operator = self.operator
         report_unknown([outcome for outcome in outcomes if not note_on(outcome, notes)], self.log)
+        report_published(outcomes, self.log)
         result = operator.result(outcomes)
         operator.published_url = published_url_of(result)
         try:

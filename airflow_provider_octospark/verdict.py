@@ -40,6 +40,12 @@ def report_unknown(outcomes: Iterable[Outcome], log: Log, notes: Notes | None = 
             Stats.incr(UNKNOWN_METRIC)
 
 
+def report_published(outcomes: Sequence[Outcome], log: Log) -> None:
+    """Write where publications are to be seen, as far as they are few and it is known."""
+    for outcome in [outcome for outcome in outcomes if outcome.url][:SHOWN]:
+        log.info("Post %s is out: %s", outcome.post_id, outcome.url)
+
+
 def note_on(outcome: Outcome, notes: Notes) -> str | None:
     """Return the note on an outcome, if there is one."""
     return notes.get(note_key(outcome.team_id, outcome.post_id, outcome.social_account_id))

@@ -183,6 +183,11 @@ class Watch:
         scheduled = parse_instant(self.outcome.scheduled_at)
         return started_at if scheduled is None else max(started_at, scheduled)
 
+    def expected(self, started_at: datetime, now: datetime) -> datetime:
+        """As :meth:`due`; but what is on its way is not to come, though the service's clock may be ahead of ours."""
+        due = self.due(started_at)
+        return min(due, now) if self.outcome.status == "publishing" else due
+
     def label(self) -> str:
         """What a log line calls it."""
         outcome = self.outcome
@@ -445,7 +450,7 @@ class Wait:
             at = min(
                 next_look(
                     now,
-                    watch.due(self.started_at),
+                    watch.expected(self.started_at, now),
                     floor=self.floor,
                     factor=self.factor,
                     upload_remaining=watch.upload_remaining,

@@ -39,7 +39,7 @@ async def measure(count: int) -> Figures:
                 status, body = 403, b"{}"
                 if post_id in posts:
                     looks[post_id] += 1
-                    state = "published" if time.time() - begin >= out_at[post_id] else "publishing"
+                    state = "published" if time.time() - begin >= out_at[post_id] else "scheduled"
                     status, body = 200, json.dumps(post_json(post_id, {**posts[post_id], "status": state})).encode()
                 date = format_datetime(datetime.now(UTC), usegmt=True)
                 writer.write(

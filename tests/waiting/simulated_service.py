@@ -36,7 +36,7 @@ class SimulatedPost:
         self.scheduled = scheduled
         self.out_at = out_at
         self.id = str(scheduled["contentItemId"])
-        self._pending = post_json(self.id, {**scheduled, "status": "publishing"})
+        self._pending = post_json(self.id, {**scheduled, "status": "scheduled"})
         self._published = post_json(self.id, {**scheduled, "status": "published"})
 
     def as_json(self, now: float) -> dict[str, Any]:

@@ -422,7 +422,6 @@ def test_changes_are_logged_and_looks_are_not(play: Callable[..., None], monkeyp
     monkeypatch.setattr(OctosparkPostTrigger, "log", Log())
     play(scenario)
     assert [line.split(": ", 1)[1] for line in told] == [
-        "publishing",
         "a look failed: get-post: connection refused",
         "can be read again",
         "published",

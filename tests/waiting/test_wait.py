@@ -78,6 +78,13 @@ def test_no_text_of_the_service_ends_a_wait_but_five_words(status: str) -> None:
     assert (end == "pending") == (status not in {"published", "failed", "cancelled", "draft"})
 
 
+def test_what_is_on_its_way_is_not_to_come_whatever_the_service_s_clock_says() -> None:
+    wait = waiting()
+    ahead = mine(status="publishing", scheduledAt=format_instant(NOON + timedelta(days=8)))
+    wait.saw(KEY, answer_with(POST, ahead), NOON)
+    assert wait.next_look(NOON) <= NOON + timedelta(seconds=5)
+
+
 def test_text_of_the_service_is_made_harmless() -> None:
     latest = ScheduledPost.model_validate(
         mine(status="failed", errorMessage="a\nINFO forged\x1b[2J\u202e", errorCode="E\r1", provider="x\n")
@@ -253,7 +260,9 @@ def test_a_scheduled_time_that_the_first_look_shows_puts_the_deadline_off() -> N
 
 def test_a_post_that_a_person_moves_is_looked_at_by_its_new_time() -> None:
     wait = Wait.start([pending(POST, mine(scheduledAt=format_instant(NOON + timedelta(hours=2))))], started_at=NOON)
-    wait.saw(KEY, answer_with(POST, mine(scheduledAt=format_instant(NOON + timedelta(hours=20)))), NOON)
+    wait.saw(
+        KEY, answer_with(POST, mine(status="scheduled", scheduledAt=format_instant(NOON + timedelta(hours=20)))), NOON
+    )
     assert wait.next_look(NOON) >= NOON + timedelta(hours=10)
 
 
