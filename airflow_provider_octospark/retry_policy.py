@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkFailError
+from airflow_provider_octospark.retrying import delay_after
 from airflow_provider_octospark.text import plain
 from airflow_provider_octospark.versions import require_airflow
 
@@ -20,15 +20,12 @@ else:
     except ImportError:
         RetryDecision, RetryPolicy = None, object
 
-SPREAD = 0.1
-"""By which part of itself a wait is at most drawn out, so that many who were sent away do not come back together."""
-
 
 class OctosparkRetryPolicy(RetryPolicy):
     """Lets a retry wait for as long as Octospark asked to, and fails at once where a retry cannot help.
 
     With it, a task that was refused by a rate limit comes back when the limit allows it, and not after its ``retry_delay``:
-    no earlier than the service asked, and up to a tenth later. Where the service asked for nothing, ``retry_delay`` stands. The
+    no earlier than the service asked. Where the service asked for nothing, ``retry_delay`` stands. The
     policy gives no more retries than the task has. Of errors that are not this provider's it decides nothing.
 
     Without it, and before Airflow 3.3, the errors alone decide whether there is a retry; only the wait is not as asked.
@@ -46,8 +43,8 @@ class OctosparkRetryPolicy(RetryPolicy):
     def evaluate(
         self,
         exception: BaseException,
-        try_number: int,  # noqa: ARG002 - Airflow's signature
-        max_tries: int,  # noqa: ARG002
+        try_number: int,
+        max_tries: int,  # noqa: ARG002 - Airflow's signature
         context: Context | None = None,  # noqa: ARG002
     ) -> RetryDecision:
         """Decide about one failure; runs in the worker."""
@@ -55,11 +52,10 @@ class OctosparkRetryPolicy(RetryPolicy):
             return RetryDecision.default()
         if isinstance(exception, OctosparkFailError):
             return RetryDecision.fail(plain(exception, 200))
-        asked = exception.retry_after
-        if not asked:
+        if not exception.retry_after:
             return RetryDecision.retry(reason=plain(exception, 200))
-        delay = timedelta(seconds=asked * random.uniform(1.0, 1.0 + SPREAD))  # noqa: S311
-        return RetryDecision.retry(delay, f"Octospark asked to wait {asked:.0f} s")
+        delay = timedelta(seconds=delay_after(exception, try_number))
+        return RetryDecision.retry(delay, f"Octospark asked to wait {exception.retry_after:.0f} s")
 
     def serialize(self) -> dict[str, Any]:
         """Return what it is made of again: it has no settings."""
