@@ -22,7 +22,7 @@ from airflow_provider_octospark.models import Outcome, Post
 from airflow_provider_octospark.operations import get_post, move_to_draft
 from airflow_provider_octospark.text import Log, plain
 from airflow_provider_octospark.versions import TaskName, state_of
-from airflow_provider_octospark.waiting import same_id
+from airflow_provider_octospark.waiting import can_be_taken_back, same_id
 
 PATIENCE = 20.0
 """How long to wait for Airflow to tell the task's state, in seconds; Airflow gives a trigger 30 s to take things back."""
@@ -59,7 +59,8 @@ def cancellable(records: Iterable[Record]) -> list[Cancellable]:
         and not record.adopted
         and record.accepted.end == "pending"
         and record.accepted.scheduled_post_id is not None
-        and (record.baseline is None or record.baseline.scheduled_post_id is None)
+        and record.baseline is not None
+        and record.baseline.scheduled_post_id is None
     ]
 
 
@@ -122,7 +123,7 @@ async def _take_back(client: AsyncOctosparkClient, wanted: Cancellable, log: Log
         if latest is None or not same_id(latest.id, wanted.scheduled_post_id):
             shown = latest.id if latest else "none"
             why = f"its latest submission is {shown}, not {wanted.scheduled_post_id}"
-        elif latest.status != "scheduled":
+        elif not can_be_taken_back(latest):
             why = f"submission {latest.id} is {plain(latest.status, 40)}"
         else:
             await client.request(move_to_draft(wanted.team_id, wanted.post_id))

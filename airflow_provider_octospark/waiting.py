@@ -43,7 +43,7 @@ FINAL_APPROACH = timedelta(minutes=2)
 
 
 def classify(scheduled: ScheduledPost) -> tuple[End, Reason | None]:
-    """Return what a submission has come to: the one place that reads ``status``.
+    """Return what a submission has come to. With its two neighbours below the one place that reads ``status``.
 
     Only what the API names is believed: ``published``, ``failed``, ``cancelled`` and ``draft`` (on something that
     was submitted: a person took it off) end a wait; every other status, known or not, is pending. A failure that
@@ -58,6 +58,16 @@ def classify(scheduled: ScheduledPost) -> tuple[End, Reason | None]:
             return "failed", "cancelled"
         case _:
             return "pending", None
+
+
+def can_be_taken_back(scheduled: ScheduledPost) -> bool:
+    """Whether nothing of a submission is on its way yet."""
+    return scheduled.status == "scheduled"
+
+
+def is_under_way(outcome: Outcome) -> bool:
+    """Whether the service is publishing it already."""
+    return outcome.status == "publishing"
 
 
 def outcome_of(scheduled: ScheduledPost, team_id: str, post_id: str) -> Outcome:
@@ -186,7 +196,7 @@ class Watch:
     def expected(self, started_at: datetime, now: datetime) -> datetime:
         """As :meth:`due`; but what is on its way is not to come, though the service's clock may be ahead of ours."""
         due = self.due(started_at)
-        return min(due, now) if self.outcome.status == "publishing" else due
+        return min(due, now) if is_under_way(self.outcome) else due
 
     def label(self) -> str:
         """What a log line calls it."""

@@ -1,0 +1,60 @@
+"""What may be taken back when a person marks a task as failed: only what this task instance alone has submitted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_octospark.cancelling import Cancellable, cancellable, cancellable_of
+from airflow_provider_octospark.journal import Baseline, Record
+from airflow_provider_octospark.models import Outcome
+
+EMPTY = Baseline(scheduled_post_id=None, updated_at=None, service_time=None)
+
+
+def outcome(account: str = "a", **more: Any) -> Outcome:
+    values = {"team_id": "t", "post_id": "p", "social_account_id": account, "scheduled_post_id": "sp", "end": "pending"}
+    return Outcome.model_validate(values | more)
+
+
+def record(account: str = "a", **more: Any) -> Record:
+    values = {"team_id": "t", "post_id": "p", "social_account_id": account, "state": "accepted", "baseline": EMPTY}
+    values |= {"attempt": "1", "fenced_at": "2026-01-01T00:00:00Z"}
+    return Record.model_validate(values | {"outcome": outcome(account)} | more)
+
+
+def test_the_only_submission_of_a_post_may_be_taken_back() -> None:
+    assert cancellable([record()]) == [Cancellable("t", "p", "sp")]
+    assert cancellable_of([outcome()]) == [Cancellable("t", "p", "sp")]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [record(), record("b")],
+        [record(), record("b", post_id="P")],
+        [record(adopted=True)],
+        [record(baseline=None)],
+        [record(baseline=Baseline(scheduled_post_id="older", updated_at=None, service_time=None))],
+        [record(state="sent", outcome=None)],
+        [record(outcome=outcome(end="published"))],
+        [record(outcome=outcome(scheduled_post_id=None))],
+    ],
+    ids=[
+        "of two accounts",
+        "of two accounts, ids in either case",
+        "found, not made",
+        "nobody knows what was there before",
+        "something was there before",
+        "in doubt",
+        "out",
+        "nothing is on the schedule",
+    ],
+)
+def test_anything_else_is_left_alone(records: list[Record]) -> None:
+    assert cancellable(records) == []
+
+
+def test_of_a_sensor_s_outcomes_those_that_share_a_post_are_left_alone() -> None:
+    assert cancellable_of([outcome(), outcome("b"), outcome(post_id="q", end="failed")]) == []
