@@ -11,9 +11,10 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow_provider_octospark import arguments
 from airflow_provider_octospark.announcing import SCHEDULE_MULTI, TeamOf, to_schedule
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
+from airflow_provider_octospark.journal import Target
 from airflow_provider_octospark.models import Outcome
 from airflow_provider_octospark.parameters import IfBadItems, IfEmpty
-from airflow_provider_octospark.submission import Announcement, Target
+from airflow_provider_octospark.submission import Announcement
 
 MOST_TOLD = 100
 """How many failures, and how many bad items, a manifest names."""
@@ -92,9 +93,7 @@ class Batch:
         if bad and (if_bad_items == "fail" or not good):
             told = " ".join(f"announcements[{each.index}]: {each.problem}" for each in bad[:MOST_TOLD])
             more = f" And {len(bad) - MOST_TOLD} more." if len(bad) > MOST_TOLD else ""
-            raise OctosparkArgumentError(
-                f"{len(bad)} of {len(items)} items cannot be used; nothing was sent. {told}{more}"
-            )
+            raise OctosparkArgumentError(f"{len(bad)} of {len(items)} items cannot be used; none is sent. {told}{more}")
         return cls(good, bad, recurs)
 
 

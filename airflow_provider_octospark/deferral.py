@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from airflow_provider_octospark.cancelling import Cancellable
 from airflow_provider_octospark.exceptions import OctosparkProtocolError
 from airflow_provider_octospark.models import Outcome
 from airflow_provider_octospark.text import Log
@@ -33,7 +31,7 @@ class Deferral(TypedDict):
 
 
 def until_published(
-    octospark_conn_id: str, wait: Wait, cancel_on_kill: Sequence[Cancellable] | None = None, **carried: Any
+    octospark_conn_id: str, wait: Wait, cancel_on_kill: list[dict[str, Any]] | None = None, **carried: Any
 ) -> Deferral:
     """Return the deferral until all of a wait has ended; the task goes on in ``execute_complete``.
 
@@ -46,11 +44,7 @@ def until_published(
 
     arguments = wait.as_json()
     return Deferral(
-        trigger=OctosparkPostTrigger(
-            octospark_conn_id,
-            arguments,
-            None if cancel_on_kill is None else [each.as_json() for each in cancel_on_kill],
-        ),
+        trigger=OctosparkPostTrigger(octospark_conn_id, arguments, cancel_on_kill),
         method_name="execute_complete",
         kwargs={"wait": arguments, **carried},
         timeout=wait.deadline - datetime.now(UTC) + FRAMEWORK_MARGIN,

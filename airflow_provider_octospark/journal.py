@@ -26,6 +26,9 @@ FORMAT = 1
 PAGE_KEY = "octospark"
 DECISION_KEY = "octospark.decision"
 
+Target = tuple[str, str, str]
+"""Team, post and account of a target, as :func:`target_key` gives them."""
+
 
 class Store(Protocol):
     """Where a task instance keeps JSON values between its tries."""
@@ -123,7 +126,7 @@ class Record(_Entry):
         return self
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Target:
         """Names the target; UUIDs may come in either case."""
         return target_key(self.team_id, self.post_id, self.social_account_id)
 
@@ -160,7 +163,7 @@ class _Page(_Entry):
         return given
 
 
-def target_key(team_id: str, post_id: str, social_account_id: str) -> tuple[str, str, str]:
+def target_key(team_id: str, post_id: str, social_account_id: str) -> Target:
     """Return the key of a target."""
     return team_id.lower(), post_id.lower(), social_account_id.lower()
 
@@ -195,11 +198,11 @@ class Journal:
     def __init__(self, store: Store, *, is_first_try: bool, page_size: int | None = None) -> None:
         self._store = store
         self._page_size = page_size
-        self._numbers: dict[tuple[str, str, str], int] = {}
+        self._numbers: dict[Target, int] = {}
         self._pages = 1
         # What cannot be read, by the number of its page.
         self._unreadable: dict[int, str] = {}
-        self.records: dict[tuple[str, str, str], Record] = {}
+        self.records: dict[Target, Record] = {}
         self.problem: str | None = None
         self.lost = False
         first = self._get(PAGE_KEY)
@@ -250,7 +253,7 @@ class Journal:
             self.problem = self.problem or problem
             self._unreadable[number] = repr(raw)
 
-    def attempt_if_unreadable(self, key: tuple[str, str, str]) -> str:
+    def attempt_if_unreadable(self, key: Target) -> str:
         """Name what an unreadable page may hold of a target; a person's decision is bound to it."""
         held = sorted(self._unreadable.items())
         return hashlib.sha256(f"{'/'.join(key)} {held}".encode("utf-8", "replace")).hexdigest()[:8]
@@ -318,7 +321,7 @@ class Journal:
 
     def still_holds(self, records: Iterable[Record]) -> bool:
         """Whether the stored pages still bear the attempts of ``records``: no other process has taken over."""
-        attempts: dict[tuple[str, str, str], str | None] = {}
+        attempts: dict[Target, str | None] = {}
         given = list(records)
         for number in {self._numbers[record.key] for record in given}:
             try:

@@ -106,7 +106,7 @@ class SenseTask:
         """Hand the wait to the triggerer."""
         operator = self.operator
         wait = self.wait if wait is None else wait
-        on_kill = self._cancellable(wait) if operator.cancel_on_kill else None
+        on_kill = [each.as_json() for each in self._cancellable(wait)] if operator.cancel_on_kill else None
         operator.defer(**until_published(operator.octospark_conn_id, wait, on_kill))
         raise AssertionError("defer() does not return")
 

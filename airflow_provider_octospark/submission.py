@@ -35,15 +35,12 @@ from airflow_provider_octospark.exceptions import (
     OctosparkServerError,
     OctosparkTooLateError,
 )
-from airflow_provider_octospark.journal import Baseline, Journal, Record, target_key
+from airflow_provider_octospark.journal import Baseline, Journal, Record, Target, target_key
 from airflow_provider_octospark.models import (
-    AccountResult,
-    End,
     Outcome,
     Post,
     Reason,
     ScheduledPost,
-    ScheduleMultiAnswer,
 )
 from airflow_provider_octospark.operations import Operation, get_post
 from airflow_provider_octospark.pace import Pace
@@ -66,44 +63,8 @@ from airflow_provider_octospark.submission_rules import (
 )
 from airflow_provider_octospark.text import Log, plain
 from airflow_provider_octospark.times import format_instant, on_service_clock, parse_instant
+from airflow_provider_octospark.transitions import accepted, believed, in_doubt_again, outcome_about, settled
 from airflow_provider_octospark.waiting import outcome_of, same_id
-
-Target = tuple[str, str, str]
-
-
-def take_ends(journal: Journal, outcomes: Sequence[Outcome], run: Run) -> tuple[list[Outcome], dict[Target, str]]:
-    """Record what waiting has proven of accepted submissions.
-
-    What is unknown is not recorded: a later try waits again. A submission that was only taken for the task's own is not
-    believed to have failed: its target is in doubt again, and unknown.
-
-    :param outcomes: what the wait came to.
-    :returns: the outcomes as the task may report them, and notes on those that are in doubt.
-    :raises OctosparkStateStoreError: if the record cannot be written.
-    """
-    told: list[Outcome] = []
-    notes: dict[Target, str] = {}
-    changed: list[Record] = []
-    for outcome in outcomes:
-        told.append(outcome)
-        key = target_key(outcome.team_id, outcome.post_id, outcome.social_account_id or "")
-        record = journal.records.get(key)
-        if record is None or record.state != "accepted" or outcome.end not in {"published", "failed"}:
-            continue
-        known = record.accepted.scheduled_post_id
-        if outcome.scheduled_post_id is None or (known is not None and not same_id(known, outcome.scheduled_post_id)):
-            continue
-        changed.append(_believed(record, outcome))
-        if changed[-1].state == "sent":
-            why = (
-                f"submission {outcome.scheduled_post_id}, which was taken for it, has ended as {plain(outcome.status, 40)}; "
-                "whether it is the one that was sent, or somebody else's, cannot be told"
-            )
-            told[-1] = outcome.model_copy(update={"end": "unknown", "reason": "in_doubt", "error_message": why})
-            notes[key] = note_on_doubt(changed[-1], why, record.attempt or "", run.state_store)
-    if changed:
-        journal.put(changed)
-    return told, notes
 
 
 class Api(Protocol):
@@ -255,7 +216,7 @@ class Submission:
         result = []
         for clean in self._blank_records():
             record = self.journal.records.get(clean.key, clean)
-            result.append(self._verdicts.get(clean.key) or record.outcome or self._outcome(clean, "pending", None))
+            result.append(self._verdicts.get(clean.key) or record.outcome or outcome_about(clean, "pending", None))
         return result
 
     @property
@@ -378,7 +339,7 @@ class Submission:
             if record.state == "sent" and not is_decided:
                 self._unknown(record, "in_doubt", "it is looked for when all others are decided", record.attempt or "")
             elif record.state != "accepted":
-                self._verdicts[record.key] = self._outcome(
+                self._verdicts[record.key] = outcome_about(
                     record,
                     "failed",
                     "not_sent",
@@ -455,7 +416,7 @@ class Submission:
     def _adopted(self, record: Record, outcome: Outcome) -> Record:
         """Take a submission for the one in doubt. Only a clear from now on is one by a person who knows how it ended."""
         adopted = {"adopted": True, "max_tries": self.run.max_tries, "earlier": record.submissions()}
-        return _accepted(record, outcome).model_copy(update=adopted)
+        return accepted(record, outcome).model_copy(update=adopted)
 
     def _in_doubt(self) -> list[Record]:
         return [r for r in self._records() if r.state == "sent" and r.key not in self._verdicts]
@@ -497,7 +458,7 @@ class Submission:
                 "max_tries": self.run.max_tries,
                 "fenced_at": format_instant(fence),
                 "adopted": True,
-                "outcome": self._outcome(record, "pending", None),
+                "outcome": outcome_about(record, "pending", None),
             }
         )
 
@@ -559,7 +520,7 @@ class Submission:
                 continue
             seen = outcome_of(latest, record.team_id, record.post_id)
             if seen != record.outcome:
-                changed.append(_believed(record, seen))
+                changed.append(believed(record, seen))
         if changed:
             self.journal.put(changed)
 
@@ -625,6 +586,10 @@ class Submission:
         # Not before what is ready has left: what is given up must not be on its way.
         for call, error in unread:
             self._stop(call, error)
+        if any(isinstance(error, OctosparkRateLimitError) for _, error in refused):
+            self._pace.had_enough()
+        elif got_through:
+            self._pace.went_well()
         self._after_refusals(refused)
         self._pace.tell(self.log, self.clock.now(), len(self._announced), self._count_left)
 
@@ -640,7 +605,7 @@ class Submission:
         turned_down: list[tuple[_Ready, OctosparkError]] = []
         for call, result in zip(ready, results, strict=True):
             if not isinstance(result, OctosparkError):
-                answered += self._take(call, result)
+                answered += settled([self.journal.records[each.key] for each in call.records], result, self.log)
             elif proves_nothing_sent(result):
                 turned_down.append((call, result))
             else:
@@ -683,7 +648,7 @@ class Submission:
             self.log.info(
                 "Dry run: would send %s %s with %s", operation.method, operation.url_path, plain(operation.body, 2000)
             )
-            self._verdicts.update({record.key: self._outcome(record, "pending", "dry_run") for record in records})
+            self._verdicts.update({record.key: outcome_about(record, "pending", "dry_run") for record in records})
             return None
         baseline = Baseline(
             scheduled_post_id=latest.id if latest else None,
@@ -711,7 +676,7 @@ class Submission:
             record, latest, service_time, self.clock.now()
         ):
             if not is_adoptable(latest):
-                self.journal.put([_in_doubt_again(record)])
+                self.journal.put([in_doubt_again(record)])
                 return False
             self.log.warning(
                 "%s for account %s was accepted after all: adopting submission %s, which shows up only now. Raise settle.",
@@ -733,7 +698,7 @@ class Submission:
         else:
             return True
         self._free.discard(record.key)
-        self.journal.put([_believed(record, seen)])
+        self.journal.put([believed(record, seen)])
         return False
 
     def _is_repeat(self, latest: ScheduledPost, service_time: datetime | None) -> bool:
@@ -776,43 +741,6 @@ class Submission:
         self.journal.put(sent)
         return now
 
-    def _take(self, call: _Ready, answer: Answer[Any]) -> list[Record]:
-        """Take in a readable answer: each account that it speaks of without contradiction is settled."""
-        rows: dict[str, list[AccountResult]] = {}
-        for row in _rows(answer.value):
-            rows.setdefault(row.social_account_id.lower(), []).append(row)
-        settled = []
-        for record in [self.journal.records[record.key] for record in call.records]:
-            mine = rows.pop(record.social_account_id.lower(), [])
-            scheduled = [row.scheduled_post for row in mine if row.scheduled_post is not None]
-            refusals = [row.error for row in mine if row.error is not None]
-            if (
-                len(scheduled) == 1
-                and not refusals
-                and same_id(scheduled[0].social_account_id, record.social_account_id)
-            ):
-                outcome = outcome_of(scheduled[0], record.team_id, record.post_id)
-                self.log.info(
-                    "Accepted: post %s, account %s, submission %s (%s).",
-                    record.post_id,
-                    record.social_account_id,
-                    outcome.scheduled_post_id,
-                    outcome.end,
-                )
-            elif refusals and not scheduled:
-                message = plain(refusals[0].message) or "the service gave no reason"
-                outcome = self._outcome(record, "failed", None, message)
-                self.log.error("Refused: post %s, account %s: %s", record.post_id, record.social_account_id, message)
-            else:
-                self.log.warning(
-                    "The answer does not tell how it went for account %s; looking for it.", record.social_account_id
-                )
-                continue
-            settled.append(_accepted(record, outcome))
-        if rows:
-            self.log.warning("The answer speaks of accounts that were not asked for: %s.", plain(sorted(rows)))
-        return settled
-
     def _take_back(self, refused: Sequence[tuple[_Ready, OctosparkError]]) -> list[tuple[_Call, OctosparkError]]:
         """Lift the fence of calls that are proven not to have been accepted; return those that are still ours."""
         before = [record for call, _ in refused for record in call.records]
@@ -835,10 +763,6 @@ class Submission:
             else:
                 self.log.warning("Not accepted, trying again in %.0f s: %s", delay, plain(error))
                 pause = max(pause, delay)
-        if any(isinstance(error, OctosparkRateLimitError) for _, error in refused):
-            self._pace.had_enough()
-        elif not refused:
-            self._pace.went_well()
         if pause:
             self.clock.sleep(pause)
 
@@ -884,48 +808,14 @@ class Submission:
                 self.log.warning("Not submitted to account %s once more: %s", record.social_account_id, plain(error))
                 continue
             self.error = self.error or error
-            verdict = self._outcome(record, "failed", reason, plain(error))
+            verdict = outcome_about(record, "failed", reason, plain(error))
             if not isinstance(error, OctosparkFailError):
                 verdict = verdict.model_copy(update={"error_category": "transient"})
             self._verdicts[record.key] = verdict
 
     def _unknown(self, record: Record, reason: Reason, why: str, attempt: str) -> None:
-        self._verdicts[record.key] = self._outcome(record, "unknown", reason, plain(why))
+        self._verdicts[record.key] = outcome_about(record, "unknown", reason, plain(why))
         self.notes[record.key] = note_on_doubt(record, plain(why), attempt, self.run.state_store)
-
-    @staticmethod
-    def _outcome(record: Record, end: End, reason: Reason | None, message: str | None = None) -> Outcome:
-        return Outcome(
-            team_id=record.team_id,
-            post_id=record.post_id,
-            social_account_id=record.social_account_id,
-            end=end,
-            reason=reason,
-            scheduled_at=record.scheduled_at,
-            error_message=message,
-        )
-
-
-def _accepted(record: Record, outcome: Outcome) -> Record:
-    return record.model_copy(update={"state": "accepted", "outcome": outcome})
-
-
-def _believed(record: Record, seen: Outcome) -> Record:
-    """Take in what an accepted submission has become; one that was taken for ours, and failed, is in doubt again."""
-    if not record.adopted or seen.end != "failed":
-        return _accepted(record, seen)
-    return _in_doubt_again(record)
-
-
-def _in_doubt_again(record: Record) -> Record:
-    since = record.since if record.baseline or record.since else record.fenced_at
-    return record.model_copy(update={"state": "sent", "outcome": None, "adopted": False, "since": since})
-
-
-def _rows(value: object) -> list[AccountResult]:
-    if isinstance(value, ScheduledPost):
-        return [AccountResult(social_account_id=value.social_account_id, scheduled_post=value)]
-    return list(value.data) if isinstance(value, ScheduleMultiAnswer) else []
 
 
 def _new_attempt() -> str:

@@ -14,14 +14,15 @@ from airflow_provider_octospark import arguments
 from airflow_provider_octospark.cancelling import Cancellable, cancel, cancellable
 from airflow_provider_octospark.deferral import SHORTEST_DEFERRAL, outcomes_or_wait, until_published, until_settled
 from airflow_provider_octospark.events import tell_outlets
-from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError
+from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError, OctosparkUnknownError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
-from airflow_provider_octospark.journal import Journal, MemoryStore
+from airflow_provider_octospark.journal import Journal, MemoryStore, Target
 from airflow_provider_octospark.links import published_url_of
 from airflow_provider_octospark.models import Outcome
 from airflow_provider_octospark.parameters import RETURN_KEY, PartialFailure
-from airflow_provider_octospark.submission import Announcement, Submission, Target, WaitUntil, take_ends
+from airflow_provider_octospark.submission import Announcement, Submission, WaitUntil
 from airflow_provider_octospark.times import require_duration
+from airflow_provider_octospark.transitions import outcome_about, take_ends
 from airflow_provider_octospark.verdict import Notes, judge, note_key, note_on, report_published, report_unknown
 from airflow_provider_octospark.versions import run_of, task_state_store
 from airflow_provider_octospark.waiting import Wait
@@ -105,11 +106,18 @@ class SubmitTask:
     def _to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
         try:
             return self.operator.to_submit(hook)
-        except AirflowSkipException as skip:
-            if all(record.state == "clean" for record in self.journal.records.values()):
+        except (OctosparkArgumentError, AirflowSkipException) as error:
+            earlier = [record for record in self.journal.records.values() if record.state != "clean"]
+            if not earlier:
                 raise
-            said = str(skip)
-        raise OctosparkArgumentError(f"{said} But earlier tries have submitted something; see the record of the task.")
+            said = str(error)
+        # What a later try cannot make sense of any more says nothing about what is out.
+        why = f"what the task asks for now cannot be used: {said}"
+        known = {record.key: record.outcome or outcome_about(record, "unknown", "in_doubt", why) for record in earlier}
+        report_unknown(known.values(), self.log)
+        if any(outcome.end == "unknown" for outcome in known.values()):
+            raise OctosparkUnknownError(f"A request of an earlier try may have been accepted, and {why}")
+        raise OctosparkArgumentError(f"{said} Earlier tries have submitted something; see the record of the task.")
 
     def complete(self, event: Any, wait: Any, notes: Notes | None) -> Any:
         """Take the trigger's event and end the task. Makes no request."""
@@ -158,7 +166,7 @@ class SubmitTask:
 
     def _defer(self, wait: Wait, notes: Notes) -> NoReturn:
         operator = self.operator
-        on_kill = self._cancellable() if operator.cancel_on_kill else None
+        on_kill = [each.as_json() for each in self._cancellable()] if operator.cancel_on_kill else None
         operator.defer(
             **until_published(operator.octospark_conn_id, wait, on_kill, notes=dict(notes), **self._carried())
         )

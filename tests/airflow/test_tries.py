@@ -21,6 +21,7 @@ from airflow_provider_octospark import submission_rules
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.exceptions import (
     OctosparkAlreadySubmittedError,
+    OctosparkArgumentError,
     OctosparkCancelledError,
     OctosparkProtocolError,
     OctosparkPublishFailedError,
@@ -35,6 +36,9 @@ from tests.airflow.stepping import TaskSteps
 pytestmark = pytest.mark.slow
 
 QUICK: dict[str, Any] = {"poll_floor": 0.05, "poll_factor": 0.0, "observe_timeout": 0.5, "publish_timeout": 60.0}
+STRIKES = timedelta(seconds=4)
+"""After so long the task's time-out strikes: in the middle of a request that is never answered, on a busy machine too."""
+
 RETRIES: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(0)}
 
 
@@ -133,7 +137,7 @@ def test_a_try_that_is_killed_after_submitting_is_carried_on_by_the_next(
 
 def test_a_time_out_that_strikes_during_the_request(emulator: Emulator, post_now: Steps) -> None:
     emulator.fault("post-now", "no_answer", when="after")
-    steps = post_now(wait_for_completion=True, execution_timeout=timedelta(seconds=1.5))
+    steps = post_now(wait_for_completion=True, execution_timeout=STRIKES)
     assert steps.try_once() == "up_for_retry"
     assert isinstance(steps.error, AirflowTaskTimeout)
     assert steps.try_once() == "success"
@@ -146,13 +150,37 @@ def test_a_time_out_that_strikes_before_the_request_arrives(
 ) -> None:
     connect(submit_timeout=30)
     emulator.fault("post-now", "no_answer", when="before")
-    steps = post_now(wait_for_completion=True, execution_timeout=timedelta(seconds=1.5), settle=31)
+    steps = post_now(wait_for_completion=True, execution_timeout=STRIKES, settle=31)
     assert steps.try_once() == "up_for_retry"
     connect(submit_timeout=0.5)
     steps.task.settle = 1.0
     assert steps.try_once() == "success"
     assert counts(emulator) == (1, 1)
     assert len([each for each in emulator.requests() if each["method"] == "POST"]) == 2
+
+
+def test_a_later_try_that_cannot_be_understood_says_what_may_be_out(emulator: Emulator, post_now: Steps) -> None:
+    emulator.fault("post-now", "no_answer", when="after")
+    steps = post_now(execution_timeout=STRIKES)
+    assert steps.try_once() == "up_for_retry"
+    steps.task.post_id = ""
+    assert steps.try_once() == "failed"
+    assert isinstance(steps.error, OctosparkUnknownError)
+    assert "post_id" in str(steps.error)
+    assert counts(emulator) == (1, 1)
+
+
+def test_a_later_try_that_cannot_be_understood_says_that_something_is_out(emulator: Emulator, post_now: Steps) -> None:
+    def kill(context: Any, _: Any = None) -> None:
+        raise SystemExit(137)
+
+    steps = post_now(post_execute=kill)
+    assert steps.try_once() == "up_for_retry"
+    steps.task.post_id = ""
+    assert steps.try_once() == "failed"
+    assert isinstance(steps.error, OctosparkArgumentError)
+    assert "Earlier tries have submitted something" in str(steps.error)
+    assert counts(emulator) == (1, 1)
 
 
 @pytest.mark.parametrize("broken", ["{}", "error", "text"])

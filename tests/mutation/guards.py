@@ -38,8 +38,8 @@ def _guard(name: str, test: str, *without: tuple[str, str, str]) -> Guard:
     return Guard(name, tuple(Replacement(*each) for each in without), test)
 
 
-_SUBMISSION, _RULES, _JOURNAL, _CLIENT, _TASK, _WAITING = (
-    "submission.py", "submission_rules.py", "journal.py", "client.py", "submit_task.py", "waiting.py",
+_SUBMISSION, _TRANSITIONS, _RULES, _JOURNAL, _CLIENT, _TASK, _WAITING = (
+    "submission.py", "transitions.py", "submission_rules.py", "journal.py", "client.py", "submit_task.py", "waiting.py",
 )  # fmt: skip
 
 GUARDS = (
@@ -139,7 +139,7 @@ GUARDS = (
     _guard(
         "what was adopted is not believed to have failed",
         "test_what_fails_after_it_was_adopted_is_in_doubt",
-        (_SUBMISSION, '    if not record.adopted or seen.end != "failed":\n', "    if True:\n"),
+        (_TRANSITIONS, '    if not record.adopted or seen.end != "failed":\n', "    if True:\n"),
     ),
     _guard(
         "the baseline's id",

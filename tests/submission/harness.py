@@ -36,9 +36,10 @@ from airflow_provider_octospark.journal import Journal, MemoryStore, Store
 from airflow_provider_octospark.models import Outcome, PostNowRequest, ScheduleMultiRequest
 from airflow_provider_octospark.operations import Operation, get_post, post_now, schedule_multi
 from airflow_provider_octospark.parameters import PartialFailure
-from airflow_provider_octospark.submission import Announcement, Submission, WaitUntil, take_ends
+from airflow_provider_octospark.submission import Announcement, Submission, WaitUntil
 from airflow_provider_octospark.submission_rules import Rules, Run
 from airflow_provider_octospark.times import format_instant
+from airflow_provider_octospark.transitions import take_ends
 from airflow_provider_octospark.verdict import judge
 from airflow_provider_octospark.waiting import Wait
 

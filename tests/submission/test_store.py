@@ -18,8 +18,9 @@ import pytest
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkStateStoreError
 from airflow_provider_octospark.journal import PAGE_KEY, Journal, MemoryStore, Store
 from airflow_provider_octospark.models import Outcome
-from airflow_provider_octospark.submission import Announcement, take_ends
+from airflow_provider_octospark.submission import Announcement
 from airflow_provider_octospark.submission_rules import LEAVE_WITHIN, Rules
+from airflow_provider_octospark.transitions import take_ends
 from airflow_provider_octospark.versions import task_state_store
 from tests.submission.harness import Action, Bench, Job, Moment, ProcessStore, Task, kill
 

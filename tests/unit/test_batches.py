@@ -55,7 +55,7 @@ def test_every_bad_item_is_named_at_once() -> None:
         item("p5", recurrence_interval_days=0),
         item("P"),
     ]
-    with pytest.raises(OctosparkArgumentError, match="7 of 8 items cannot be used; nothing was sent") as raised:
+    with pytest.raises(OctosparkArgumentError, match="7 of 8 items cannot be used; none is sent") as raised:
         read(bad)
     message = str(raised.value)
     for index in range(1, 8):
