@@ -34,9 +34,10 @@ T = TypeVar("T")
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """Longest answer that is read, before and after decompression."""
 
-MAX_ANSWER_VALUES = 100_000
+MAX_ANSWER_VALUES = 400_000
 """Most values in an answer that is read: what makes an answer dear is not its length. Three million empty objects in
-8 MiB keep the event loop for a minute and take gigabytes; a hundred posts hold some ten thousand values."""
+8 MiB keep the event loop for a minute and take gigabytes; the longest list of posts that is asked for holds some 40 to 80
+values for each of them."""
 
 MAX_RETRY_AFTER = 3600.0
 """Longest ``Retry-After`` that is believed, in seconds."""
@@ -99,7 +100,8 @@ def read_answer(operation: Operation[T], raw: RawAnswer, now: datetime, redactio
         return Answer(None, service_time)  # type: ignore[arg-type]
     problem: str
     try:
-        value = operation.answer.validate_json(_decoded(raw, redaction))
+        # In two steps: pydantic's one takes twice as long for a list whose entries are taken as they are.
+        value = operation.answer.validate_python(from_json(_decoded(raw, redaction)))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_octospark.answers import (
+    MAX_ANSWER_VALUES,
     MAX_RETRY_AFTER,
     RawAnswer,
     error_message,
@@ -250,10 +251,10 @@ def test_the_cost_of_an_answer_is_bounded() -> None:
     """Eight megabytes of empty objects would take a minute and several gigabytes to be found wrong."""
     for body in (b'{"data":[' + b"{}," * 2_700_000 + b"{}]}", b"[" + b"0," * 4_000_000 + b"0]"):
         for call in READABLE:
-            with pytest.raises(OctosparkAnswerError, match="more than 100000 values"):
+            with pytest.raises(OctosparkAnswerError, match=f"more than {MAX_ANSWER_VALUES} values"):
                 read(call, body)
-    # Just below the bound: only the first of a hundred thousand problems is told, and only it is looked for.
-    many = b'{"data":[' + b"{}," * 99_000 + b"{}]}"
+    # Just below the bound: only the first of so many problems is told, and only it is looked for.
+    many = b'{"data":[' + b"{}," * (MAX_ANSWER_VALUES - 1000) + b"{}]}"
     with pytest.raises(OctosparkAnswerError, match=r"data\.0\.id: Field required"):
         read(CALLS[1], many)
 
