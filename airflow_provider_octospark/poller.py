@@ -1,20 +1,19 @@
 """Reading posts for everyone who waits in one event loop.
 
 All triggers of a triggerer share one poller for each connection. It has one client, lets those who wait for the same
-post share a read, and where enough wait for posts of one team, asks for the team's list in place of each post.
+post share a read, and where enough wait for posts of one team, asks for the team's list in place of each post. Whoever
+waits is called, not woken, at each look: a thousand tasks that are only to wait on need not run for that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import copy
-import math
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -33,16 +32,15 @@ from airflow_provider_octospark.exceptions import (
     OctosparkRateLimitError,
     OctosparkRequestError,
 )
-from airflow_provider_octospark.listing import COMPANY, LONGEST_REST, Listing, Round
+from airflow_provider_octospark.following import GATHERING, Follower, Following, Once, Team, Wanted
+from airflow_provider_octospark.listing import COMPANY, LONGEST_REST, Round
 from airflow_provider_octospark.models import Post, PostEntries
 from airflow_provider_octospark.operations import get_post, list_entries, post_of
 from airflow_provider_octospark.retrying import is_passing
 
-GATHERING = 1.0
-"""How long a read waits for others of its team, in seconds, where others are to be expected."""
-
 FIRST_GATHERING = 0.05
-"""How long it waits where none are to be expected: many triggers may have started at the same moment."""
+"""How long a look waits for others of its team where none are to be expected: many triggers may have started at the same
+moment."""
 
 LIST_TIMEOUT = 20.0
 """Longest time that a list may take, in seconds: many wait for it."""
@@ -51,78 +49,7 @@ OUTAGE = 12
 """So many failures in a row, and nothing else, mean that the service is down and not that one request went wrong."""
 
 BATCH = 25
-"""How many readers are served before others on the event loop get their turn."""
-
-Shows = Callable[[Answer[Post]], bool]
-"""Whether a list's answer is enough for a reader."""
-
-
-@dataclass(eq=False, slots=True)
-class _Reader:
-    answer: asyncio.Future[Answer[Post]]
-    shows: Shows
-
-    def take(self, answer: Answer[Post]) -> None:
-        if not self.answer.done():
-            self.answer.set_result(answer)
-
-    def fail(self, error: BaseException) -> None:
-        if not self.answer.done():
-            # Each gets one of its own: raising one exception in many tasks piles up their tracebacks in it.
-            self.answer.set_exception(copy.copy(error) if isinstance(error, OctosparkError) else error)
-
-
-@dataclass(eq=False, slots=True)
-class _Wanted:
-    """A post, and who waits to read it."""
-
-    team_id: str
-    post_id: str
-    readers: list[_Reader] = field(default_factory=list)
-    is_asked_for: bool = False
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.team_id.lower(), self.post_id.lower()
-
-    def is_wanted(self) -> bool:
-        """Whether anybody still waits; readers that were cancelled do not."""
-        return any(not reader.answer.done() for reader in self.readers)
-
-    def take(self, answer: Answer[Post]) -> None:
-        for reader in self.readers:
-            reader.take(answer)
-
-    def fail(self, error: BaseException) -> None:
-        for reader in self.readers:
-            reader.fail(error)
-
-
-@dataclass(eq=False)
-class _Team:
-    """Readers of one team's posts that are gathered for a common look."""
-
-    team_id: str
-    listing: Listing = field(default_factory=Listing)
-    gathered: dict[str, _Wanted] = field(default_factory=dict)
-    since: float = 0.0
-    timer: asyncio.Handle | None = None
-    _arrivals: float = 0.0
-    _arrived_at: float = 0.0
-
-    def arrives(self, now: float) -> None:
-        """Count a reader, and let those before it fade."""
-        self._arrivals = 1.0 + self._arrivals * math.exp((self._arrived_at - now) / GATHERING)
-        self._arrived_at = now
-
-    @property
-    def expects_company(self) -> bool:
-        """Whether, as of late, enough readers come while one waits."""
-        return self._arrivals >= COMPANY
-
-    def is_idle_since(self, moment: float) -> bool:
-        """Whether nobody has asked about it since then."""
-        return not self.gathered and self._arrived_at < moment
+"""How many followers see an answer before others on the event loop get their turn."""
 
 
 class Poller:
@@ -133,34 +60,39 @@ class Poller:
         self.loop = asyncio.get_running_loop()
         self._client = AsyncOctosparkClient(settings)
         self._most = settings.max_in_flight
-        self._teams: dict[str, _Team] = {}
-        self._alone: dict[tuple[str, str], _Wanted] = {}
+        self._teams: dict[str, Team] = {}
+        self._alone: dict[tuple[str, str], Wanted] = {}
         self._jobs: deque[Callable[[], Awaitable[None]]] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._held_until = 0.0
         self._held_by: OctosparkError | None = None
 
-    async def read(self, team_id: str, post_id: str, shows: Shows | None = None) -> Answer[Post]:
-        """Return a post as the service shows it now.
+    async def follow(self, team_id: str, post_id: str, follower: Follower) -> None:
+        """Show a follower the post whenever it wants to look, until it has nothing more to look at.
 
-        Readers of the same post share a request; those of one team may be answered by a list of its posts.
+        Looks at the same post share a request; those at posts of one team may be answered by a list of them.
 
-        :param shows: whether an answer that comes from a list is enough; if not, the post is read by itself. By default
-            it is, if it shows any submission.
+        :raises OctosparkError: of the class that fits what happened to a look.
+        """
+        following = Following(team_id, post_id, follower, self.loop.create_future())
+        try:
+            self._plan(following)
+            await following.end
+        finally:
+            self._unplan(following)
+
+    async def read(
+        self, team_id: str, post_id: str, shows: Callable[[Answer[Post]], bool] | None = None
+    ) -> Answer[Post]:
+        """Return a post as the service shows it now; shared as in :meth:`follow`.
+
+        :param shows: as :class:`~airflow_provider_octospark.following.Once`.
         :raises OctosparkError: of the class that fits what happened.
         """
-        now = self.loop.time()
-        if self._held_by is not None and now < self._held_until:
-            error = copy.copy(self._held_by)
-            error.retry_after = self._held_until - now
-            raise error
-        reader = _Reader(self.loop.create_future(), shows or _shows_a_submission)
-        wanted = self._alone.get((team_id.lower(), post_id.lower()))
-        if wanted is None:
-            wanted = self._gathered(team_id, post_id, now)
-        wanted.readers.append(reader)
-        return await reader.answer
+        once = Once(shows)
+        await self.follow(team_id, post_id, once)
+        return once.answer
 
     async def entries(self, team_id: str, limit: int) -> Answer[PostEntries]:
         """Return one list of a team's posts as the service shows it now.
@@ -186,13 +118,78 @@ class Poller:
         self._teams.clear()
         await self._client.aclose()
 
+    # Planning
+
+    def _plan(self, following: Following) -> None:
+        """Let a follower look when it wants to, or tell it that it is done."""
+        self._unplan(following)
+        if following.is_over:
+            return
+        try:
+            pause = following.pause()
+        except Exception as error:  # noqa: BLE001 - the follower's own; it is raised where it began to follow
+            following.fail(error)
+            return
+        if pause is None:
+            following.finish()
+        elif pause <= 0:
+            self._want(following)
+        else:
+            following.planned_at = self.loop.time()
+            following.due_at = following.planned_at + pause
+            following.timer = self.loop.call_at(following.due_at, self._plan, following)
+            self._team(following.team_id).plan(following)
+
+    def _unplan(self, following: Following) -> None:
+        if following.timer is not None:
+            following.timer.cancel()
+            following.timer = None
+            self._team(following.team_id).unplan(following)
+
+    def _is_shown(self, following: Following, answer: Answer[Post]) -> bool:
+        """Whether a list's answer is enough for a follower, or it looks no more."""
+        try:
+            return following.is_over or following.is_shown_by(answer)
+        except Exception as error:  # noqa: BLE001 - as above
+            following.fail(error)
+            return True
+
+    def _show(self, following: Following, answer: Answer[Post]) -> None:
+        """Let a follower see an answer, and plan its next look."""
+        if following.is_over:
+            return
+        try:
+            following.see(answer)
+        except Exception as error:  # noqa: BLE001 - as above
+            following.fail(error)
+        self._plan(following)
+
     # Gathering
 
-    def _gathered(self, team_id: str, post_id: str, now: float) -> _Wanted:
+    def _want(self, following: Following) -> None:
+        """Take in that a look is due."""
+        now = self.loop.time()
+        if self._held_by is not None and now < self._held_until:
+            error = copy.copy(self._held_by)
+            error.retry_after = self._held_until - now
+            following.fail(error)
+            return
+        wanted = self._alone.get(following.key)
+        if wanted is None:
+            wanted = self._gathered(following, now)
+        wanted.followings.append(following)
+
+    def _team(self, team_id: str) -> Team:
         team = self._teams.get(team_id.lower())
         if team is None:
-            self._forget_teams(now - 2 * LONGEST_REST)
-            team = self._teams[team_id.lower()] = _Team(team_id)
+            idle_since = self.loop.time() - 2 * LONGEST_REST
+            for key in [key for key, team in self._teams.items() if team.is_idle_since(idle_since)]:
+                del self._teams[key]
+            team = self._teams[team_id.lower()] = Team(team_id)
+        return team
+
+    def _gathered(self, following: Following, now: float) -> Wanted:
+        team = self._team(following.team_id)
         team.arrives(now)
         if team.timer is None:
             team.since = now
@@ -201,13 +198,9 @@ class Poller:
             else:
                 patience = GATHERING if team.expects_company else FIRST_GATHERING
                 team.timer = self.loop.call_at(now + patience, self._look, team)
-        return team.gathered.setdefault(post_id.lower(), _Wanted(team_id, post_id))
+        return team.gathered.setdefault(following.post_id.lower(), Wanted(following.team_id, following.post_id))
 
-    def _forget_teams(self, idle_since: float) -> None:
-        for key in [key for key, team in self._teams.items() if team.is_idle_since(idle_since)]:
-            del self._teams[key]
-
-    def _look(self, team: _Team) -> None:
+    def _look(self, team: Team) -> None:
         """Look at what was gathered; or, if many have come in a short time, wait for those who come behind."""
         now = self.loop.time()
         until = team.since + GATHERING
@@ -235,37 +228,45 @@ class Poller:
         finally:
             self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
-    def _read_alone(self, posts: Iterable[_Wanted]) -> None:
+    def _read_alone(self, posts: Iterable[Wanted]) -> None:
         for wanted in posts:
             if not wanted.is_wanted():
                 continue
             present = self._alone.get(wanted.key)
             if present is not None:
-                present.readers += wanted.readers
+                present.followings += wanted.followings
                 continue
             self._alone[wanted.key] = wanted
             self._put(partial(self._get, wanted))
 
-    async def _get(self, wanted: _Wanted) -> None:
+    async def _get(self, wanted: Wanted) -> None:
         """Read one post, unless it was given up meanwhile."""
-        try:
-            if wanted.is_wanted():
-                wanted.is_asked_for = True
-                await self._answer(wanted)
-        finally:
-            if self._alone.get(wanted.key) is wanted:
-                del self._alone[wanted.key]
+        if wanted.is_wanted():
+            wanted.is_asked_for = True
+            await self._answer(wanted)
+        else:
+            self._forget(wanted)
 
-    async def _answer(self, wanted: _Wanted) -> Exception | None:
-        """Ask for one post and tell its readers; return what went wrong, if something did."""
+    def _forget(self, wanted: Wanted) -> None:
+        if self._alone.get(wanted.key) is wanted:
+            del self._alone[wanted.key]
+
+    async def _answer(self, wanted: Wanted) -> Exception | None:
+        """Ask for one post and show it; return what went wrong, if something did."""
         try:
             answer = await self._client.read(get_post(wanted.team_id, wanted.post_id))
-        except Exception as error:  # noqa: BLE001 - its readers raise it
+        except Exception as error:  # noqa: BLE001 - its followers raise it
             wanted.fail(error)
             self._note(error)
             return error
+        finally:
+            # Whoever wants to look from now on has to be asked for anew.
+            self._forget(wanted)
         self._failures = 0
-        wanted.take(answer)
+        for number, following in enumerate(wanted.followings, 1):
+            self._show(following, answer)
+            if number % BATCH == 0:
+                await asyncio.sleep(0)
         return None
 
     def _note(self, error: Exception) -> None:
@@ -281,15 +282,15 @@ class Poller:
 
     # Lists
 
-    async def _list(self, team: _Team, missing: dict[str, _Wanted]) -> None:
-        """Let lists answer as many of the readers as they can, and read the other posts one by one."""
+    async def _list(self, team: Team, missing: dict[str, Wanted]) -> None:
+        """Let lists answer as many of the looks as they can, and read the other posts one by one."""
         try:
             await self._list_pages(team, missing)
-        except Exception as error:  # noqa: BLE001 - its readers raise it
+        except Exception as error:  # noqa: BLE001 - its followers raise it
             for wanted in missing.values():
                 wanted.fail(error)
 
-    async def _list_pages(self, team: _Team, missing: dict[str, _Wanted]) -> None:
+    async def _list_pages(self, team: Team, missing: dict[str, Wanted]) -> None:
         for key in [key for key, wanted in missing.items() if not wanted.is_wanted()]:
             del missing[key]
         occasion = Round(team.listing, len(missing), self.loop.time())
@@ -300,32 +301,38 @@ class Poller:
                 await self._list_failed(occasion, missing, error)
             else:
                 self._failures = 0
-                await self._serve(page, missing)
+                await self._serve(page, team, missing)
                 occasion.showed(len(page.value.data), len(missing))
         self._read_alone(missing.values())
 
-    async def _serve(self, page: Answer[PostEntries], missing: dict[str, _Wanted]) -> None:
-        """Answer those readers that the list is enough for, and take their posts out of ``missing``."""
+    async def _serve(self, page: Answer[PostEntries], team: Team, missing: dict[str, Wanted]) -> None:
+        """Show the list to whom it is enough for, and take what nobody misses any more out of ``missing``."""
         found: dict[str, Any] = {}
         for item in page.value.data:
             key = item["id"].lower() if isinstance(item, dict) and isinstance(item.get("id"), str) else None
-            if key in missing:
+            if key in missing or key in team.planned:
                 # Of two that contradict each other, neither is believed.
                 found[key] = item if found.get(key, item) == item else None
-        for number, (key, item) in enumerate(found.items(), 1):
-            post = post_of(item)
-            if post is not None:
-                answer = Answer(post, page.service_time)
-                wanted = missing[key]
-                for reader in wanted.readers:
-                    if not reader.answer.done() and reader.shows(answer):
-                        reader.take(answer)
-                if not wanted.is_wanted():
+        served = 0
+        for key, item in found.items():
+            wanted = missing.get(key)
+            followings = [*(wanted.followings if wanted else ()), *team.early(key, self.loop.time())]
+            post = post_of(item) if followings else None
+            if post is None:
+                continue
+            answer = Answer(post, page.service_time)
+            shown = [each for each in followings if self._is_shown(each, answer)]
+            if wanted is not None:
+                wanted.followings = [each for each in wanted.followings if each not in shown]
+                if not wanted.followings:
                     del missing[key]
-            if number % BATCH == 0:
-                await asyncio.sleep(0)
+            for following in shown:
+                self._show(following, answer)
+                served += 1
+                if served % BATCH == 0:
+                    await asyncio.sleep(0)
 
-    async def _list_failed(self, occasion: Round, missing: dict[str, _Wanted], error: OctosparkError) -> None:
+    async def _list_failed(self, occasion: Round, missing: dict[str, Wanted], error: OctosparkError) -> None:
         """Find out whether the list is at fault or the service is down; if it is down, readers get the list's error."""
         if isinstance(error, OctosparkRequestError):
             occasion.refused()
@@ -340,7 +347,7 @@ class Poller:
                 wanted.fail(error)
             missing.clear()
 
-    async def _answers_otherwise(self, missing: dict[str, _Wanted]) -> bool:
+    async def _answers_otherwise(self, missing: dict[str, Wanted]) -> bool:
         """Read one of the posts by itself, any of them: is the service there, and is the key good?"""
         wanted = [each for each in missing.values() if each.is_wanted()]
         if not wanted:
@@ -349,10 +356,6 @@ class Poller:
         del missing[scout.post_id.lower()]
         error = await self._answer(scout)
         return error is None or not (is_passing(error) or isinstance(error, OctosparkAuthError))
-
-
-def _shows_a_submission(answer: Answer[Post]) -> bool:
-    return answer.value.latest_scheduled_post is not None
 
 
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ConnectionSettings, Poller]] = WeakKeyDictionary()

@@ -10,9 +10,10 @@ from typing import Self, TypeVar
 from airflow_provider_octospark.answers import Answer
 from airflow_provider_octospark.connection import ConnectionSettings
 from airflow_provider_octospark.exceptions import OctosparkAuthError, OctosparkError, OctosparkNetworkError
+from airflow_provider_octospark.following import Follower
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.models import Post, PostEntries
-from airflow_provider_octospark.poller import Poller, Shows, subscribed
+from airflow_provider_octospark.poller import Poller, subscribed
 from airflow_provider_octospark.shared_settings import Refusal, settings_of
 
 T = TypeVar("T")
@@ -36,14 +37,29 @@ class Reader:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def read(self, post: tuple[str, str], shows: Shows | None = None) -> Answer[Post]:
+    async def follow(self, post: tuple[str, str], follower: Follower) -> None:
+        """Show a follower a post whenever it wants to look, until it has nothing more to look at.
+
+        A key that is refused is tried once more as it is in Airflow by then, each time that it has been good before.
+
+        :param post: team and post.
+        :raises OctosparkError: of the class that fits what happened to a look.
+        """
+        while True:
+            looks = follower.looks
+            try:
+                return await self._ask(lambda poller: poller.follow(*post, follower))
+            except OctosparkAuthError:
+                if follower.looks == looks:
+                    raise
+
+    async def read(self, post: tuple[str, str]) -> Answer[Post]:
         """Return a post as the service shows it now; a refused key is tried once more as it is in Airflow by then.
 
         :param post: team and post.
-        :param shows: as :meth:`~airflow_provider_octospark.poller.Poller.read`.
         :raises OctosparkError: of the class that fits what happened.
         """
-        return await self._ask(lambda poller: poller.read(*post, shows))
+        return await self._ask(lambda poller: poller.read(*post))
 
     async def entries(self, team_id: str, limit: int) -> Answer[PostEntries]:
         """Return one list of a team's posts as the service shows it now; a refused key as in :meth:`read`.

@@ -339,8 +339,8 @@ class _Look:
 class Wait:
     """Publications that one task waits for together.
 
-    Whoever waits calls :meth:`expire`, looks at what :meth:`posts_due` names, hands what came of it to :meth:`saw` or
-    :meth:`failed`, and sleeps until :meth:`next_look`, until it is :attr:`done`.
+    Whoever waits calls :meth:`expire` for what is due, looks at what :meth:`posts_due` then names, hands what came of it to
+    :meth:`saw` or :meth:`failed`, and sleeps until :meth:`next_look`, until it is :attr:`done`.
 
     :param watches: what is waited for, in the order in which outcomes are reported.
     :param started_at: start of the wait; survives restarts, so that no schedule begins anew.
@@ -424,7 +424,7 @@ class Wait:
 
     def is_open(self, post: tuple[str, str]) -> bool:
         """Whether anything about a post has not ended yet."""
-        return any(not watch.outcome.is_final for watch in self._by_post[post])
+        return bool(self._open(post))
 
     def posts_due(self, now: datetime) -> list[tuple[str, str]]:
         """Return team and post of all that should be looked at now."""
@@ -432,8 +432,10 @@ class Wait:
 
     def look_at(self, post: tuple[str, str], now: datetime) -> datetime:
         """Return when something is to be done about a post: a look, or the end of the wait for it."""
-        planned = self._looks[post].at if post in self._looks else now
-        return min([planned, *(watch.ends_at(self.started_at, self.observe_timeout) for watch in self._open(post))])
+        at = self._looks[post].at if post in self._looks else now
+        for watch in self._open(post):
+            at = min(at, watch.ends_at(self.started_at, self.observe_timeout))
+        return at
 
     def next_look(self, now: datetime) -> datetime:
         """Return when something is to be done about any post."""
@@ -453,21 +455,22 @@ class Wait:
         """Take in what a look at a post showed; return lines for the log."""
         before = self._looks.get(post)
         lines: list[str | None] = [f"post {post[1]}: can be read again"] if before and before.said else []
-        lines += [watch.see(answer, now) for watch in self._open(post)]
-        lines += self._expire(post, now)
-        open_watches = self._open(post)
-        if open_watches:
-            at = min(
-                next_look(
-                    now,
-                    watch.expected(self.started_at, now),
-                    floor=self.floor,
-                    factor=self.factor,
-                    upload_remaining=watch.upload_remaining,
-                )
-                for watch in open_watches
+        seen = self._open(post)
+        lines += [watch.see(answer, now) for watch in seen]
+        lines += [watch.expire(self.started_at, self.observe_timeout, now) for watch in seen]
+        looks = [
+            next_look(
+                now,
+                watch.expected(self.started_at, now),
+                floor=self.floor,
+                factor=self.factor,
+                upload_remaining=watch.upload_remaining,
             )
-            self._looks[post] = _Look(at)
+            for watch in seen
+            if not watch.outcome.is_final
+        ]
+        if looks:
+            self._looks[post] = _Look(min(looks))
         return [line for line in lines if line]
 
     def failed(self, post: tuple[str, str], error: OctosparkError, now: datetime) -> list[str]:
@@ -500,13 +503,12 @@ class Wait:
         look.at = now + timedelta(seconds=pause * (1.0 + JITTER_AFTER_ERROR * random.random()))  # noqa: S311
         look.not_before = None if error.retry_after is None else now + timedelta(seconds=error.retry_after)
 
-    def expire(self, now: datetime) -> list[str]:
-        """End the wait for whatever's time is over, without a look at it; return lines for the log.
+    def expire(self, post: tuple[str, str], now: datetime) -> list[str]:
+        """End the wait for whatever's time is over at a post, without a look at it; return lines for the log.
 
         Normally the last look comes first; but not where the service asked not to be asked before the deadline.
         """
-        held = [post for post in self.posts() if self._is_held(post, now)]
-        return [line for post in held for line in self._expire(post, now) if line]
+        return [line for line in self._expire(post, now) if line] if self._is_held(post, now) else []
 
     def _is_held(self, post: tuple[str, str], now: datetime) -> bool:
         look = self._looks.get(post)

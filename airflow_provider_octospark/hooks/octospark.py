@@ -191,7 +191,7 @@ class OctosparkHook(BaseHook):
         If the key is refused, the connection is read anew and they are looked at once more: keys get rotated.
         """
         now = datetime.now(UTC)
-        lines = wait.expire(now)
+        lines = [line for post in wait.posts() for line in wait.expire(post, now)]
         posts = wait.posts_due(now)
         answers = self._read(posts)
         if any(isinstance(answer, OctosparkAuthError) for answer in answers):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -104,29 +104,46 @@ class OctosparkPostTrigger(BaseTrigger):
 
     async def _follow(self, post: tuple[str, str], wait: Wait, reader: Reader) -> None:
         """Look at one post whenever it is due for that, until all that is waited for at it has ended."""
-
-        def shows(answer: Answer[Post]) -> bool:
-            return wait.is_shown_by(post, answer, datetime.now(UTC))
-
-        while wait.is_open(post):
-            now = datetime.now(UTC)
-            pause = wait.look_at(post, now) - now
-            if pause > timedelta(0):
-                await asyncio.sleep(min(pause, LONGEST_SLEEP).total_seconds())
+        follower = _Follower(post, wait, self._tell)
+        while (pause := follower.pause()) is not None:
+            if pause > 0:
+                await asyncio.sleep(pause)
                 continue
-            self._tell(wait.expire(now))
-            if not wait.is_open(post):
-                return
             try:
-                answer = await reader.read(post, shows)
+                await reader.follow(post, follower)
             except OctosparkError as error:
                 self._tell(wait.failed(post, error, datetime.now(UTC)))
-            else:
-                self._tell(wait.saw(post, answer, datetime.now(UTC)))
 
     def _tell(self, lines: list[str]) -> None:
         for line in lines:
             self.log.info("%s", line)
+
+
+class _Follower:
+    """One post of a wait, as the poller shows it."""
+
+    def __init__(self, post: tuple[str, str], wait: Wait, tell: Callable[[list[str]], None]) -> None:
+        self.looks = 0
+        self._post = post
+        self._wait = wait
+        self._tell = tell
+
+    def pause(self) -> float | None:
+        wait, post, now = self._wait, self._post, datetime.now(UTC)
+        if not wait.is_open(post):
+            return None
+        pause = wait.look_at(post, now) - now
+        if pause > timedelta(0):
+            return min(pause, LONGEST_SLEEP).total_seconds()
+        self._tell(lines := wait.expire(post, now))
+        return None if lines and not wait.is_open(post) else 0.0
+
+    def is_shown_by(self, answer: Answer[Post]) -> bool:
+        return self._wait.is_shown_by(self._post, answer, datetime.now(UTC))
+
+    def see(self, answer: Answer[Post]) -> None:
+        self.looks += 1
+        self._tell(self._wait.saw(self._post, answer, datetime.now(UTC)))
 
 
 def _cause(error: Exception) -> Exception:

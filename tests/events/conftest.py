@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark import poller
+from airflow_provider_octospark import following, poller
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.triggers import published
 
@@ -28,6 +28,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "STORE_PAUSE", 0.01)
     monkeypatch.setattr(published, "delay_after", lambda *_: 0.01)
     monkeypatch.setattr(poller, "FIRST_GATHERING", 0.01)
+    monkeypatch.setattr(following, "GATHERING", 0.02)
     monkeypatch.setattr(poller, "GATHERING", 0.02)
 
 

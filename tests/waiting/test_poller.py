@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_octospark import following
 from airflow_provider_octospark import poller as poller_module
 from airflow_provider_octospark.answers import MAX_ANSWER_BYTES, Answer
 from airflow_provider_octospark.connection import ConnectionSettings
@@ -40,6 +41,7 @@ Seen = Answer[Post] | BaseException
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gather for a tenth of the time, so that the tests need not wait so long."""
+    monkeypatch.setattr(following, "GATHERING", 0.1)
     monkeypatch.setattr(poller_module, "GATHERING", 0.1)
     monkeypatch.setattr(poller_module, "FIRST_GATHERING", 0.01)
 
@@ -135,9 +137,10 @@ def test_readers_that_come_one_after_the_other_are_gathered(monkeypatch: pytest.
     virtual_time.run(clock, scenario())
 
 
-def test_a_list_that_shows_everything_is_found_for_a_thousand() -> None:
+@pytest.mark.parametrize("many", [1000, 5000])
+def test_a_list_that_shows_everything_is_found_for_thousands(many: int) -> None:
     async def scenario(service: Service, poller: Poller) -> None:
-        posts = service.add_posts(1000)
+        posts = service.add_posts(many)
         for _ in range(3):
             assert is_about(await read_all(poller, posts), posts)
         assert service.singles == 0
@@ -623,6 +626,145 @@ def test_a_loop_that_was_closed_over_its_tasks_is_forgotten() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         gc.collect()
+
+
+# Following
+
+
+class Watcher:
+    """Looks at one post again and again, and notes when.
+
+    :param pauses: seconds before each of its looks.
+    """
+
+    def __init__(self, pauses: list[float]) -> None:
+        self.looks = 0
+        self.seen_at: list[float] = []
+        self._pauses = pauses
+        self._next: float | None = None
+
+    def pause(self) -> float | None:
+        now = asyncio.get_running_loop().time()
+        if self._next is None:
+            if self.looks == len(self._pauses):
+                return None
+            self._next = now + self._pauses[self.looks]
+        return self._next - now
+
+    def is_shown_by(self, answer: Answer[Post]) -> bool:
+        return True
+
+    def see(self, answer: Answer[Post]) -> None:
+        self.looks += 1
+        self.seen_at.append(asyncio.get_running_loop().time())
+        self._next = None
+
+
+def follow_on_a_virtual_clock(
+    monkeypatch: pytest.MonkeyPatch, groups: dict[float, list[Watcher]]
+) -> tuple[SimulatedService, dict[Watcher, str]]:
+    """Let watchers follow a post each.
+
+    :param groups: watchers by the time at which they begin.
+    """
+    clock = Clock()
+    service = SimulatedService(clock)
+    monkeypatch.setattr(poller_module, "AsyncOctosparkClient", service.client)
+    posts: dict[Watcher, str] = {}
+
+    async def scenario() -> None:
+        async with subscribed(service.settings()) as poller:
+
+            async def one(begin: float, watcher: Watcher) -> None:
+                posts[watcher] = service.add(due=0.0, out_at=math.inf).id
+                await asyncio.sleep(begin)
+                await poller.follow(TEAM, posts[watcher], watcher)
+
+            await asyncio.gather(*(one(begin, watcher) for begin, watchers in groups.items() for watcher in watchers))
+
+    virtual_time.run(clock, scenario())
+    return service, posts
+
+
+def test_a_list_that_comes_by_is_the_next_look_of_those_who_would_look_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [Watcher([0.0] + [10.0] * 8) for _ in range(20)]
+    late = Watcher([0.0] + [10.0] * 8)
+    service, posts = follow_on_a_virtual_clock(monkeypatch, {0.0: many, 1.5: [late]})
+    assert late.looks == 9
+    assert service.looks[posts[late]] == 1, "its first look only"
+    assert late.seen_at[1] - late.seen_at[0] < 10.0
+    assert min(b - a for a, b in zip(late.seen_at, late.seen_at[1:], strict=False)) >= 10.0 * (1 - following.EARLY)
+
+
+def test_nobody_sees_a_list_long_before_its_look_or_before_its_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [Watcher([0.0] + [5.0] * 11) for _ in range(20)]
+    patient, new = Watcher([0.0, 40.0]), Watcher([6.0])
+    service, _ = follow_on_a_virtual_clock(monkeypatch, {0.0: many, 0.1: [patient, new]})
+    assert patient.seen_at[1] - patient.seen_at[0] >= 40.0 * (1 - following.EARLY)
+    assert new.seen_at[0] >= 1000.0 + 0.1 + 6.0
+    assert service.requests() <= 20
+
+
+def test_a_follower_that_breaks_hurts_nobody_else() -> None:
+    class Broken(Watcher):
+        def see(self, answer: Answer[Post]) -> None:
+            raise ValueError("cannot see")
+
+    class Blind(Watcher):
+        def is_shown_by(self, answer: Answer[Post]) -> bool:
+            raise ValueError("cannot be shown")
+
+    class Restless(Watcher):
+        def pause(self) -> float | None:
+            raise ValueError("cannot wait")
+
+    async def scenario(service: Service, poller: Poller) -> None:
+        posts = service.add_posts(30)
+        watchers = [Watcher([0.0, 0.05]) for _ in posts]
+        watchers[:3] = [Broken([0.0]), Blind([0.0]), Restless([0.0])]
+        ends = await asyncio.gather(
+            *(poller.follow(TEAM, post, watcher) for post, watcher in zip(posts, watchers, strict=True)),
+            return_exceptions=True,
+        )
+        assert [str(end) for end in ends[:3]] == ["cannot see", "cannot be shown", "cannot wait"]
+        assert ends[3:] == [None] * 27
+        assert {watcher.looks for watcher in watchers[3:]} == {2}
+        assert not any(team.planned for team in poller._teams.values())
+
+    with_service(scenario)
+
+
+def test_a_follower_is_called_in_the_context_in_which_it_began() -> None:
+    whose: contextvars.ContextVar[str] = contextvars.ContextVar("whose", default="nobody's")
+    called: dict[str, set[str]] = {}
+
+    class Named(Watcher):
+        def __init__(self, name: str) -> None:
+            super().__init__([0.0, 0.05])
+            self.called = called.setdefault(name, set())
+
+        def pause(self) -> float | None:
+            self.called.add(whose.get())
+            return super().pause()
+
+        def is_shown_by(self, answer: Answer[Post]) -> bool:
+            self.called.add(whose.get())
+            return True
+
+        def see(self, answer: Answer[Post]) -> None:
+            self.called.add(whose.get())
+            super().see(answer)
+
+    async def scenario(service: Service, poller: Poller) -> None:
+        async def one(post: str) -> None:
+            whose.set(post)
+            await poller.follow(TEAM, post, Named(post))
+
+        await asyncio.gather(*(one(post) for post in service.add_posts(20)))
+
+    with_service(scenario)
+    assert called == {post: {post} for post in called}
+    assert len(called) == 20
 
 
 def test_the_work_for_all_does_not_run_in_the_context_of_one() -> None:

@@ -227,7 +227,7 @@ def test_at_its_deadline_a_wait_ends_as_unknown_after_a_last_look() -> None:
     end = NOON + timedelta(minutes=1)
     wait.saw(KEY, answer_with(POST, mine()), end - seconds(0.5))
     assert wait.next_look(end - seconds(0.5)) == end
-    assert wait.expire(end) == []
+    assert wait.expire(KEY, end) == []
     wait.saw(KEY, answer_with(POST, mine(status="published")), end)
     assert wait.outcomes[0].end == "published", "the last look is believed"
     late = waiting(publish_timeout=timedelta(minutes=1))
@@ -332,8 +332,8 @@ def test_a_deadline_before_retry_after_ends_the_wait_without_a_look() -> None:
     wait.failed(KEY, OctosparkRateLimitError("slow down", retry_after=600.0), NOON)
     end = NOON + timedelta(minutes=1)
     assert wait.next_look(NOON) == end
-    assert wait.expire(end - seconds(1)) == []
-    [line] = wait.expire(end)
+    assert wait.expire(KEY, end - seconds(1)) == []
+    [line] = wait.expire(KEY, end)
     assert "deadline" in line
     assert wait.done
 
