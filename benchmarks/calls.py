@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from airflow_provider_octospark.poller import GATHERING
+from airflow_provider_octospark.following import GATHERING
 from airflow_provider_octospark.triggers.octospark import FIRST_LOOK_AFTER, FIRST_LOOKS_WITHIN
 from airflow_provider_octospark.waiting import next_look
 from benchmarks import real_clock

@@ -12,7 +12,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-from airflow_provider_octospark.poller import GATHERING
+from airflow_provider_octospark.following import GATHERING
 from airflow_provider_octospark.times import format_instant
 from airflow_provider_octospark.triggers.octospark import FIRST_LOOK_AFTER, FIRST_LOOKS_WITHIN, OctosparkPostTrigger
 from airflow_provider_octospark.waiting import Wait, next_look

@@ -108,6 +108,7 @@ def _measure(plan: Plan, setting: Setting) -> Figures:
             stdout=subprocess.PIPE,
             text=True,
         ) as worker:
+            service.tell({**case, "begin": 0.0})
             orders, replies = cast("IO[str]", worker.stdin), cast("IO[str]", worker.stdout)
             _expect(replies, "ready")
             begin = {"begin": time.time() + 1.0}
@@ -203,6 +204,7 @@ def rows(plan: Plan) -> list[Row]:
                 ),
                 ("requests per task and look", "requests_per_look", "", 1.0, Target(at_most=0.1) if full else None),
                 ("loop lag p99", "lag_p99", "ms", 1000.0, lag),
+                ("of that its own CPU", "own_lag_p99", "ms", 1000.0, None),
                 ("memory per waiting task", "memory", "KiB", 1 / 1024, None),
                 ("mean completion delay", "delay", "s", 1.0, None),
                 (
