@@ -83,7 +83,7 @@ class Following:
 
     :param end: done when it has nothing more to look at, or with what went wrong.
     :param context: where it is called.
-    :param timer: calls at its next look; None while that is due.
+    :param timer: set while its next look is to come, not while that is due.
     :param planned_at: when the next look was planned, by the event loop's clock.
     :param due_at: for when.
     """
@@ -104,7 +104,7 @@ class Following:
 
     @property
     def is_over(self) -> bool:
-        """Whether it looks no more; one that was cancelled does not."""
+        """Whether it looks no more: it is done, has failed or was cancelled."""
         return self.end.done()
 
     def pause(self) -> float | None:
@@ -119,9 +119,10 @@ class Following:
         """As its follower's."""
         self.context.run(self.follower.see, answer)
 
-    def may_look_early(self, now: float) -> bool:
-        """Whether a list that comes by may be its next look. Never its first one, which must not come early."""
-        return self.follower.looks > 0 and self.due_at - now <= min(EARLIEST, EARLY * (self.due_at - self.planned_at))
+    def may_look_early(self, asked_at: float) -> bool:
+        """Whether a list that was asked for then may be its next look. Never its first one, which must not come early."""
+        early = min(EARLIEST, EARLY * (self.due_at - self.planned_at))
+        return self.follower.looks > 0 and asked_at >= self.due_at - early
 
     def finish(self) -> None:
         """There is nothing more to look at."""
@@ -203,6 +204,6 @@ class Team:
         if not followings:
             self.planned.pop(following.post_id.lower(), None)
 
-    def early(self, post_key: str, now: float) -> list[Following]:
-        """Return whose look at a post a list that comes by may be."""
-        return [each for each in self.planned.get(post_key, ()) if each.may_look_early(now)]
+    def early(self, post_key: str, asked_at: float) -> list[Following]:
+        """Return whose look at a post a list that was asked for then may be."""
+        return [each for each in self.planned.get(post_key, ()) if each.may_look_early(asked_at)]

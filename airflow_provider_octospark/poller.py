@@ -48,6 +48,10 @@ LIST_TIMEOUT = 20.0
 OUTAGE = 12
 """So many failures in a row, and nothing else, mean that the service is down and not that one request went wrong."""
 
+LONGEST_SLEEP = 3600.0
+"""After so many seconds a follower is asked anew when it wants to look: the event loop's clock and the calendar, by which
+posts are due, may drift apart."""
+
 BATCH = 25
 """How many followers see an answer before others on the event loop get their turn."""
 
@@ -60,6 +64,7 @@ class Poller:
         self.loop = asyncio.get_running_loop()
         self._client = AsyncOctosparkClient(settings)
         self._most = settings.max_in_flight
+        self._followings: set[Following] = set()
         self._teams: dict[str, Team] = {}
         self._alone: dict[tuple[str, str], Wanted] = {}
         self._jobs: deque[Callable[[], Awaitable[None]]] = deque()
@@ -76,10 +81,12 @@ class Poller:
         :raises OctosparkError: of the class that fits what happened to a look.
         """
         following = Following(team_id, post_id, follower, self.loop.create_future())
+        self._followings.add(following)
         try:
             self._plan(following)
             await following.end
         finally:
+            self._followings.discard(following)
             self._unplan(following)
 
     async def read(
@@ -107,13 +114,13 @@ class Poller:
         for team in self._teams.values():
             if team.timer is not None:
                 team.timer.cancel()
+        for following in self._followings:
+            self._unplan(following)
+            following.fail(OctosparkNetworkError("The poller was closed while a post was followed."))
         workers = list(self._workers)
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-        left = [*self._alone.values(), *(each for team in self._teams.values() for each in team.gathered.values())]
-        for wanted in left:
-            wanted.fail(OctosparkNetworkError("The poller was closed while a read was under way."))
         self._alone.clear()
         self._teams.clear()
         await self._client.aclose()
@@ -137,7 +144,7 @@ class Poller:
         else:
             following.planned_at = self.loop.time()
             following.due_at = following.planned_at + pause
-            following.timer = self.loop.call_at(following.due_at, self._plan, following)
+            following.timer = self.loop.call_later(min(pause, LONGEST_SLEEP), self._plan, following)
             self._team(following.team_id).plan(following)
 
     def _unplan(self, following: Following) -> None:
@@ -146,13 +153,16 @@ class Poller:
             following.timer = None
             self._team(following.team_id).unplan(following)
 
-    def _is_shown(self, following: Following, answer: Answer[Post]) -> bool:
-        """Whether a list's answer is enough for a follower, or it looks no more."""
+    def _show_list(self, following: Following, answer: Answer[Post]) -> bool:
+        """Let a follower see a list's answer, if that is enough for it; return whether it misses its look no more."""
         try:
-            return following.is_over or following.is_shown_by(answer)
+            is_enough = following.is_over or following.is_shown_by(answer)
         except Exception as error:  # noqa: BLE001 - as above
             following.fail(error)
             return True
+        if is_enough:
+            self._show(following, answer)
+        return is_enough
 
     def _show(self, following: Following, answer: Answer[Post]) -> None:
         """Let a follower see an answer, and plan its next look."""
@@ -169,15 +179,22 @@ class Poller:
     def _want(self, following: Following) -> None:
         """Take in that a look is due."""
         now = self.loop.time()
-        if self._held_by is not None and now < self._held_until:
-            error = copy.copy(self._held_by)
-            error.retry_after = self._held_until - now
-            following.fail(error)
+        hold = self._hold(now)
+        if hold is not None:
+            following.fail(hold)
             return
         wanted = self._alone.get(following.key)
         if wanted is None:
             wanted = self._gathered(following, now)
         wanted.followings.append(following)
+
+    def _hold(self, now: float) -> OctosparkError | None:
+        """Return what nobody may ask because of, if the service has had enough."""
+        if self._held_by is None or now >= self._held_until:
+            return None
+        error = copy.copy(self._held_by)
+        error.retry_after = self._held_until - now
+        return error
 
     def _team(self, team_id: str) -> Team:
         team = self._teams.get(team_id.lower())
@@ -208,7 +225,11 @@ class Poller:
             team.timer = self.loop.call_at(until, self._look, team)
             return
         gathered, team.gathered, team.timer = team.gathered, {}, None
-        if team.listing.is_worth_it(len(gathered), now):
+        hold = self._hold(now)
+        if hold is not None:
+            for wanted in gathered.values():
+                wanted.fail(hold)
+        elif team.listing.is_worth_it(len(gathered), now):
             self._put(partial(self._list, team, gathered))
         else:
             self._read_alone(gathered.values())
@@ -273,7 +294,7 @@ class Poller:
         """Spare a service that is down, or has had enough, the requests that are still to be sent."""
         self._failures = self._failures + 1 if is_passing(error) else 0
         if isinstance(error, OctosparkRateLimitError) and error.retry_after:
-            self._held_until, self._held_by = self.loop.time() + error.retry_after, error
+            self._held_until, self._held_by = max(self._held_until, self.loop.time() + error.retry_after), error
         elif self._failures < OUTAGE:
             return
         for wanted in [each for each in self._alone.values() if not each.is_asked_for]:
@@ -295,17 +316,18 @@ class Poller:
             del missing[key]
         occasion = Round(team.listing, len(missing), self.loop.time())
         while occasion.limit is not None:
+            asked_at = self.loop.time()
             try:
                 page = await self._client.read(list_entries(team.team_id, occasion.limit), LIST_TIMEOUT)
             except OctosparkError as error:
                 await self._list_failed(occasion, missing, error)
             else:
                 self._failures = 0
-                await self._serve(page, team, missing)
+                await self._serve(page, team, missing, asked_at)
                 occasion.showed(len(page.value.data), len(missing))
         self._read_alone(missing.values())
 
-    async def _serve(self, page: Answer[PostEntries], team: Team, missing: dict[str, Wanted]) -> None:
+    async def _serve(self, page: Answer[PostEntries], team: Team, missing: dict[str, Wanted], asked_at: float) -> None:
         """Show the list to whom it is enough for, and take what nobody misses any more out of ``missing``."""
         found: dict[str, Any] = {}
         for item in page.value.data:
@@ -313,27 +335,30 @@ class Poller:
             if key in missing or key in team.planned:
                 # Of two that contradict each other, neither is believed.
                 found[key] = item if found.get(key, item) == item else None
-        served = 0
+        handled = 0
         for key, item in found.items():
             wanted = missing.get(key)
-            followings = [*(wanted.followings if wanted else ()), *team.early(key, self.loop.time())]
-            post = post_of(item) if followings else None
+            # Who has looked since the list was asked for has seen what is newer.
+            early = team.early(key, asked_at)
+            if wanted is None and not early:
+                continue
+            handled += 1
+            if handled % BATCH == 0:
+                await asyncio.sleep(0)
+            post = post_of(item)
             if post is None:
                 continue
             answer = Answer(post, page.service_time)
-            shown = [each for each in followings if self._is_shown(each, answer)]
             if wanted is not None:
-                wanted.followings = [each for each in wanted.followings if each not in shown]
+                wanted.followings = [each for each in wanted.followings if not self._show_list(each, answer)]
                 if not wanted.followings:
                     del missing[key]
-            for following in shown:
-                self._show(following, answer)
-                served += 1
-                if served % BATCH == 0:
-                    await asyncio.sleep(0)
+            for following in early:
+                if following.timer is not None:
+                    self._show_list(following, answer)
 
     async def _list_failed(self, occasion: Round, missing: dict[str, Wanted], error: OctosparkError) -> None:
-        """Find out whether the list is at fault or the service is down; if it is down, readers get the list's error."""
+        """Find out whether the list is at fault or the service is down; if it is down, followers get the list's error."""
         if isinstance(error, OctosparkRequestError):
             occasion.refused()
         elif isinstance(error, OctosparkNotFoundError | OctosparkPermissionError | OctosparkConflictError):

@@ -40,18 +40,21 @@ class Reader:
     async def follow(self, post: tuple[str, str], follower: Follower) -> None:
         """Show a follower a post whenever it wants to look, until it has nothing more to look at.
 
-        A key that is refused is tried once more as it is in Airflow by then, each time that it has been good before.
+        A key that is refused is tried once more as it is in Airflow by then, each time that it has been good meanwhile.
 
         :param post: team and post.
         :raises OctosparkError: of the class that fits what happened to a look.
         """
+        refusal: Refusal | None = None
         while True:
+            settings = self._settings if self._settings and refusal is None else await self._connect(refusal)
             looks = follower.looks
             try:
-                return await self._ask(lambda poller: poller.follow(*post, follower))
+                return await self._ask_with(settings, lambda poller: poller.follow(*post, follower))
             except OctosparkAuthError:
-                if follower.looks == looks:
+                if refusal is not None and follower.looks == looks:
                     raise
+            refusal = Refusal(settings, asyncio.get_running_loop().time())
 
     async def read(self, post: tuple[str, str]) -> Answer[Post]:
         """Return a post as the service shows it now; a refused key is tried once more as it is in Airflow by then.

@@ -14,6 +14,7 @@ from airflow_provider_octospark.answers import Answer
 from airflow_provider_octospark.cancelling import acancel, read_cancellable
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkProtocolError
 from airflow_provider_octospark.models import Outcome, Post
+from airflow_provider_octospark.poller import LONGEST_SLEEP
 from airflow_provider_octospark.reading import Reader
 from airflow_provider_octospark.text import plain
 from airflow_provider_octospark.waiting import Wait
@@ -21,14 +22,10 @@ from airflow_provider_octospark.waiting import Wait
 EVENT_FORMAT = 1
 
 FIRST_LOOK_AFTER = timedelta(seconds=5)
-"""Airflow fails a task whose trigger fires before the scheduler has seen it defer."""
+"""Airflow fails a task whose trigger fires before the scheduler has seen it defer. Nothing fires earlier, whatever for."""
 
 FIRST_LOOKS_WITHIN = timedelta(seconds=1)
 """Time over which the first looks of triggers that start together are spread."""
-
-LONGEST_SLEEP = timedelta(hours=1)
-"""The event loop's clock and the calendar may drift apart; so long at most nobody notices."""
-
 
 _CANCELLING: set[asyncio.Task[None]] = set()
 """What is being taken back: the event loop alone would not keep it."""
@@ -79,6 +76,8 @@ class OctosparkPostTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event: ``{"format": 1, "outcomes": [...]}`` or ``{"format": 1, "error": "..."}``."""
+        loop = asyncio.get_running_loop()
+        not_before = loop.time() + FIRST_LOOK_AFTER.total_seconds()
         try:
             wait = Wait.from_json(self.wait)
             spread = random.random() * FIRST_LOOKS_WITHIN  # noqa: S311
@@ -90,6 +89,7 @@ class OctosparkPostTrigger(BaseTrigger):
             self.log.exception("The wait broke down.")
             cause = _cause(error)
             event = {"format": EVENT_FORMAT, "error": f"{type(cause).__name__}: {plain(cause, 500)}"}
+        await asyncio.sleep(max(0.0, not_before - loop.time()))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _observe(self, wait: Wait) -> None:
@@ -107,7 +107,7 @@ class OctosparkPostTrigger(BaseTrigger):
         follower = _Follower(post, wait, self._tell)
         while (pause := follower.pause()) is not None:
             if pause > 0:
-                await asyncio.sleep(pause)
+                await asyncio.sleep(min(pause, LONGEST_SLEEP))
                 continue
             try:
                 await reader.follow(post, follower)
@@ -134,9 +134,9 @@ class _Follower:
             return None
         pause = wait.look_at(post, now) - now
         if pause > timedelta(0):
-            return min(pause, LONGEST_SLEEP).total_seconds()
+            return pause.total_seconds()
         self._tell(lines := wait.expire(post, now))
-        return None if lines and not wait.is_open(post) else 0.0
+        return self.pause() if lines else 0.0
 
     def is_shown_by(self, answer: Answer[Post]) -> bool:
         return self._wait.is_shown_by(self._post, answer, datetime.now(UTC))

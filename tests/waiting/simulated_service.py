@@ -51,6 +51,7 @@ class SimulatedService:
     :param outages: times in which nobody can connect, in seconds since the beginning.
     :param tokens: the keys that are good.
     :param asked: how many requests came in each second.
+    :param refused: how many came with another key.
     """
 
     def __init__(self, clock: Clock, *, lists: bool = True) -> None:
@@ -62,6 +63,7 @@ class SimulatedService:
         self.asked: Counter[int] = Counter()
         self.looks: Counter[str] = Counter()
         self.open_clients = 0
+        self.refused = 0
         self._chance = random.Random(7)  # noqa: S311 - a simulation
 
     def settings(self, token: str = "octo_test_good") -> ConnectionSettings:  # noqa: S107
@@ -93,6 +95,7 @@ class SimulatedService:
         if any(begin <= now < end for begin, end in self.outages):
             raise OctosparkConnectError(f"{operation.name}: connection refused")
         if token not in self.tokens:
+            self.refused += 1
             raise OctosparkAuthError(f"{operation.name}: 401", status=401)
         assert operation.answer is not None
         if operation.name == "list-posts":

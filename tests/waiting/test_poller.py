@@ -661,14 +661,16 @@ class Watcher:
 
 
 def follow_on_a_virtual_clock(
-    monkeypatch: pytest.MonkeyPatch, groups: dict[float, list[Watcher]]
+    monkeypatch: pytest.MonkeyPatch,
+    groups: dict[float, list[Watcher]],
+    kind: type[SimulatedService] = SimulatedService,
 ) -> tuple[SimulatedService, dict[Watcher, str]]:
     """Let watchers follow a post each.
 
     :param groups: watchers by the time at which they begin.
     """
     clock = Clock()
-    service = SimulatedService(clock)
+    service = kind(clock)
     monkeypatch.setattr(poller_module, "AsyncOctosparkClient", service.client)
     posts: dict[Watcher, str] = {}
 
@@ -697,12 +699,64 @@ def test_a_list_that_comes_by_is_the_next_look_of_those_who_would_look_soon(monk
 
 
 def test_nobody_sees_a_list_long_before_its_look_or_before_its_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    many = [Watcher([0.0] + [5.0] * 11) for _ in range(20)]
-    patient, new = Watcher([0.0, 40.0]), Watcher([6.0])
+    many = [Watcher([0.0] + [5.0] * 90) for _ in range(20)]
+    patient, new = Watcher([0.0, 30.0, 300.0]), Watcher([6.0])
     service, _ = follow_on_a_virtual_clock(monkeypatch, {0.0: many, 0.1: [patient, new]})
-    assert patient.seen_at[1] - patient.seen_at[0] >= 40.0 * (1 - following.EARLY)
+    assert 30.0 > patient.seen_at[1] - patient.seen_at[0] >= 30.0 * (1 - following.EARLY)
+    assert 300.0 > patient.seen_at[2] - patient.seen_at[1] >= 300.0 - following.EARLIEST
     assert new.seen_at[0] >= 1000.0 + 0.1 + 6.0
-    assert service.requests() <= 20
+    assert service.requests() <= 120
+
+
+def test_a_list_is_no_news_to_those_who_have_looked_since_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(SimulatedService):
+        async def delay(self, operation: Any) -> None:
+            await asyncio.sleep(6.0 if operation.name == "list-posts" else 0.1)
+
+    many = [Watcher([0.0, 30.0]) for _ in range(20)]
+    one = Watcher([0.0, 5.0, 5.0, 8.0, 8.0])
+    follow_on_a_virtual_clock(monkeypatch, {0.0: many, 0.5: [one]}, Slow)
+    assert all(b - a >= 8.0 * (1 - following.EARLY) for a, b in zip(one.seen_at[2:], one.seen_at[3:], strict=False))
+
+
+def test_two_who_follow_one_post_are_each_shown_it_once_for_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    service = SimulatedService(clock)
+    monkeypatch.setattr(poller_module, "AsyncOctosparkClient", service.client)
+    watchers = [Watcher([0.0] + [10.0 + number / 25] * 6) for number in range(100)]
+
+    async def scenario() -> None:
+        posts = [service.add(due=0.0, out_at=math.inf).id for _ in range(50)]
+        async with subscribed(service.settings()) as poller, asyncio.TaskGroup() as group:
+            for number, watcher in enumerate(watchers):
+                group.create_task(poller.follow(TEAM, posts[number % 50], watcher))
+
+    virtual_time.run(clock, scenario())
+    for watcher in watchers:
+        pauses = [b - a for a, b in zip(watcher.seen_at, watcher.seen_at[1:], strict=False)]
+        assert min(pauses) >= 10.0 * (1 - following.EARLY)
+
+
+def test_what_is_closed_over_its_followers_tells_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    service = SimulatedService(clock)
+    monkeypatch.setattr(poller_module, "AsyncOctosparkClient", service.client)
+
+    async def scenario() -> None:
+        poller = Poller(service.settings())
+        posts = [service.add(due=0.0, out_at=math.inf).id for _ in range(30)]
+        follows = [asyncio.create_task(poller.follow(TEAM, post, Watcher([0.0, 60.0]))) for post in posts[:20]]
+        await asyncio.sleep(5.0)
+        follows += [asyncio.create_task(poller.follow(TEAM, post, Watcher([0.0]))) for post in posts[20:]]
+        await asyncio.sleep(0.11)
+        await poller.aclose()
+        ends = await asyncio.gather(*follows, return_exceptions=True)
+        assert {type(end) for end in ends} == {OctosparkNetworkError}
+        before = service.requests()
+        await asyncio.sleep(100.0)
+        assert service.requests() == before
+
+    virtual_time.run(clock, scenario())
 
 
 def test_a_follower_that_breaks_hurts_nobody_else() -> None:
