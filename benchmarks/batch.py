@@ -9,7 +9,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -137,34 +137,21 @@ class _World:
         return {"took": time.monotonic() - began}
 
 
-class _Worlds:
-    """The one world of a plan."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._world: _World | None = None
-
-    def get(self) -> _World:
-        """Start it once."""
-        if self._world is None:
-            self._world = _World.open(self._plan.stack)
-        return self._world
-
-
 def _many(plan: Plan) -> int:
     return POSTS_IF_QUICK if plan.is_quick else POSTS
 
 
 def cases(plan: Plan) -> list[Case]:
     """A large batch and the bare loop; a small batch and as many mapped tasks."""
-    worlds, many = _Worlds(plan), _many(plan)
+    many = _many(plan)
+    world = cache(partial(_World.open, plan.stack))
 
     def run(dag_id: str, count: int) -> Figures:
-        return worlds.get().run(dag_id, count)
+        return world().run(dag_id, count)
 
     return [
         Case(f"batch of {many}", partial(run, "batch", many)),
-        Case(f"bare loop of {many}", lambda: worlds.get().bare_loop(many)),
+        Case(f"bare loop of {many}", lambda: world().bare_loop(many)),
         Case(f"batch of {FEW}", partial(run, "batch", FEW)),
         Case(f"mapped tasks, {FEW}", partial(run, "mapped", FEW)),
     ]

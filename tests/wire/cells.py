@@ -27,7 +27,7 @@ from tests.wire.resolver import SLOW, UNREACHABLE, UNRESOLVABLE
 SHORT = 1.5
 """`timeout` and `submit_timeout` of calls that end by a timeout only, and the time to connect, in seconds."""
 
-LONG = 60.0
+LONG = 20.0
 """The same for all others, so that a slow machine does not make them end by one."""
 
 AT_ONCE = 32
