@@ -50,7 +50,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "notifications": ["airflow_provider_octospark.notifications.octospark.OctosparkPostNowNotifier"],
-        "extra-links": ["airflow_provider_octospark.links.OctosparkPublishedPostLink"],
+        "extra-links": ["airflow_provider_octospark.links.octospark.OctosparkPublishedPostLink"],
         "connection-types": [
             {
                 "connection-type": "octospark",

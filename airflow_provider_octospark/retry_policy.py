@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_octospark.airflow_compat import require_airflow
+from airflow_provider_octospark.api.backoff import delay_after
+from airflow_provider_octospark.api.text import plain
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkFailError
-from airflow_provider_octospark.retrying import delay_after
-from airflow_provider_octospark.text import plain
-from airflow_provider_octospark.versions import require_airflow
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from airflow_provider_octospark.following import GATHERING
+from airflow_provider_octospark.polling.subscriptions import GATHERING
+from airflow_provider_octospark.polling.wait import next_look
 from airflow_provider_octospark.triggers.octospark import FIRST_LOOK_AFTER, FIRST_LOOKS_WITHIN
-from airflow_provider_octospark.waiting import next_look
 from benchmarks import real_clock
 from benchmarks.bound import least_delay
 from benchmarks.plan import Case, Figures, Plan

@@ -12,10 +12,10 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-from airflow_provider_octospark.following import GATHERING
-from airflow_provider_octospark.times import format_instant
+from airflow_provider_octospark.parameters.times import format_instant
+from airflow_provider_octospark.polling.subscriptions import GATHERING
+from airflow_provider_octospark.polling.wait import Wait, next_look
 from airflow_provider_octospark.triggers.octospark import FIRST_LOOK_AFTER, FIRST_LOOKS_WITHIN, OctosparkPostTrigger
-from airflow_provider_octospark.waiting import Wait, next_look
 from benchmarks.plan import Figures
 from tests.waiting.things import TEAM, answer_with, new_id, pending, post_json, scheduled_json
 

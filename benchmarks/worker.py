@@ -59,9 +59,9 @@ async def first_event(events: AsyncIterator[Any]) -> Any:
 
 def ours(case: dict[str, Any], schedule: Schedule, looks: Looks) -> Wait:
     """Our trigger, with the pauses of the others."""
-    from airflow_provider_octospark import waiting
-    from airflow_provider_octospark.models import Outcome
-    from airflow_provider_octospark.times import format_instant
+    from airflow_provider_octospark.api.models import Outcome
+    from airflow_provider_octospark.parameters.times import format_instant
+    from airflow_provider_octospark.polling import wait as waiting
     from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger
 
     saw = waiting.Wait.saw

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_octospark.emulator.server import Emulator
+    from airflow_provider_octospark.emulator.http.server import Emulator
     from airflow_provider_octospark.emulator.settings import Settings
 
 __all__ = ["Emulator", "Settings"]
@@ -24,7 +24,7 @@ def __getattr__(name: str) -> Any:
         return Settings
     if name == "Emulator":
         try:
-            from airflow_provider_octospark.emulator.server import Emulator
+            from airflow_provider_octospark.emulator.http.server import Emulator
         except ModuleNotFoundError as error:
             if error.name not in ("fastapi", "starlette", "uvicorn"):
                 raise

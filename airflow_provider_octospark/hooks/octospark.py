@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from airflow_provider_octospark import operations
-from airflow_provider_octospark.arguments import is_absent
-from airflow_provider_octospark.client import AsyncOctosparkClient, OctosparkClient
-from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.api import operations
+from airflow_provider_octospark.api.client import AsyncOctosparkClient, OctosparkClient
+from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.api.text import plain
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
     OctosparkAuthError,
@@ -21,13 +21,12 @@ from airflow_provider_octospark.exceptions import (
     OctosparkSettingsError,
 )
 from airflow_provider_octospark.get_provider_info import get_provider_info
-from airflow_provider_octospark.parameters import CONN_ID
-from airflow_provider_octospark.submission_rules import LEAVE_WITHIN
-from airflow_provider_octospark.text import plain
+from airflow_provider_octospark.parameters.arguments import is_absent
+from airflow_provider_octospark.parameters.defaults import CONN_ID
+from airflow_provider_octospark.submission.rules import LEAVE_WITHIN
 
 if TYPE_CHECKING:
-    from airflow_provider_octospark.answers import Answer
-    from airflow_provider_octospark.models import (
+    from airflow_provider_octospark.api.models import (
         Performance,
         Post,
         PostList,
@@ -37,8 +36,9 @@ if TYPE_CHECKING:
         ScheduleMultiRequest,
         SocialAccount,
     )
-    from airflow_provider_octospark.operations import Operation
-    from airflow_provider_octospark.waiting import Wait
+    from airflow_provider_octospark.api.operations import Operation
+    from airflow_provider_octospark.api.responses import Answer
+    from airflow_provider_octospark.polling.wait import Wait
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class OctosparkHook(BaseHook):
 
     The two operations that submit, :meth:`post_now` and :meth:`schedule_multi`, send their request **once** and never
     again, whatever comes back; they keep no record. Operators do not call them: they go through
-    :class:`~airflow_provider_octospark.submission.Submission`, which does.
+    :class:`~airflow_provider_octospark.submission.protocol.Submission`, which does.
 
     :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``).
     """
@@ -245,7 +245,7 @@ class OctosparkHook(BaseHook):
         """Publish a post to one account at once. Sent once; calling it twice publishes twice.
 
         :raises OctosparkError: of the class that fits what happened; unless it proves the contrary
-            (:func:`~airflow_provider_octospark.submission_rules.proves_nothing_sent`), the post may go out.
+            (:func:`~airflow_provider_octospark.submission.rules.proves_nothing_sent`), the post may go out.
         """
         answer: Answer[ScheduledPost] = self._client.submit(
             operations.post_now(team_id, post_id, request), datetime.now(UTC) + LEAVE_WITHIN

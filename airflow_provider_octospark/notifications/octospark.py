@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseNotifier
 
-from airflow_provider_octospark.announcing import POST_NOW, to_post_now
-from airflow_provider_octospark.background_loop import BackgroundLoop
-from airflow_provider_octospark.client import AsyncOctosparkClient
+from airflow_provider_octospark.airflow_compat import due_of, is_backfill
+from airflow_provider_octospark.api.background_loop import BackgroundLoop
+from airflow_provider_octospark.api.client import AsyncOctosparkClient
+from airflow_provider_octospark.api.models import Outcome, Post, ScheduledPost
+from airflow_provider_octospark.api.operations import get_post
+from airflow_provider_octospark.api.text import plain
 from airflow_provider_octospark.exceptions import OctosparkError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
-from airflow_provider_octospark.models import Outcome, Post, ScheduledPost
-from airflow_provider_octospark.operations import get_post
-from airflow_provider_octospark.submission import Announcement
-from airflow_provider_octospark.submission_rules import LEAVE_WITHIN, proves_nothing_sent
-from airflow_provider_octospark.text import plain
-from airflow_provider_octospark.times import on_service_clock, parse_instant
-from airflow_provider_octospark.verdict import describe, report_unknown
-from airflow_provider_octospark.versions import due_of, is_backfill
-from airflow_provider_octospark.waiting import outcome_of, same_id
+from airflow_provider_octospark.parameters.times import on_service_clock, parse_instant
+from airflow_provider_octospark.polling.wait import outcome_of, same_id
+from airflow_provider_octospark.submission.protocol import Announcement
+from airflow_provider_octospark.submission.requests import POST_NOW, to_post_now
+from airflow_provider_octospark.submission.rules import LEAVE_WITHIN, proves_nothing_sent
+from airflow_provider_octospark.tasks.result import describe, report_unknown
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_octospark.answers import Answer
-    from airflow_provider_octospark.connection import ConnectionSettings
+    from airflow_provider_octospark.api.responses import Answer
+    from airflow_provider_octospark.api.settings import ConnectionSettings
 
 log = logging.getLogger(__name__)
 

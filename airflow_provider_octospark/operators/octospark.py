@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException
 
-from airflow_provider_octospark.parameters import IfBadItems, IfEmpty, PartialFailure
-from airflow_provider_octospark.submit_operator import OctosparkSubmitOperator
+from airflow_provider_octospark.operators.base import OctosparkSubmitOperator
+from airflow_provider_octospark.parameters.defaults import IfBadItems, IfEmpty, PartialFailure
 
 if TYPE_CHECKING:
-    from airflow_provider_octospark.batches import Batch
+    from airflow_provider_octospark.api.models import Outcome
     from airflow_provider_octospark.hooks.octospark import OctosparkHook
-    from airflow_provider_octospark.models import Outcome
-    from airflow_provider_octospark.submission import Announcement
-    from airflow_provider_octospark.submission_rules import Rules
+    from airflow_provider_octospark.submission.batch import Batch
+    from airflow_provider_octospark.submission.protocol import Announcement
+    from airflow_provider_octospark.submission.rules import Rules
 
 __all__ = [
     "OctosparkPostNowOperator",
@@ -73,7 +73,7 @@ class OctosparkSubmitPostOperator(OctosparkSubmitOperator):
     @property
     def recurs(self) -> bool:
         """Whether what is submitted comes again by itself."""
-        from airflow_provider_octospark.arguments import is_absent
+        from airflow_provider_octospark.parameters.arguments import is_absent
 
         return not is_absent(self.recurrence_interval_days)
 
@@ -81,7 +81,7 @@ class OctosparkSubmitPostOperator(OctosparkSubmitOperator):
 class OctosparkPostNowOperator(OctosparkSubmitPostOperator):
     """Publish a prepared post to one social account at once.
 
-    Returns the outcome, a flat JSON object (see :class:`~airflow_provider_octospark.models.Outcome`).
+    Returns the outcome, a flat JSON object (see :class:`~airflow_provider_octospark.api.models.Outcome`).
 
     .. code-block:: python
 
@@ -111,7 +111,7 @@ class OctosparkPostNowOperator(OctosparkSubmitPostOperator):
 
     def to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
         """Return the one target."""
-        from airflow_provider_octospark.announcing import POST_NOW, to_post_now
+        from airflow_provider_octospark.submission.requests import POST_NOW, to_post_now
 
         return [to_post_now({name: getattr(self, name) for name in POST_NOW}, hook.team)]
 
@@ -177,8 +177,8 @@ class OctosparkScheduleMultiOperator(OctosparkSubmitPostOperator):
 
     def to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
         """Return the targets, one for each account."""
-        from airflow_provider_octospark.announcing import SCHEDULE_MULTI, to_schedule
-        from airflow_provider_octospark.arguments import optional_count
+        from airflow_provider_octospark.parameters.arguments import optional_count
+        from airflow_provider_octospark.submission.requests import SCHEDULE_MULTI, to_schedule
 
         width = optional_count(self.accounts_per_call, "accounts_per_call")
         return [to_schedule({name: getattr(self, name) for name in SCHEDULE_MULTI}, hook.team, width)]
@@ -273,13 +273,13 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
 
     def result(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         """Return the manifest."""
-        from airflow_provider_octospark.batches import manifest
+        from airflow_provider_octospark.submission.batch import manifest
 
         return manifest(outcomes, self._present.bad)
 
     def more_xcoms(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
         """Return the outcomes of all targets, in parts."""
-        from airflow_provider_octospark.batches import parts
+        from airflow_provider_octospark.submission.batch import parts
 
         return parts(outcomes)
 
@@ -287,7 +287,7 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
     def _present(self) -> Batch:
         """What was read to be submitted; after a deferral, what the list says now, if it says anything."""
         if self._batch is None:
-            from airflow_provider_octospark.batches import Batch
+            from airflow_provider_octospark.submission.batch import Batch
 
             try:
                 # The teams are of no interest any more.
@@ -297,7 +297,7 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
         return self._batch
 
     def _read(self, team_of: Callable[[object], str]) -> Batch:
-        from airflow_provider_octospark.batches import Batch
+        from airflow_provider_octospark.submission.batch import Batch
 
         return Batch.read(
             self.announcements,

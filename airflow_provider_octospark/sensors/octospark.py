@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, conf
 
-from airflow_provider_octospark.links import OctosparkPublishedPostLink
-from airflow_provider_octospark.parameters import (
+from airflow_provider_octospark.links.octospark import OctosparkPublishedPostLink
+from airflow_provider_octospark.parameters.defaults import (
     CONN_ID,
     OBSERVE_TIMEOUT,
     POLL_FACTOR,
@@ -25,7 +25,7 @@ from airflow_provider_octospark.parameters import (
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_octospark.sense_task import SenseTask
+    from airflow_provider_octospark.tasks.wait import SenseTask
 
 
 class OctosparkPostSensor(BaseSensorOperator):
@@ -166,7 +166,7 @@ class OctosparkPostSensor(BaseSensorOperator):
 
     def _begin(self, context: Context) -> SenseTask:
         # Imported where a task runs: whoever only parses a DAG file does not pay for it.
-        from airflow_provider_octospark.sense_task import SenseTask
+        from airflow_provider_octospark.tasks.wait import SenseTask
 
         self._task = SenseTask(self, context)
         return self._task

@@ -10,14 +10,14 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_octospark.answers import Answer
-from airflow_provider_octospark.cancelling import acancel, read_cancellable
+from airflow_provider_octospark.api.models import Outcome, Post
+from airflow_provider_octospark.api.responses import Answer
+from airflow_provider_octospark.api.text import plain
+from airflow_provider_octospark.cancellation import acancel, read_cancellable
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkProtocolError
-from airflow_provider_octospark.models import Outcome, Post
-from airflow_provider_octospark.poller import LONGEST_SLEEP
-from airflow_provider_octospark.reading import Reader
-from airflow_provider_octospark.text import plain
-from airflow_provider_octospark.waiting import Wait
+from airflow_provider_octospark.polling.poller import LONGEST_SLEEP
+from airflow_provider_octospark.polling.wait import Wait
+from airflow_provider_octospark.triggers.reading import Reader
 
 EVENT_FORMAT = 1
 
@@ -39,9 +39,9 @@ class OctosparkPostTrigger(BaseTrigger):
     connection.
 
     :param octospark_conn_id: id of the Airflow connection; its key is read in the triggerer and never stored.
-    :param wait: what :meth:`~airflow_provider_octospark.waiting.Wait.as_json` gave: JSON primitives, no secret.
+    :param wait: what :meth:`~airflow_provider_octospark.polling.wait.Wait.as_json` gave: JSON primitives, no secret.
     :param cancel_on_kill: what to take off the schedule if a person marks the task as failed (Airflow 3.3 and newer), as
-        :meth:`~airflow_provider_octospark.cancelling.Cancellable.as_json` gave it; None (default) to leave all as it is.
+        :meth:`~airflow_provider_octospark.cancellation.Cancellable.as_json` gave it; None (default) to leave all as it is.
     """
 
     def __init__(

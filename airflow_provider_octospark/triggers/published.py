@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_octospark import arguments
+from airflow_provider_octospark.airflow_compat import asset_state_stores, require_airflow
+from airflow_provider_octospark.api.backoff import delay_after
+from airflow_provider_octospark.api.models import Outcome, Post
+from airflow_provider_octospark.api.operations import post_of
+from airflow_provider_octospark.api.text import plain
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError, OctosparkRequestError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
-from airflow_provider_octospark.models import Outcome, Post
-from airflow_provider_octospark.operations import post_of
-from airflow_provider_octospark.publications import Cursor
-from airflow_provider_octospark.reading import Reader
-from airflow_provider_octospark.retrying import delay_after
-from airflow_provider_octospark.text import plain
-from airflow_provider_octospark.times import require_duration
-from airflow_provider_octospark.versions import asset_state_stores, require_airflow
+from airflow_provider_octospark.parameters import arguments
+from airflow_provider_octospark.parameters.times import require_duration
+from airflow_provider_octospark.triggers.publications import Cursor
+from airflow_provider_octospark.triggers.reading import Reader
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
+from airflow_provider_octospark.api.models import ScheduleMultiRequest
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.exceptions import (
     OctosparkCancelledError,
@@ -15,8 +16,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkUnknownError,
 )
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
-from airflow_provider_octospark.models import ScheduleMultiRequest
-from airflow_provider_octospark.times import format_instant
+from airflow_provider_octospark.parameters.times import format_instant
 
 QUICK = 0.05
 """Seconds that publishing takes here."""

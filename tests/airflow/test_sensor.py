@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_octospark import waiting
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.exceptions import OctosparkPublishFailedError, OctosparkUnknownError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.platform_urls import published_url
+from airflow_provider_octospark.polling import wait as waiting
 from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
 from tests.airflow.conftest import Recorder
 from tests.airflow.scenarios import FOR_ONE, HIDDEN, PUBLISHED, REJECTED, SCENARIOS, SHORT, STUCK, Scenario, Submitted

@@ -17,7 +17,6 @@ from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFa
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from airflow_provider_octospark import submission_rules
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.exceptions import (
     OctosparkAlreadySubmittedError,
@@ -29,8 +28,9 @@ from airflow_provider_octospark.exceptions import (
     OctosparkUnknownError,
 )
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator, OctosparkScheduleMultiOperator
-from airflow_provider_octospark.sense_task import WAIT_KEY
 from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
+from airflow_provider_octospark.submission import rules as submission_rules
+from airflow_provider_octospark.tasks.wait import WAIT_KEY
 from tests.airflow.stepping import TaskSteps
 
 pytestmark = pytest.mark.slow
@@ -46,7 +46,7 @@ RETRIES: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(0)}
 def quick(soon: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let requests in doubt settle within a second, and deferrals be as short."""
     monkeypatch.setattr(submission_rules, "SETTLE_MARGIN", timedelta(0))
-    monkeypatch.setattr("airflow_provider_octospark.submit_task.SHORTEST_DEFERRAL", timedelta(0))
+    monkeypatch.setattr("airflow_provider_octospark.tasks.submit.SHORTEST_DEFERRAL", timedelta(0))
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def test_a_deferral_that_no_triggerer_took_over(frozen: Emulator, post_now: Step
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether there is a state store; before Airflow 3.3 there is none."""
     if request.param == "without a store":
-        monkeypatch.setattr("airflow_provider_octospark.submit_task.task_state_store", lambda _: None)
+        monkeypatch.setattr("airflow_provider_octospark.tasks.submit.task_state_store", lambda _: None)
     return str(request.param) == "with a store"
 
 
@@ -318,7 +318,7 @@ def test_a_wait_for_a_request_to_settle_that_nobody_ended(
 def test_without_a_store_a_later_try_finds_what_was_sent_by_its_time(
     emulator: Emulator, post_now: Steps, settling: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_octospark.submit_task.task_state_store", lambda _: None)
+    monkeypatch.setattr("airflow_provider_octospark.tasks.submit.task_state_store", lambda _: None)
 
     def kill(context: Any, _: Any = None) -> None:
         if context["ti"].try_number == 1:

@@ -26,9 +26,11 @@ from airflow.models.trigger import Trigger
 from airflow.providers.common.compat.sdk import DAG, MappedOperator, get_current_context, task
 from airflow.utils.session import create_session
 
-from airflow_provider_octospark import retrying, submission_rules, submit_task
-from airflow_provider_octospark.emulator.server import Emulator
+from airflow_provider_octospark.api import backoff as retrying
+from airflow_provider_octospark.emulator.http.server import Emulator
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
+from airflow_provider_octospark.submission import rules as submission_rules
+from airflow_provider_octospark.tasks import submit as submit_task
 from airflow_provider_octospark.triggers import octospark as triggers
 from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger
 from tests.canary.marked import CARELESS, KEY

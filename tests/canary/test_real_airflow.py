@@ -18,7 +18,7 @@ from typing import Any, cast
 import pytest
 from cryptography.fernet import Fernet
 
-from airflow_provider_octospark.emulator.server import Emulator
+from airflow_provider_octospark.emulator.http.server import Emulator
 from tests.canary.marked import CARELESS, KEY
 from tests.canary.search import places_of
 from tests.canary.stage import EXAMPLE_DAGS, QUOTED

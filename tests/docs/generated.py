@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from airflow_provider_octospark import exceptions
-from airflow_provider_octospark.emulator.fates import FateRule
-from airflow_provider_octospark.emulator.faults import Fault
-from airflow_provider_octospark.emulator.server import Emulator
-from airflow_provider_octospark.emulator.service import Service
+from airflow_provider_octospark.api.models import End, Outcome, Reason
+from airflow_provider_octospark.emulator.http.server import Emulator
+from airflow_provider_octospark.emulator.service.faults import Fault
+from airflow_provider_octospark.emulator.service.scenarios import FateRule
+from airflow_provider_octospark.emulator.service.service import Service
 from airflow_provider_octospark.emulator.settings import Settings
 from airflow_provider_octospark.get_provider_info import get_provider_info
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
-from airflow_provider_octospark.models import End, Outcome, Reason
 from airflow_provider_octospark.notifications.octospark import OctosparkPostNowNotifier
 from airflow_provider_octospark.operators.octospark import (
     OctosparkPostNowOperator,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pendulum
 
-from airflow_provider_octospark import arguments
-from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import OctosparkError
-from airflow_provider_octospark.times import format_instant
+from airflow_provider_octospark.parameters import arguments
+from airflow_provider_octospark.parameters.times import format_instant
 
 KEY = "octo_live_0123456789"
 POST = "6aaea75f-cf34-52bb-9e09-734f8e27c606"

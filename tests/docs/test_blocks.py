@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
+from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.emulator import Emulator
-from airflow_provider_octospark.models import Outcome
 from tests.docs.generated import COPIED_TEST
 from tests.docs.pages import DOCS, README, ROOT, Block, blocks, blocks_of
 from tests.system.dag_runs import RunDag

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_octospark.emulator import Emulator, Settings
-from airflow_provider_octospark.emulator.clock import END_OF_TIME, VirtualClock
+from airflow_provider_octospark.emulator.service.clock import END_OF_TIME, VirtualClock
 from tests.emulator.calling import Caller
 from tests.emulator.conftest import START
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_octospark.emulator import Emulator
-from airflow_provider_octospark.emulator.operations import OPERATION_NAMES, PATHS, called
+from airflow_provider_octospark.emulator.service.operations import OPERATION_NAMES, PATHS, called
 from tests.emulator.calling import Caller
 from tests.emulator.test_api import REQUIRED
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark import following, poller
 from airflow_provider_octospark.emulator import Emulator
+from airflow_provider_octospark.polling import poller
+from airflow_provider_octospark.polling import subscriptions as following
 from airflow_provider_octospark.triggers import published
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.notifications.octospark import OctosparkPostNowNotifier
-from airflow_provider_octospark.verdict import UNKNOWN_PREFIX
+from airflow_provider_octospark.tasks.result import UNKNOWN_PREFIX
 
 Call = Callable[[OctosparkPostNowNotifier, Any], None]
 

@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_provider_octospark.emulator.default_world import TEAM_ID, TOKEN
-from airflow_provider_octospark.times import parse_instant
+from airflow_provider_octospark.emulator.service.seed_data import TEAM_ID, TOKEN
+from airflow_provider_octospark.parameters.times import parse_instant
 from tests.docs.pages import ROOT
 from tests.system.emulated import EmulatorProcess
 from tests.system.rest import Task

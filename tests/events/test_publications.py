@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark.models import Outcome, Post
-from airflow_provider_octospark.publications import AWAITED, GIVEN_UP_AFTER, REMEMBERED, Cursor
-from airflow_provider_octospark.times import format_instant
+from airflow_provider_octospark.api.models import Outcome, Post
+from airflow_provider_octospark.parameters.times import format_instant
+from airflow_provider_octospark.triggers.publications import AWAITED, GIVEN_UP_AFTER, REMEMBERED, Cursor
 from tests.waiting.things import NOON, TEAM, new_id, post_json, scheduled_json
 
 SECOND = timedelta(seconds=1)

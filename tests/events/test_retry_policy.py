@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark import exceptions, versions
+from airflow_provider_octospark import airflow_compat as versions
+from airflow_provider_octospark import exceptions
+from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.exceptions import (
     OctosparkError,
@@ -20,10 +22,9 @@ from airflow_provider_octospark.exceptions import (
     OctosparkVersionError,
 )
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
-from airflow_provider_octospark.models import Outcome
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
 from airflow_provider_octospark.retry_policy import OctosparkRetryPolicy
-from airflow_provider_octospark.verdict import judge
+from airflow_provider_octospark.tasks.result import judge
 
 retry_policy = pytest.importorskip("airflow.sdk.definitions.retry_policy")
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark import versions
+from airflow_provider_octospark import airflow_compat as versions
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkVersionError
-from airflow_provider_octospark.times import format_instant
+from airflow_provider_octospark.parameters.times import format_instant
 from airflow_provider_octospark.triggers import published
 from airflow_provider_octospark.triggers.published import OctosparkPublishedTrigger
 from tests.events.conftest import run

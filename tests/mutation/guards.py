@@ -39,7 +39,8 @@ def _guard(name: str, test: str, *without: tuple[str, str, str]) -> Guard:
 
 
 _SUBMISSION, _TRANSITIONS, _RULES, _JOURNAL, _CLIENT, _TASK, _WAITING = (
-    "submission.py", "transitions.py", "submission_rules.py", "journal.py", "client.py", "submit_task.py", "waiting.py",
+    "submission/protocol.py", "submission/transitions.py", "submission/rules.py", "submission/journal.py",
+    "api/client.py", "tasks/submit.py", "polling/wait.py",
 )  # fmt: skip
 
 GUARDS = (

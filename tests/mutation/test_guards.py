@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_provider_octospark.client import OctosparkClient
-from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.api.client import OctosparkClient
+from airflow_provider_octospark.api.models import PostNowRequest
+from airflow_provider_octospark.api.operations import get_post, post_now
+from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import OctosparkAlreadySubmittedError
-from airflow_provider_octospark.models import PostNowRequest
-from airflow_provider_octospark.operations import get_post, post_now
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
-from airflow_provider_octospark.parameters import SETTLE
-from airflow_provider_octospark.submission_rules import MAX_SENDS, Rules
+from airflow_provider_octospark.parameters.defaults import SETTLE
+from airflow_provider_octospark.submission.rules import MAX_SENDS, Rules
 from tests.submission.harness import Job
 from tests.submission_histories.histories import HistoryBench, HistoryTask, Strike
 from tests.submission_histories.promises import broken

@@ -45,7 +45,7 @@ def assert_discovered(found: Mapping[str, list[dict[str, Any]]], version: str) -
     assert hook["conn_id_attribute_name"] == "octospark_conn_id"
     assert hook["package_name"] == "airflow-provider-octospark"
     assert hook["hook_name"] == "Octospark"
-    assert "airflow_provider_octospark.links.OctosparkPublishedPostLink" in _values(found["links"])
+    assert "airflow_provider_octospark.links.octospark.OctosparkPublishedPostLink" in _values(found["links"])
     assert "airflow_provider_octospark.triggers.octospark" in _values(found["triggers"])
 
 

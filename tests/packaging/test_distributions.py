@@ -58,7 +58,7 @@ def test_the_wheel_has_every_file_of_the_package_and_no_other(wheel_names: set[s
         if path.is_file()
         and not any(part == "__pycache__" or part.startswith(".") for part in path.relative_to(package).parts)
     }
-    assert {"airflow_provider_octospark/py.typed", "airflow_provider_octospark/emulator/page.html"} <= wheel_names
+    assert {"airflow_provider_octospark/py.typed", "airflow_provider_octospark/emulator/http/page.html"} <= wheel_names
     assert {name for name in wheel_names if ".dist-info/" not in name} == source
     assert {path.rpartition(".")[2] for path in source} <= {"py", "html", "js", "css", "typed"}
 

@@ -15,11 +15,12 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from airflow.providers.common.compat.sdk import BaseNotifier
+from airflow.providers.common.compat.sdk import BaseHook, BaseNotifier, BaseOperator, BaseSensorOperator
+from airflow.triggers.base import BaseTrigger
 
 import airflow_provider_octospark
 from airflow_provider_octospark import get_provider_info as module
-from airflow_provider_octospark.connection import (
+from airflow_provider_octospark.api.settings import (
     DEFAULT_HOST,
     DEFAULT_MAX_IN_FLIGHT,
     DEFAULT_SUBMIT_TIMEOUT,
@@ -33,6 +34,13 @@ INFO = get_provider_info()
 [CONNECTION] = INFO["connection-types"]
 
 KINDS = ("hooks", "operators", "sensors", "triggers")
+BASES = {
+    "hooks": BaseHook,
+    "operators": BaseOperator,
+    "sensors": BaseSensorOperator,
+    "triggers": BaseTrigger,
+    "notifications": BaseNotifier,
+}
 
 
 def airflow_schema(name: str) -> dict[str, Any]:
@@ -99,11 +107,19 @@ def test_everything_that_it_names_is_there() -> None:
     assert CONNECTION["hook-name"] == OctosparkHook.hook_name
 
 
-def test_everything_that_is_there_is_named() -> None:
+def test_every_module_that_a_dag_author_imports_is_named() -> None:
     package = Path(airflow_provider_octospark.__file__).parent
-    for kind in (*KINDS, "notifications"):
+    for kind, base in BASES.items():
+        modules = (
+            importlib.import_module(f"airflow_provider_octospark.{kind}.{each.name}")
+            for each in pkgutil.iter_modules([str(package / kind)])
+            if each.name != "base"
+        )
         there = {
-            f"airflow_provider_octospark.{kind}.{each.name}" for each in pkgutil.iter_modules([str(package / kind)])
+            module.__name__
+            for module in modules
+            for value in vars(module).values()
+            if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
         }
         if kind == "notifications":
             named = {path.rpartition(".")[0] for path in INFO.get(kind, [])}

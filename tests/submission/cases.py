@@ -26,8 +26,8 @@ from airflow_provider_octospark.exceptions import (
     OctosparkTooLateError,
     OctosparkUnknownError,
 )
-from airflow_provider_octospark.journal import PAGE_KEY
-from airflow_provider_octospark.submission_rules import Rules
+from airflow_provider_octospark.submission.journal import PAGE_KEY
+from airflow_provider_octospark.submission.rules import Rules
 from tests.submission.harness import Bench, Job, Moment, State, Task, kill
 
 

@@ -28,20 +28,20 @@ from typing import Any, Literal, NoReturn, Protocol
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_octospark.client import AsyncOctosparkClient, OctosparkClient
-from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.api.client import AsyncOctosparkClient, OctosparkClient
+from airflow_provider_octospark.api.models import Outcome, PostNowRequest, ScheduleMultiRequest
+from airflow_provider_octospark.api.operations import Operation, get_post, post_now, schedule_multi
+from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkNetworkError
-from airflow_provider_octospark.journal import Journal, MemoryStore, Store
-from airflow_provider_octospark.models import Outcome, PostNowRequest, ScheduleMultiRequest
-from airflow_provider_octospark.operations import Operation, get_post, post_now, schedule_multi
-from airflow_provider_octospark.parameters import PartialFailure
-from airflow_provider_octospark.submission import Announcement, Submission, WaitUntil
-from airflow_provider_octospark.submission_rules import Rules, Run
-from airflow_provider_octospark.times import format_instant
-from airflow_provider_octospark.transitions import take_ends
-from airflow_provider_octospark.verdict import judge
-from airflow_provider_octospark.waiting import Wait
+from airflow_provider_octospark.parameters.defaults import PartialFailure
+from airflow_provider_octospark.parameters.times import format_instant
+from airflow_provider_octospark.polling.wait import Wait
+from airflow_provider_octospark.submission.journal import Journal, MemoryStore, Store
+from airflow_provider_octospark.submission.protocol import Announcement, Submission, WaitUntil
+from airflow_provider_octospark.submission.rules import Rules, Run
+from airflow_provider_octospark.submission.transitions import take_ends
+from airflow_provider_octospark.tasks.result import judge
 
 START = datetime(2026, 3, 2, 9, 0, 0, 250_000, tzinfo=UTC)
 

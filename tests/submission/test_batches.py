@@ -20,10 +20,10 @@ from airflow_provider_octospark.exceptions import (
     OctosparkRateLimitError,
     OctosparkUnknownError,
 )
-from airflow_provider_octospark.journal import PAGE_KEY, Journal, MemoryStore, Record, page_key
-from airflow_provider_octospark.pace import Pace
-from airflow_provider_octospark.submission import Announcement
-from airflow_provider_octospark.submission_rules import Rules
+from airflow_provider_octospark.submission.concurrency import Pace
+from airflow_provider_octospark.submission.journal import PAGE_KEY, Journal, MemoryStore, Record, page_key
+from airflow_provider_octospark.submission.protocol import Announcement
+from airflow_provider_octospark.submission.rules import Rules
 from tests.submission.harness import Bench, Job, Moment, Task, kill
 
 

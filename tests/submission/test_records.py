@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_octospark.exceptions import OctosparkUnknownError
-from airflow_provider_octospark.journal import PAGE_KEY
-from airflow_provider_octospark.submission_rules import Rules
+from airflow_provider_octospark.submission.journal import PAGE_KEY
+from airflow_provider_octospark.submission.rules import Rules
 from tests.submission.harness import Bench, Job, Task, kill
 
 Spoil = Callable[[dict[str, Any]], Any]

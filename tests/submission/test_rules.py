@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_octospark import exceptions
-from airflow_provider_octospark.answers import Answer
+from airflow_provider_octospark.api.models import End, Outcome, Post, Reason, ScheduledPost
+from airflow_provider_octospark.api.responses import Answer
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
     OctosparkAuthError,
@@ -24,10 +25,10 @@ from airflow_provider_octospark.exceptions import (
     OctosparkNetworkError,
     OctosparkServerError,
 )
-from airflow_provider_octospark.journal import Baseline, Record
-from airflow_provider_octospark.models import End, Outcome, Post, Reason, ScheduledPost
-from airflow_provider_octospark.parameters import SETTLE
-from airflow_provider_octospark.submission_rules import (
+from airflow_provider_octospark.parameters.defaults import SETTLE
+from airflow_provider_octospark.parameters.times import format_instant
+from airflow_provider_octospark.submission.journal import Baseline, Record
+from airflow_provider_octospark.submission.rules import (
     LEAVE_WITHIN,
     SETTLE_MARGIN,
     Adopt,
@@ -41,7 +42,6 @@ from airflow_provider_octospark.submission_rules import (
     judge_doubt,
     proves_nothing_sent,
 )
-from airflow_provider_octospark.times import format_instant
 
 FENCE = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 OURS, OTHER = "account-a", "account-b"

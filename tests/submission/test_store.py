@@ -15,13 +15,13 @@ from typing import Any, NoReturn
 import airflow.sdk
 import pytest
 
+from airflow_provider_octospark.airflow_compat import task_state_store
+from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkStateStoreError
-from airflow_provider_octospark.journal import PAGE_KEY, Journal, MemoryStore, Store
-from airflow_provider_octospark.models import Outcome
-from airflow_provider_octospark.submission import Announcement
-from airflow_provider_octospark.submission_rules import LEAVE_WITHIN, Rules
-from airflow_provider_octospark.transitions import take_ends
-from airflow_provider_octospark.versions import task_state_store
+from airflow_provider_octospark.submission.journal import PAGE_KEY, Journal, MemoryStore, Store
+from airflow_provider_octospark.submission.protocol import Announcement
+from airflow_provider_octospark.submission.rules import LEAVE_WITHIN, Rules
+from airflow_provider_octospark.submission.transitions import take_ends
 from tests.submission.harness import Action, Bench, Job, Moment, ProcessStore, Task, kill
 
 FORMS: dict[str, Callable[[Bench], Job]] = {

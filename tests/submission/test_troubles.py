@@ -14,7 +14,7 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_provider_octospark.submission_rules import Rules
+from airflow_provider_octospark.submission.rules import Rules
 from tests.submission.cases import TROUBLES, Trouble
 from tests.submission.harness import Bench, Job, Task, kill
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from airflow_provider_octospark.answers import Answer
-from airflow_provider_octospark.client import OctosparkClient
+from airflow_provider_octospark.api.client import OctosparkClient
+from airflow_provider_octospark.api.models import Outcome, Post
+from airflow_provider_octospark.api.operations import Operation, get_post
+from airflow_provider_octospark.api.responses import Answer
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkNetworkError
-from airflow_provider_octospark.journal import DECISION_KEY, PAGE_KEY
-from airflow_provider_octospark.models import Outcome, Post
-from airflow_provider_octospark.operations import Operation, get_post
-from airflow_provider_octospark.submission_rules import Run
-from airflow_provider_octospark.waiting import Wait
+from airflow_provider_octospark.polling.wait import Wait
+from airflow_provider_octospark.submission.journal import DECISION_KEY, PAGE_KEY
+from airflow_provider_octospark.submission.rules import Run
 from tests.submission.harness import Action, Bench, Job, Lines, Moment, Process, StateTable, Task, Try
 from tests.submission_histories.stepping import Stepped
 

@@ -11,9 +11,9 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from airflow_provider_octospark.journal import PAGE_KEY
-from airflow_provider_octospark.parameters import SETTLE
-from airflow_provider_octospark.submission_rules import Rules
+from airflow_provider_octospark.parameters.defaults import SETTLE
+from airflow_provider_octospark.submission.journal import PAGE_KEY
+from airflow_provider_octospark.submission.rules import Rules
 from tests.submission.harness import SUBMIT_TIMEOUT, Job
 from tests.submission_histories.histories import HistoryBench, HistoryTask, Running, Strike
 from tests.submission_histories.promises import broken

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.exceptions import (
     OctosparkAlreadySubmittedError,
     OctosparkError,
     OctosparkStateStoreError,
     OctosparkUnknownError,
 )
-from airflow_provider_octospark.journal import PAGE_KEY
-from airflow_provider_octospark.models import Outcome
-from airflow_provider_octospark.submission_rules import RETRYABLE_CATEGORIES
-from airflow_provider_octospark.times import parse_instant
+from airflow_provider_octospark.parameters.times import parse_instant
+from airflow_provider_octospark.submission.journal import PAGE_KEY
+from airflow_provider_octospark.submission.rules import RETRYABLE_CATEGORIES
 from tests.submission_histories.histories import (
     Fact,
     Fence,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark.submission_rules import Rules
+from airflow_provider_octospark.submission.rules import Rules
 from tests.submission.harness import Job
 from tests.submission_histories.histories import HistoryBench, HistoryTask, Strike
 from tests.submission_histories.promises import broken

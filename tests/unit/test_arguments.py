@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark import arguments
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
+from airflow_provider_octospark.parameters import arguments
 
 A = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 B = "77a1b2c3-0d44-4b50-9999-8dd25736052b"

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_octospark.batches import PART, Batch, manifest, parts
+from airflow_provider_octospark.api.models import Outcome
+from airflow_provider_octospark.api.operations import require_id
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
-from airflow_provider_octospark.models import Outcome
-from airflow_provider_octospark.operations import require_id
+from airflow_provider_octospark.submission.batch import PART, Batch, manifest, parts
 
 A, B = "a96533d2-f364-5f41-a9e2-1e9edea1ab34", "774737c3-b0a6-52a5-868f-7f1d54b89178"
 AT = "2030-05-17T09:00:00+02:00"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark.cancelling import Cancellable, cancellable, cancellable_of
-from airflow_provider_octospark.journal import Baseline, Record
-from airflow_provider_octospark.models import Outcome
+from airflow_provider_octospark.api.models import Outcome
+from airflow_provider_octospark.cancellation import Cancellable, cancellable, cancellable_of
+from airflow_provider_octospark.submission.journal import Baseline, Record
 
 EMPTY = Baseline(scheduled_post_id=None, updated_at=None, service_time=None)
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import OctosparkSettingsError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 

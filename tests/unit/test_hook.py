@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_octospark.api.models import Outcome, PostNowRequest, ScheduleMultiRequest
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
@@ -20,9 +21,8 @@ from airflow_provider_octospark.exceptions import (
     OctosparkSettingsError,
 )
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
-from airflow_provider_octospark.models import Outcome, PostNowRequest, ScheduleMultiRequest
-from airflow_provider_octospark.times import format_instant
-from airflow_provider_octospark.waiting import Wait
+from airflow_provider_octospark.parameters.times import format_instant
+from airflow_provider_octospark.polling.wait import Wait
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 

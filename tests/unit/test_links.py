@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark import links
-from airflow_provider_octospark.links import OctosparkPublishedPostLink, published_url_of
+from airflow_provider_octospark.links import octospark as links
+from airflow_provider_octospark.links.octospark import OctosparkPublishedPostLink, published_url_of
 
 URL = "https://x.com/i/web/status/1900000000000000001"
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
-from airflow_provider_octospark.times import (
+from airflow_provider_octospark.parameters.times import (
     format_instant,
     on_service_clock,
     parse_instant,

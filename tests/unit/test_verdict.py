@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.exceptions import (
     OctosparkAuthError,
     OctosparkCancelledError,
@@ -19,9 +20,8 @@ from airflow_provider_octospark.exceptions import (
     OctosparkTooLateError,
     OctosparkUnknownError,
 )
-from airflow_provider_octospark.models import Outcome
-from airflow_provider_octospark.submission_rules import Rules
-from airflow_provider_octospark.verdict import UNKNOWN_PREFIX, describe, judge, report_unknown
+from airflow_provider_octospark.submission.rules import Rules
+from airflow_provider_octospark.tasks.result import UNKNOWN_PREFIX, describe, judge, report_unknown
 
 RULES = Rules()
 
@@ -160,7 +160,7 @@ def test_an_outcome_in_one_line() -> None:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The metrics that were counted; a statsd server to count them cannot be had here."""
     names: list[str] = []
-    monkeypatch.setattr("airflow_provider_octospark.verdict.Stats.incr", names.append, raising=True)
+    monkeypatch.setattr("airflow_provider_octospark.tasks.result.Stats.incr", names.append, raising=True)
     return names
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from airflow import __version__ as airflow_version
 
-from airflow_provider_octospark import versions
+from airflow_provider_octospark import airflow_compat as versions
+from airflow_provider_octospark.airflow_compat import run_of, task_state_store, until
 from airflow_provider_octospark.exceptions import OctosparkVersionError
-from airflow_provider_octospark.versions import run_of, task_state_store, until
 
 DUE = datetime(2030, 5, 17, 9, 0, tzinfo=UTC)
 

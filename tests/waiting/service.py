@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.api.settings import ConnectionSettings
 from tests.waiting.things import NOON, TEAM, new_id, post_json, scheduled_json
 
 TOKEN = "octo_test_waiting"

@@ -13,16 +13,16 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from airflow_provider_octospark.answers import Answer
-from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.api.operations import Operation
+from airflow_provider_octospark.api.responses import Answer
+from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import (
     OctosparkAuthError,
     OctosparkConnectError,
     OctosparkError,
     OctosparkNotFoundError,
 )
-from airflow_provider_octospark.operations import Operation
-from airflow_provider_octospark.times import format_instant
+from airflow_provider_octospark.parameters.times import format_instant
 from tests.waiting.things import NOON, new_id, post_json, scheduled_json
 from tests.waiting.virtual_time import Clock
 

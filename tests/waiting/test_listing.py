@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_octospark.listing import (
+from airflow_provider_octospark.polling.team_list import (
     COMPANY,
     FIRST_LIMIT,
     GROWTH,

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_octospark.following import GATHERING
-from airflow_provider_octospark.parameters import POLL_FACTOR, POLL_FLOOR
+from airflow_provider_octospark.parameters.defaults import POLL_FACTOR, POLL_FLOOR
+from airflow_provider_octospark.polling.subscriptions import GATHERING
+from airflow_provider_octospark.polling.wait import FINAL_APPROACH, JITTER, LONGEST_PAUSE, next_look, pause_after_due
 from airflow_provider_octospark.triggers.octospark import FIRST_LOOK_AFTER, FIRST_LOOKS_WITHIN
-from airflow_provider_octospark.waiting import FINAL_APPROACH, JITTER, LONGEST_PAUSE, next_look, pause_after_due
 from tests.waiting.simulation import NextLook, Result, simulate
 from tests.waiting.things import NOON, seconds
 

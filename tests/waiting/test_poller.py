@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark import following
-from airflow_provider_octospark import poller as poller_module
-from airflow_provider_octospark.answers import MAX_ANSWER_BYTES, Answer
-from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.api.models import Post
+from airflow_provider_octospark.api.responses import MAX_ANSWER_BYTES, Answer
+from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import (
     OctosparkAnswerError,
     OctosparkAuthError,
@@ -27,8 +26,9 @@ from airflow_provider_octospark.exceptions import (
     OctosparkRateLimitError,
     OctosparkServerError,
 )
-from airflow_provider_octospark.models import Post
-from airflow_provider_octospark.poller import OUTAGE, Poller, subscribed
+from airflow_provider_octospark.polling import poller as poller_module
+from airflow_provider_octospark.polling import subscriptions as following
+from airflow_provider_octospark.polling.poller import OUTAGE, Poller, subscribed
 from tests.waiting import virtual_time
 from tests.waiting.service import Posts, Reply, Service
 from tests.waiting.simulated_service import SimulatedService

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark import poller as poller_module
-from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.api.models import Outcome
+from airflow_provider_octospark.api.operations import Operation
+from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import OctosparkProtocolError, OctosparkSettingsError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
-from airflow_provider_octospark.models import Outcome
-from airflow_provider_octospark.operations import Operation
-from airflow_provider_octospark.shared_settings import FRESH
+from airflow_provider_octospark.polling import poller as poller_module
+from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.triggers import octospark as trigger_module
 from airflow_provider_octospark.triggers.octospark import (
     EVENT_FORMAT,
@@ -25,7 +25,7 @@ from airflow_provider_octospark.triggers.octospark import (
     OctosparkPostTrigger,
     outcomes_of_event,
 )
-from airflow_provider_octospark.waiting import Wait
+from airflow_provider_octospark.triggers.shared_settings import FRESH
 from tests.waiting.simulated_service import SimulatedPost, SimulatedService
 from tests.waiting.simulation import publishing_time, simulate
 from tests.waiting.test_policy import policy

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_octospark.api.models import ScheduledPost
 from airflow_provider_octospark.exceptions import (
     OctosparkAnswerError,
     OctosparkArgumentError,
@@ -22,10 +23,9 @@ from airflow_provider_octospark.exceptions import (
     OctosparkRateLimitError,
     OctosparkServerError,
 )
-from airflow_provider_octospark.models import ScheduledPost
-from airflow_provider_octospark.parameters import OBSERVE_TIMEOUT, PUBLISH_TIMEOUT
-from airflow_provider_octospark.times import format_instant
-from airflow_provider_octospark.waiting import NOT_FOUND_GRACE, Wait, classify, outcome_of, same_targets
+from airflow_provider_octospark.parameters.defaults import OBSERVE_TIMEOUT, PUBLISH_TIMEOUT
+from airflow_provider_octospark.parameters.times import format_instant
+from airflow_provider_octospark.polling.wait import NOT_FOUND_GRACE, Wait, classify, outcome_of, same_targets
 from tests.waiting.things import NOON, TEAM, answer_with, new_id, pending, scheduled_json, seconds
 
 POST = new_id()

@@ -6,9 +6,9 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_provider_octospark.answers import Answer
-from airflow_provider_octospark.models import Outcome, Post
-from airflow_provider_octospark.times import format_instant
+from airflow_provider_octospark.api.models import Outcome, Post
+from airflow_provider_octospark.api.responses import Answer
+from airflow_provider_octospark.parameters.times import format_instant
 
 TEAM = "11111111-1111-4111-8111-111111111111"
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_octospark import operations
-from airflow_provider_octospark.models import PostNowRequest, ScheduleMultiRequest
-from airflow_provider_octospark.operations import Operation
+from airflow_provider_octospark.api import operations
+from airflow_provider_octospark.api.models import PostNowRequest, ScheduleMultiRequest
+from airflow_provider_octospark.api.operations import Operation
 
 TEAM = "7c1d0a3e-4f0b-4a7e-9d55-0e6c4d2b1a90"
 POST = "1f2e3d4c-5b6a-4978-8899-aabbccddeeff"

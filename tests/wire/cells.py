@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest.mock import patch
 
-from airflow_provider_octospark import client
-from airflow_provider_octospark.client import AsyncOctosparkClient, OctosparkClient
-from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.api import client
+from airflow_provider_octospark.api.client import AsyncOctosparkClient, OctosparkClient
+from airflow_provider_octospark.api.settings import ConnectionSettings
 from tests.wire.calls import CALLS, KEY, Call
 from tests.wire.certificates import SERVICE_NAME, Authority
 from tests.wire.faults import FAULTS, Fault

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_octospark.answers import (
+from airflow_provider_octospark.api.models import Post, ScheduledPost
+from airflow_provider_octospark.api.responses import (
     MAX_ANSWER_VALUES,
     MAX_RETRY_AFTER,
     RawAnswer,
@@ -20,10 +21,9 @@ from airflow_provider_octospark.answers import (
     parse_retry_after,
     read_answer,
 )
+from airflow_provider_octospark.api.text import Redaction
 from airflow_provider_octospark.exceptions import OctosparkAnswerError, OctosparkError
-from airflow_provider_octospark.models import Post, ScheduledPost
-from airflow_provider_octospark.text import Redaction
-from airflow_provider_octospark.waiting import outcome_of
+from airflow_provider_octospark.polling.wait import outcome_of
 from tests.wire.calls import ACCOUNT, CALLS, KEY, POST, SCHEDULED_POST, TEAM, Call
 from tests.wire.leaks import found_in
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_provider_octospark import retrying
-from airflow_provider_octospark.background_loop import BackgroundLoop
-from airflow_provider_octospark.client import AsyncOctosparkClient, OctosparkClient
-from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.api import backoff as retrying
+from airflow_provider_octospark.api.background_loop import BackgroundLoop
+from airflow_provider_octospark.api.client import AsyncOctosparkClient, OctosparkClient
+from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
     OctosparkConnectError,
@@ -24,7 +24,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkRateLimitError,
     OctosparkServerError,
 )
-from airflow_provider_octospark.submission_rules import proves_nothing_sent
+from airflow_provider_octospark.submission.rules import proves_nothing_sent
 from tests.wire.calls import CALLS, KEY
 from tests.wire.cells import soon
 from tests.wire.handles import connections_to, needs_handles

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_octospark.connection import DEFAULT_HOST, ConnectionSettings
+from airflow_provider_octospark.api.settings import DEFAULT_HOST, ConnectionSettings
 from airflow_provider_octospark.exceptions import OctosparkSettingsError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from tests.wire.calls import KEY

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_provider_octospark import client, retrying
+from airflow_provider_octospark.api import backoff as retrying
+from airflow_provider_octospark.api import client
 from airflow_provider_octospark.exceptions import OctosparkError
-from airflow_provider_octospark.submission_rules import proves_nothing_sent
+from airflow_provider_octospark.submission.rules import proves_nothing_sent
 from tests.wire.calls import CALLS, KEY
 from tests.wire.cells import LONG, SHORT, Result, run_cells
 from tests.wire.fault_table import PAGE, WRITE, render, rows_of

@@ -13,18 +13,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_provider_octospark import poller, retrying
-from airflow_provider_octospark.client import OctosparkClient
-from airflow_provider_octospark.connection import ConnectionSettings
-from airflow_provider_octospark.emulator.server import Emulator
-from airflow_provider_octospark.journal import Journal, MemoryStore
-from airflow_provider_octospark.models import Outcome, PostNowRequest
-from airflow_provider_octospark.operations import Operation, post_now
-from airflow_provider_octospark.submission import Announcement, Submission, WaitUntil
-from airflow_provider_octospark.submission_rules import Rules, Run
+from airflow_provider_octospark.api import backoff as retrying
+from airflow_provider_octospark.api.client import OctosparkClient
+from airflow_provider_octospark.api.models import Outcome, PostNowRequest
+from airflow_provider_octospark.api.operations import Operation, post_now
+from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.emulator.http.server import Emulator
+from airflow_provider_octospark.polling import poller
+from airflow_provider_octospark.polling.wait import Wait
+from airflow_provider_octospark.submission.journal import Journal, MemoryStore
+from airflow_provider_octospark.submission.protocol import Announcement, Submission, WaitUntil
+from airflow_provider_octospark.submission.rules import Rules, Run
 from airflow_provider_octospark.triggers import octospark as trigger_module
 from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger, outcomes_of_event
-from airflow_provider_octospark.waiting import Wait
 from tests.wire.handles import connections_to, needs_handles
 
 pytestmark = pytest.mark.slow

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_octospark import operations
-from airflow_provider_octospark.client import OctosparkClient
-from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.api import operations
+from airflow_provider_octospark.api.client import OctosparkClient
+from airflow_provider_octospark.api.models import PostNowRequest, ScheduleMultiRequest
+from airflow_provider_octospark.api.operations import Operation
+from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError
-from airflow_provider_octospark.models import PostNowRequest, ScheduleMultiRequest
-from airflow_provider_octospark.operations import Operation
-from airflow_provider_octospark.submission_rules import proves_nothing_sent
+from airflow_provider_octospark.submission.rules import proves_nothing_sent
 from tests.wire.calls import ACCOUNT, KEY, POST, TEAM
 from tests.wire.cells import soon
 from tests.wire.hostile import answer, answering

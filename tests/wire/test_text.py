@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_octospark.text import Redaction, Secret, plain
+from airflow_provider_octospark.api.text import Redaction, Secret, plain
 from tests.wire.calls import KEY
 from tests.wire.leaks import found_in, written_forms
 

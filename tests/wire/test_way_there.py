@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark import client as client_module
-from airflow_provider_octospark import retrying
-from airflow_provider_octospark.client import AsyncOctosparkClient, OctosparkClient, ssl_context
-from airflow_provider_octospark.connection import ConnectionSettings
+from airflow_provider_octospark.api import backoff as retrying
+from airflow_provider_octospark.api import client as client_module
+from airflow_provider_octospark.api.client import AsyncOctosparkClient, OctosparkClient, ssl_context
+from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import (
     OctosparkConnectError,
     OctosparkError,

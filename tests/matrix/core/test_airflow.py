@@ -14,12 +14,12 @@ from airflow.models.connection import Connection
 from airflow.models.trigger import Trigger
 from airflow.providers.common.compat.sdk import DAG
 
+from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
-from airflow_provider_octospark.models import Outcome
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
+from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger
-from airflow_provider_octospark.waiting import Wait
 from tests.system.dag_runs import RunDag
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "example_dags").glob("*.py"))

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, Asset, BaseOperator
 
+from airflow_provider_octospark.airflow_compat import state_of, task_state_store
+from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.emulator import Emulator
-from airflow_provider_octospark.models import Outcome
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator, OctosparkScheduleMultiOperator
 from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
-from airflow_provider_octospark.versions import state_of, task_state_store
 from tests.system.dag_runs import FinishedRun, RunDag
 
 MakeTasks = Callable[[], None]

@@ -1,0 +1,211 @@
+"""What differs between the versions of Airflow, in one place."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+
+from airflow import __version__ as airflow_version
+from airflow.providers.common.compat.sdk import conf
+from asgiref.sync import sync_to_async
+
+from airflow_provider_octospark.exceptions import OctosparkVersionError
+from airflow_provider_octospark.parameters.times import parse_instant
+from airflow_provider_octospark.submission.rules import Run
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_octospark.submission.journal import Store
+
+
+def require_airflow(what: str, major: int, minor: int) -> None:
+    """Refuse what this version of Airflow has nothing for.
+
+    :raises OctosparkVersionError: naming the version that is needed and the one that is present.
+    """
+    if tuple(int(part) for part in airflow_version.split(".")[:2]) < (major, minor):
+        raise OctosparkVersionError(f"{what} needs Airflow {major}.{minor} or newer; this is {airflow_version}.")
+
+
+def _plain_utc(moment: datetime) -> datetime:
+    """Return a moment as a plain aware UTC datetime.
+
+    Airflow 2 hands out pendulum's own type, which forgets its zone in arithmetic once that zone is datetime's UTC.
+    """
+    utc = moment.astimezone(UTC)
+    return datetime.combine(utc.date(), utc.time(), UTC)
+
+
+def run_of(context: Context) -> Run:
+    """Return the facts about a task instance that submitting depends on, from its context."""
+    values: Any = context
+    ti, dag_run = values["ti"], values["dag_run"]
+    map_index = ti.map_index
+    return Run(
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        map_index=-1 if map_index is None else map_index,
+        try_number=ti.try_number,
+        max_tries=ti.max_tries,
+        run_after=_due(values, dag_run),
+        is_backfill=is_backfill(dag_run),
+        state_store=None if values.get("task_state_store") is None else _state_store_address(ti),
+    )
+
+
+def due_of(context: Context) -> datetime | None:
+    """Return when a run was due, or None if its context does not tell: that of a DAG's callback may not."""
+    values: Any = context
+    dag_run = values.get("dag_run")
+    return None if dag_run is None else _due(values, dag_run)
+
+
+def _due(values: Any, dag_run: Any) -> datetime:
+    # Airflow 2 has no run_after; there a run is due when its data interval ends.
+    return _plain_utc(getattr(dag_run, "run_after", None) or values.get("data_interval_end") or dag_run.start_date)
+
+
+def is_backfill(dag_run: Any) -> bool:
+    """Whether a run was made by a backfill."""
+    return str(getattr(dag_run.run_type, "value", dag_run.run_type)).startswith("backfill")
+
+
+def until(moment: datetime) -> Any:
+    """Return Airflow's own trigger that fires at a moment."""
+    try:
+        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+    except ImportError:
+        from airflow.triggers.temporal import DateTimeTrigger  # type: ignore[no-redef,import-not-found]
+    return DateTimeTrigger(moment=moment)
+
+
+_PROBE_KEY = "octospark.probe"
+
+
+class _NeverExpiring:
+    """Airflow's task state store, in which what we write stays as long as the run does."""
+
+    def __init__(self, accessor: Any) -> None:
+        self._accessor = accessor
+
+    def get(self, key: str) -> Any:
+        return self._accessor.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
+
+        if conf.get("workers", "state_store_backend", fallback=""):
+            # Airflow refuses what a process sets that a newer one has replaced, but has given it to the backend by then.
+            # So the refusal is provoked beforehand, by a key that nobody reads.
+            self._accessor.set(_PROBE_KEY, True, retention=NEVER_EXPIRE)
+        self._accessor.set(key, value, retention=NEVER_EXPIRE)
+
+
+def _state_store_address(ti: Any) -> str:
+    """Return the path of a task instance's state store in Airflow's REST API.
+
+    Source: ``airflow/api_fastapi/core_api/routes/public/task_state_store.py`` of Airflow 3.3; without the query parameter
+    ``map_index`` the path is that of a task that is not mapped.
+    """
+    dag_id, run_id, task_id = (quote(part, safe="") for part in (ti.dag_id, ti.run_id, ti.task_id))
+    mapped = "" if ti.map_index in {None, -1} else f"?map_index={ti.map_index}"
+    return f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/state-store/{{key}}{mapped}"
+
+
+def task_state_store(context: Context) -> Store | None:
+    """Return the task instance's state store, or None before Airflow 3.3."""
+    values: Any = context
+    accessor = values.get("task_state_store")
+    return None if accessor is None else _NeverExpiring(accessor)
+
+
+def asset_state_stores(trigger: Any) -> list[Any]:
+    """Return the state stores of the assets that a watcher's trigger serves; none before Airflow 3.3.
+
+    Watchers whose triggers are equal share one. What Airflow gives it then wants to be asked for one asset at a time, but
+    it does not say for which.
+    """
+    accessors = getattr(trigger, "asset_state_store", None)
+    if accessors is None:
+        return []
+    by_name: dict[str, Any] = getattr(accessors, "_by_name", {})
+    return [by_name[name] for name in sorted(by_name)] or [accessors]
+
+
+def first_started(task: Any, context: Context) -> datetime:
+    """Return when this try of a sensor first ran; in mode ``reschedule`` that is before this process."""
+    values: Any = context
+    ti = values["ti"]
+    first: Any = None
+    if task.reschedule:
+        if hasattr(ti, "get_first_reschedule_date"):
+            first = ti.get_first_reschedule_date(context)
+            if isinstance(first, str):  # Airflow 3.0 hands out the text that came over the wire.
+                first = parse_instant(first)
+        else:
+            first = _first_reschedule_in_database(ti)
+    return _plain_utc(first or datetime.now(UTC))
+
+
+def _first_reschedule_in_database(ti: Any) -> datetime | None:
+    """Airflow 2: the sensor's own way to ask; tasks may read the database there."""
+    from airflow.models.taskreschedule import TaskReschedule
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        first = session.scalar(TaskReschedule.stmt_for_task_instance(ti, descending=False).limit(1))
+        return first.start_date if first else None
+
+
+class TaskName(Protocol):
+    """What names a task instance."""
+
+    @property
+    def dag_id(self) -> str:
+        """Id of the DAG."""
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run."""
+
+    @property
+    def task_id(self) -> str:
+        """Id of the task."""
+
+    @property
+    def map_index(self) -> int | None:
+        """-1 or None for a task that is not mapped."""
+
+
+async def state_of(task: TaskName) -> str | None:
+    """Return the state of a task instance as Airflow has it now; None where it has none or does not tell.
+
+    Works in a worker and, from Airflow 3.3 on, in a triggerer. Blocks a thread, not the event loop.
+    """
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:
+        return await asyncio.to_thread(_state_in_database, task)
+    map_index = None if task.map_index in {None, -1} else task.map_index
+    found: dict[str, dict[str, Any]] = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+        dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=map_index
+    )
+    states = found.get(task.run_id) or {}
+    name = task.task_id if map_index is None else f"{task.task_id}_{map_index}"
+    state = states.get(name)
+    return None if state is None else str(getattr(state, "value", state))
+
+
+def _state_in_database(task: TaskName) -> str | None:
+    """Airflow 2: tasks may read the database there."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        key = {name: getattr(task, name) for name in ("dag_id", "task_id", "run_id", "map_index")}
+        found = session.get(TaskInstance, key)
+        return None if found is None else str(found.state)

@@ -1,0 +1,267 @@
+"""The API's documented operations, each as a value that says what to send and how to read the answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Generic, TypeVar
+from urllib.parse import quote
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from airflow_provider_octospark.api.models import (
+    NamedList,
+    Performance,
+    Post,
+    PostEntries,
+    PostList,
+    PostNowRequest,
+    ScheduledPost,
+    ScheduleMultiAnswer,
+    ScheduleMultiRequest,
+    SocialAccount,
+    SocialAccountList,
+)
+from airflow_provider_octospark.api.text import plain
+from airflow_provider_octospark.exceptions import OctosparkArgumentError
+
+T = TypeVar("T")
+
+ACCOUNTS_SHOWN = 3
+"""How many accounts of a call a message names; all of them are in the task's outcome."""
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+
+
+@dataclass(frozen=True)
+class Operation(Generic[T]):
+    """One call of the API.
+
+    :param name: the operation's name in messages and in the emulator's faults.
+    :param method: HTTP method.
+    :param path: segments of the path, each quoted when sent.
+    :param answer: type that a successful answer is read as; None if the answer does not matter.
+    :param about: the path in words, for messages.
+    :param query: query parameters.
+    :param body: JSON body, or None for a request without one.
+    :param submits: whether sending it twice can publish twice; such a request is never repeated below
+        ``submission.py``.
+    """
+
+    name: str
+    method: str
+    path: tuple[str, ...]
+    answer: TypeAdapter[T] | None
+    about: str
+    query: Mapping[str, str | int] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+    submits: bool = False
+
+    @property
+    def url_path(self) -> str:
+        """The path below the base URL, quoted."""
+        return "/v1/" + "/".join(quote(segment, safe="") for segment in self.path)
+
+    def content(self) -> bytes | None:
+        """Return the body as it is sent: JSON in UTF-8, or None.
+
+        :raises OctosparkArgumentError: if it holds what JSON cannot carry.
+        """
+        if self.body is None:
+            return None
+        try:
+            return json.dumps(self.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            problem = plain(error, 120)
+        raise OctosparkArgumentError(
+            f"{self.name} ({self.about}): the request holds a value that JSON cannot carry ({problem}); nothing was sent.",
+            operation=self.name,
+            target=self.about,
+        )
+
+
+def require_id(value: object, field: str) -> str:
+    """Return an id that may stand in a path, without the blanks around it.
+
+    The reference pages call the path parameters just 'string', so any form is taken that arrives unchanged.
+
+    :raises OctosparkArgumentError: if it is no text, is empty, or holds what a path cannot carry.
+    """
+    if not isinstance(value, str):
+        raise OctosparkArgumentError(f"{field} is {value!r:.80}; it must be the id as a text.")
+    text = value.strip()
+    if not text or text in {"None", "null", "undefined"}:
+        raise OctosparkArgumentError(
+            f"{field} is {value!r:.80}; it must be an id. Look at the template or upstream task that gives it."
+        )
+    if len(text) > 200 or ".." in text or text == "." or not text.isascii() or not text.isprintable():
+        raise OctosparkArgumentError(f"{field} is {value!r:.80}, which is no id.")
+    wrong = sorted(set(text) & set('/\\?#%&" \t<>{}[]'))
+    if wrong:
+        raise OctosparkArgumentError(f"{field} is {value!r:.80}, which holds {' '.join(wrong)!r}; that is no id.")
+    return text
+
+
+def require_uuid(value: object, field: str) -> str:
+    """Return an id that the reference pages demand to be a UUID.
+
+    :raises OctosparkArgumentError: if it is none.
+    """
+    text = require_id(value, field)
+    if not _UUID.fullmatch(text):
+        raise OctosparkArgumentError(
+            f"{field} is {text!r:.80}; it must be a UUID such as 3c90c3cc-0d44-4b50-8888-8dd25736052a."
+        )
+    return text
+
+
+_POST = TypeAdapter(Post)
+_POSTS = TypeAdapter(PostList)
+_ENTRIES = TypeAdapter(PostEntries)
+_SCHEDULED_POST = TypeAdapter(ScheduledPost)
+_SCHEDULE_MULTI = TypeAdapter(ScheduleMultiAnswer)
+_ACCOUNT = TypeAdapter(SocialAccount)
+# The envelope of the list of accounts is not documented: a list, or an object with ``data``.
+_ACCOUNTS: TypeAdapter[list[SocialAccount] | SocialAccountList] = TypeAdapter(
+    SocialAccountList | Annotated[list[SocialAccount], Field(fail_fast=True)]
+)
+_NAMED = TypeAdapter(NamedList)
+_PERFORMANCE = TypeAdapter(Performance)
+
+
+def get_post(team_id: str, post_id: str) -> Operation[Post]:
+    """Read a post and its latest submission."""
+    return Operation("get-post", "GET", _post_path(team_id, post_id), _POST, _about(team_id, post_id))
+
+
+def list_posts(team_id: str, limit: int) -> Operation[PostList]:
+    """Read a team's posts, at most ``limit`` of them; the order is not documented."""
+    return _list(team_id, limit, _POSTS)
+
+
+def list_entries(team_id: str, limit: int) -> Operation[PostEntries]:
+    """As :func:`list_posts`, with the entries as they came; :func:`post_of` reads one."""
+    return _list(team_id, limit, _ENTRIES)
+
+
+def _list(team_id: str, limit: int, answer: TypeAdapter[T]) -> Operation[T]:
+    team = require_id(team_id, "team_id")
+    return Operation("list-posts", "GET", ("teams", team, "posts"), answer, f"team {team}", query={"limit": limit})
+
+
+def post_of(entry: object) -> Post | None:
+    """Return an entry of a list as a post, or None if it is none that can be read."""
+    try:
+        return _POST.validate_python(entry)
+    except ValidationError:
+        return None
+
+
+def post_now(team_id: str, post_id: str, request: PostNowRequest) -> Operation[ScheduledPost]:
+    """Publish a post to one account at once."""
+    return Operation(
+        "post-now",
+        "POST",
+        (*_post_path(team_id, post_id), "post-now"),
+        _SCHEDULED_POST,
+        _about(team_id, post_id, request.social_account_id),
+        body=request.body(),
+        submits=True,
+    )
+
+
+def schedule_multi(team_id: str, post_id: str, request: ScheduleMultiRequest) -> Operation[ScheduleMultiAnswer]:
+    """Schedule a post on several accounts."""
+    return Operation(
+        "schedule-multi",
+        "POST",
+        (*_post_path(team_id, post_id), "schedule-multi"),
+        _SCHEDULE_MULTI,
+        _about(team_id, post_id, *request.social_account_ids),
+        body=request.body(),
+        submits=True,
+    )
+
+
+def move_to_draft(team_id: str, post_id: str) -> Operation[Any]:
+    """Take a post off the schedule; what it answers is not documented."""
+    return Operation(
+        "move-to-draft",
+        "POST",
+        (*_post_path(team_id, post_id), "move-to-draft"),
+        None,
+        _about(team_id, post_id),
+    )
+
+
+def get_post_performance(team_id: str, post_id: str) -> Operation[Performance]:
+    """Read how a published post does."""
+    return Operation(
+        "get-performance",
+        "GET",
+        (*_post_path(team_id, post_id), "performance"),
+        _PERFORMANCE,
+        _about(team_id, post_id),
+    )
+
+
+def list_social_accounts(team_id: str) -> Operation[list[SocialAccount] | SocialAccountList]:
+    """Read a team's social accounts."""
+    team = require_id(team_id, "team_id")
+    return Operation(
+        "list-social-accounts",
+        "GET",
+        ("teams", team, "social-accounts"),
+        _ACCOUNTS,
+        f"team {team}",
+    )
+
+
+def get_social_account(team_id: str, social_account_id: str) -> Operation[SocialAccount]:
+    """Read one social account."""
+    team, account = require_id(team_id, "team_id"), require_id(social_account_id, "social_account_id")
+    return Operation(
+        "get-social-account",
+        "GET",
+        ("teams", team, "social-accounts", account),
+        _ACCOUNT,
+        f"team {team} account {account}",
+    )
+
+
+def list_organizations(limit: int) -> Operation[NamedList]:
+    """Read the organizations that the key sees; the cheapest authenticated read."""
+    return Operation("list-organizations", "GET", ("organizations",), _NAMED, "the key", query={"limit": limit})
+
+
+def list_teams(organization_id: str, limit: int) -> Operation[NamedList]:
+    """Read an organization's teams."""
+    organization = require_id(organization_id, "organization_id")
+    return Operation(
+        "list-teams",
+        "GET",
+        ("teams",),
+        _NAMED,
+        f"organization {organization}",
+        query={"organizationId": organization, "limit": limit},
+    )
+
+
+def social_accounts_of(answer: list[SocialAccount] | SocialAccountList) -> list[SocialAccount]:
+    """Return the accounts of a list in either envelope."""
+    return answer if isinstance(answer, list) else answer.data
+
+
+def _post_path(team_id: str, post_id: str) -> tuple[str, ...]:
+    return ("teams", require_id(team_id, "team_id"), "posts", require_id(post_id, "post_id"))
+
+
+def _about(team_id: str, post_id: str, *accounts: str) -> str:
+    words = f"team {team_id.strip()} post {post_id.strip()}"
+    if not accounts:
+        return words
+    shown = ", ".join(plain(account, 40) for account in accounts[:ACCOUNTS_SHOWN])
+    more = f" and {len(accounts) - ACCOUNTS_SHOWN} more" if len(accounts) > ACCOUNTS_SHOWN else ""
+    return f"{words} account{'s' if len(accounts) > 1 else ''} {shown}{more}"

@@ -1,0 +1,258 @@
+"""What an HTTP answer means: the value it carries, or the error it stands for."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from html import unescape
+from http import HTTPStatus
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from airflow_provider_octospark.api.operations import Operation
+from airflow_provider_octospark.api.text import Redaction, plain
+from airflow_provider_octospark.exceptions import (
+    OctosparkAnswerError,
+    OctosparkAuthError,
+    OctosparkConflictError,
+    OctosparkError,
+    OctosparkNotFoundError,
+    OctosparkPermissionError,
+    OctosparkRateLimitError,
+    OctosparkRequestError,
+    OctosparkServerError,
+)
+
+T = TypeVar("T")
+
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+"""Longest answer that is read, before and after decompression."""
+
+MAX_ANSWER_VALUES = 400_000
+"""Most values in an answer that is read: what makes an answer dear is not its length. Three million empty objects in
+8 MiB keep the event loop for a minute and take gigabytes; the longest list of posts that is asked for holds some 40 to 80
+values for each of them."""
+
+MAX_RETRY_AFTER = 3600.0
+"""Longest ``Retry-After`` that is believed, in seconds."""
+
+_BY_STATUS: dict[int, type[OctosparkError]] = {
+    401: OctosparkAuthError,
+    403: OctosparkPermissionError,
+    404: OctosparkNotFoundError,
+    408: OctosparkServerError,
+    409: OctosparkConflictError,
+    429: OctosparkRateLimitError,
+}
+
+_ADVICE: dict[type[OctosparkError], str] = {
+    OctosparkAuthError: "Check the API key in the connection's password field; it may be revoked or expired.",
+    OctosparkPermissionError: "The key is valid but may not do this; check its team and its rights.",
+    OctosparkNotFoundError: "Check the ids, and that the key belongs to the team.",
+    OctosparkConflictError: "Look at the post in Octospark: its state does not allow this now.",
+    OctosparkRequestError: "Correct what the message names.",
+    OctosparkRateLimitError: "Try again later, or let fewer tasks run at once.",
+    OctosparkServerError: "The service, or a proxy on the way to it, is in trouble; a later try may succeed.",
+}
+_ADVICE_ON_REDIRECT = "Redirects are not followed; check the host of the connection."
+_ADVICE_ON_ANSWER = "Check that the connection's host is Octospark's API, and that no proxy answers in its place."
+
+
+@dataclass(frozen=True)
+class RawAnswer:
+    """An answer as it came: ``headers`` with lower-case names, ``body`` not yet decompressed.
+
+    Headers may carry tokens and bodies may be long: neither is in ``repr``.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """A readable answer: its value, and the service's clock (header ``Date``, whole seconds) if it told it."""
+
+    value: T
+    service_time: datetime | None
+
+
+def read_answer(operation: Operation[T], raw: RawAnswer, now: datetime, redaction: Redaction) -> Answer[T]:
+    """Return what a successful answer carries.
+
+    :param now: our own clock, to turn a ``Retry-After`` that is a date into seconds if the service does not tell its
+        own.
+    :param redaction: takes the API key out of whatever the answer says.
+    :raises OctosparkError: of the class that fits the status, or :class:`OctosparkAnswerError` if the status is
+        2xx and the body cannot be read as what the operation answers.
+    """
+    if not 200 <= raw.status < 300:
+        raise _error(operation, raw, now, redaction)
+    service_time = parse_http_date(raw.headers.get("date"))
+    if operation.answer is None:
+        return Answer(None, service_time)  # type: ignore[arg-type]
+    problem: str
+    try:
+        # In two steps: pydantic's one takes twice as long for a list whose entries are taken as they are.
+        value = operation.answer.validate_python(from_json(_decoded(raw, redaction)))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        problem = plain(f"{where or 'the body'}: {first['msg']}", 200)
+    except ValueError as error:
+        problem = plain(error, 200)
+    except RecursionError:
+        problem = "nested too deeply"
+    else:
+        return Answer(value, service_time)
+    # Raised here and not inside ``except``: the cause would carry the answer along into logs.
+    raise OctosparkAnswerError(
+        f"{operation.name} ({operation.about}): the service answered {raw.status}, but the answer cannot be "
+        f"read ({redaction.of_text(problem)}). {_ADVICE_ON_ANSWER}",
+        operation=operation.name,
+        target=operation.about,
+        status=raw.status,
+        request_id=_request_id(raw, redaction),
+    )
+
+
+def _error(operation: Operation[Any], raw: RawAnswer, now: datetime, redaction: Redaction) -> OctosparkError:
+    kind = _BY_STATUS.get(raw.status)
+    if kind is None:
+        kind = OctosparkRequestError if 400 <= raw.status < 500 else OctosparkServerError
+    said = error_message(raw, redaction)
+    try:
+        phrase = HTTPStatus(raw.status).phrase
+    except ValueError:
+        phrase = "no status that HTTP knows"
+    parts = [f"{operation.name} ({operation.about}): the service answered {raw.status} {phrase}"]
+    if said:
+        parts.append(f": {said}")
+    parts.append("." if not said.endswith((".", "!", "?")) else "")
+    retry_after = parse_retry_after(raw.headers.get("retry-after"), parse_http_date(raw.headers.get("date")) or now)
+    if retry_after is not None:
+        parts.append(f" It asks to wait {retry_after:.0f} s.")
+    parts.append(f" {_ADVICE_ON_REDIRECT if 300 <= raw.status < 400 else _ADVICE[kind]}")
+    request_id = _request_id(raw, redaction)
+    if request_id:
+        parts.append(f" Request id {request_id}.")
+    return kind(
+        "".join(parts),
+        operation=operation.name,
+        target=operation.about,
+        status=raw.status,
+        request_id=request_id,
+        retry_after=retry_after,
+    )
+
+
+def error_message(raw: RawAnswer, redaction: Redaction) -> str:
+    """Return what an error's body says to a person: one harmless line of at most 300 characters, or ''.
+
+    Takes JSON with ``message``, ``error``, ``error.message``, ``detail`` or the like (their shape is not documented),
+    plain text, and of an HTML page its title.
+    """
+    try:
+        text = _decoded(raw, redaction).decode("utf-8-sig", "replace").strip()
+    except ValueError:
+        return ""
+    if text[:1] in {"{", "["}:
+        try:
+            found = _said(from_json(text))
+        except (ValueError, RecursionError):
+            found = None
+        if found:
+            # Once more: JSON can write any character in two ways.
+            return plain(redaction.of_text(found))
+    if text[:1] == "<":
+        title = re.search(r"<title[^>]{0,100}>([^<]{0,500})", text[:20_000], re.IGNORECASE)
+        return plain(unescape(title.group(1))) if title else ""
+    return plain(text)
+
+
+def _said(body: object) -> str | None:
+    if isinstance(body, str):
+        return body
+    if isinstance(body, list):
+        return "; ".join(filter(None, (_said(entry) for entry in body[:5]))) or None
+    if not isinstance(body, dict):
+        return None
+    for key in ("message", "error", "error_description", "detail", "errors", "msg", "title"):
+        found = _said(body.get(key))
+        if found:
+            return found
+    return None
+
+
+def _decoded(raw: RawAnswer, redaction: Redaction) -> bytes:
+    encoding = raw.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in {"", "identity"}:
+        body = raw.body
+    elif encoding in {"gzip", "x-gzip", "deflate"}:
+        body = _decompressed(raw.body)
+    else:
+        raise ValueError(f"content encoding {redaction.of_text(encoding)!r:.40} was not asked for")
+    # Each value but the first of an object or a list comes after one of these.
+    if body.count(b",") > MAX_ANSWER_VALUES:
+        raise ValueError(f"it holds more than {MAX_ANSWER_VALUES} values")
+    return redaction.of_bytes(body)
+
+
+def _decompressed(body: bytes) -> bytes:
+    machine = zlib.decompressobj(wbits=47)
+    try:
+        whole = machine.decompress(body, MAX_ANSWER_BYTES)
+    except zlib.error:
+        whole = None
+    if whole is None:
+        raise ValueError("its compression is broken")
+    if machine.unconsumed_tail:
+        raise ValueError(f"it is longer than {MAX_ANSWER_BYTES} bytes")
+    if not machine.eof:
+        raise ValueError("it is cut off")
+    return whole
+
+
+def _request_id(raw: RawAnswer, redaction: Redaction) -> str | None:
+    for name in ("x-request-id", "request-id", "x-correlation-id"):
+        value = raw.headers.get(name, "")
+        # An id is short and plain; anything else could carry a secret or forge a log line.
+        if re.fullmatch(r"[A-Za-z0-9_.:-]{1,80}", value) and redaction.of_text(value) == value:
+            return value
+    return None
+
+
+def parse_http_date(text: str | None) -> datetime | None:
+    """Return the instant of an HTTP date as aware UTC, or None if it is none."""
+    if not text:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        return None
+
+
+def parse_retry_after(text: str | None, now: datetime) -> float | None:
+    """Return the seconds that a ``Retry-After`` asks for, from 0 to ``MAX_RETRY_AFTER``; None for garbage."""
+    if not text:
+        return None
+    text = text.strip()
+    if re.fullmatch(r"[0-9]{1,400}(\.[0-9]{1,20})?", text):
+        seconds = float(text)
+    else:
+        moment = parse_http_date(text)
+        if moment is None:
+            return None
+        seconds = (moment - now).total_seconds()
+    return min(MAX_RETRY_AFTER, max(0.0, seconds))

@@ -1,0 +1,139 @@
+"""Taking a publication back when a person marks its task as failed.
+
+The service takes a whole post off the schedule (``move-to-draft``), not one submission of it. So it is only asked where
+that comes to the same: this task instance submitted the post, to one account, nobody had before or has since, and it is
+still scheduled. What is in doubt, adopted, being published or out is left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from airflow_provider_octospark.airflow_compat import TaskName, state_of
+from airflow_provider_octospark.api.client import AsyncOctosparkClient
+from airflow_provider_octospark.api.models import Outcome, Post
+from airflow_provider_octospark.api.operations import get_post, move_to_draft
+from airflow_provider_octospark.api.responses import Answer
+from airflow_provider_octospark.api.text import Log, plain
+from airflow_provider_octospark.exceptions import OctosparkError
+from airflow_provider_octospark.hooks.octospark import OctosparkHook
+from airflow_provider_octospark.polling.wait import can_be_taken_back, same_id
+from airflow_provider_octospark.submission.journal import Record
+
+PATIENCE = 20.0
+"""How long to wait for Airflow to tell the task's state, in seconds; Airflow gives a trigger 30 s to take things back."""
+
+ASK_EVERY = 1.0
+"""Pause between two questions for the task's state, in seconds."""
+
+NOT_YET = frozenset({"deferred", "restarting"})
+"""States of a task that a person has acted on, but of which it cannot be told yet what they did."""
+
+
+@dataclass(frozen=True)
+class Cancellable:
+    """A submission that may be taken back, should it still be scheduled."""
+
+    team_id: str
+    post_id: str
+    scheduled_post_id: str
+
+    def as_json(self) -> dict[str, str]:
+        """Return it as JSON primitives, for a trigger's arguments."""
+        return asdict(self)
+
+
+def cancellable(records: Iterable[Record]) -> list[Cancellable]:
+    """Return what of a task instance's record may be taken back: the only submissions of their posts, as far as is known."""
+    by_post: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        by_post.setdefault(record.key[:2], []).append(record)
+    return [
+        Cancellable(record.team_id, record.post_id, record.accepted.scheduled_post_id)
+        for [record] in (of_post for of_post in by_post.values() if len(of_post) == 1)
+        if record.state == "accepted"
+        and not record.adopted
+        and record.accepted.end == "pending"
+        and record.accepted.scheduled_post_id is not None
+        and record.baseline is not None
+        and record.baseline.scheduled_post_id is None
+    ]
+
+
+def cancellable_of(outcomes: Sequence[Outcome]) -> list[Cancellable]:
+    """Return what may be taken back of the outcomes that a sensor was given: the only ones of their posts among them."""
+    posts = [(outcome.team_id.lower(), outcome.post_id.lower()) for outcome in outcomes]
+    return [
+        Cancellable(outcome.team_id, outcome.post_id, outcome.scheduled_post_id)
+        for outcome, post in zip(outcomes, posts, strict=True)
+        if outcome.scheduled_post_id is not None and outcome.end == "pending" and posts.count(post) == 1
+    ]
+
+
+def cancel(octospark_conn_id: str, wanted: Sequence[Cancellable], task: TaskName, log: Log) -> None:
+    """Do what :func:`acancel` does, from a task's ``on_kill``. Never raises.
+
+    That runs in the middle of whatever the task was doing, its talk with Airflow too; so this has a thread and an event
+    loop of its own, and is given up if it takes too long.
+    """
+    worker = threading.Thread(
+        target=lambda: asyncio.run(acancel(octospark_conn_id, wanted, task, log)), name="octospark-cancel", daemon=True
+    )
+    worker.start()
+    worker.join(PATIENCE + 5)
+
+
+async def acancel(octospark_conn_id: str, wanted: Sequence[Cancellable], task: TaskName, log: Log) -> None:
+    """Take back what may be taken back, if a person marked the task as failed. Never raises; the log says what it did."""
+    try:
+        state = await _state_after_the_kill(task)
+        if state != "failed":
+            log.info("cancel_on_kill: nothing is taken back, because the task's state is %s and not failed.", state)
+        elif not wanted:
+            log.info("cancel_on_kill: there is nothing that this task alone has put on the schedule.")
+        else:
+            async with AsyncOctosparkClient(await OctosparkHook(octospark_conn_id).aget_settings()) as client:
+                for each in wanted:
+                    await _take_back(client, each, log)
+    except Exception as error:  # noqa: BLE001 - best effort, and nobody is there to raise to
+        log.warning("cancel_on_kill: given up: %s: %s", type(error).__name__, plain(error, 300))
+
+
+async def _state_after_the_kill(task: TaskName) -> str | None:
+    """Return the state that a person has put the task into, as soon as Airflow tells it."""
+    state: str | None = None
+    ends_at = asyncio.get_running_loop().time() + PATIENCE
+    while asyncio.get_running_loop().time() < ends_at:
+        async with asyncio.timeout_at(ends_at):
+            state = await state_of(task)
+        if state not in NOT_YET:
+            break
+        await asyncio.sleep(ASK_EVERY)
+    return state
+
+
+async def _take_back(client: AsyncOctosparkClient, wanted: Cancellable, log: Log) -> None:
+    try:
+        answer: Answer[Post] = await client.request(get_post(wanted.team_id, wanted.post_id))
+        latest = answer.value.latest_scheduled_post
+        if latest is None or not same_id(latest.id, wanted.scheduled_post_id):
+            shown = latest.id if latest else "none"
+            why = f"its latest submission is {shown}, not {wanted.scheduled_post_id}"
+        elif not can_be_taken_back(latest):
+            why = f"submission {latest.id} is {plain(latest.status, 40)}"
+        else:
+            await client.request(move_to_draft(wanted.team_id, wanted.post_id))
+            log.info("cancel_on_kill: post %s was moved back to draft.", wanted.post_id)
+            return
+        log.info("cancel_on_kill: post %s is left as it is: %s.", wanted.post_id, why)
+    except OctosparkError as error:
+        log.warning("cancel_on_kill: post %s could not be taken back: %s", wanted.post_id, plain(error))
+
+
+def read_cancellable(arguments: Sequence[dict[str, Any]]) -> list[Cancellable]:
+    """Read what :meth:`Cancellable.as_json` wrote."""
+    return [Cancellable(**each) for each in arguments]

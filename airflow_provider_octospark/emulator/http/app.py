@@ -1,0 +1,79 @@
+"""The FastAPI application: one for the whole process; each request says which emulator it came to."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from airflow_provider_octospark.emulator.http import control_routes as control
+from airflow_provider_octospark.emulator.http import page
+from airflow_provider_octospark.emulator.http import routes as api
+from airflow_provider_octospark.emulator.service.service import UnansweredError
+from airflow_provider_octospark.emulator.service.team import UnknownIdError
+
+
+class _Application(FastAPI):
+    """FastAPI, with a description that knows only the answers that there are."""
+
+    def openapi(self) -> dict[str, Any]:
+        schema = super().openapi()
+        for path in schema["paths"].values():
+            for operation in path.values():
+                # Requests that do not fit are answered with 400, which each route describes itself.
+                operation["responses"].pop("422", None)
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schema.get("components", {}).get("schemas", {}).pop(unused, None)
+        return schema
+
+
+@functools.cache
+def application() -> FastAPI:
+    """The application; made once, since it keeps nothing."""
+    app = _Application(
+        title="Octospark emulator",
+        description="A local stand-in for the Octospark API, with scripted faults and a clock of its own.",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.add_middleware(api.RequireToken)
+    app.include_router(api.router)
+    app.include_router(control.router)
+    app.include_router(page.router)
+    app.add_exception_handler(RequestValidationError, _refuse)
+    app.add_exception_handler(HTTPException, _refuse)
+    app.add_exception_handler(UnknownIdError, _refuse)
+    app.add_exception_handler(ValueError, _refuse)
+    app.add_exception_handler(UnansweredError, _refuse)
+    return app
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    """The answer to a request that cannot be served."""
+    if isinstance(error, RequestValidationError):
+        return api.error_answer(400, _sentence(error), "bad_request")
+    if isinstance(error, HTTPException):
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+        answer = api.error_answer(error.status_code, str(error.detail), code)
+        answer.headers.update(error.headers or {})
+        return answer
+    if isinstance(error, UnknownIdError):
+        return api.error_answer(404, str(error), "not_found")
+    if isinstance(error, UnansweredError):
+        return Response(status_code=202)
+    return api.error_answer(400, str(error), "bad_request")
+
+
+def _sentence(error: RequestValidationError) -> str:
+    """What is wrong with which field, of all that is wrong."""
+    said = []
+    for each in error.errors():
+        _, *names = each["loc"]
+        field = ".".join(str(name) for name in names) or "body"
+        said.append(f"{field}: {str(each['msg']).removeprefix('Value error, ')}")
+    return "; ".join(said)

@@ -1,0 +1,264 @@
+"""What stands before the application: lists the requests, lets faults strike, tells the time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from dataclasses import dataclass, field
+from email.utils import format_datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from airflow_provider_octospark.emulator.http import transport
+from airflow_provider_octospark.emulator.http.routes import UNDISTURBED, Interference
+from airflow_provider_octospark.emulator.service.faults import Fault, accounts_named
+from airflow_provider_octospark.emulator.service.ledger import RequestEntry
+from airflow_provider_octospark.emulator.service.operations import called
+from airflow_provider_octospark.emulator.service.service import Service
+
+HOLD_SECONDS: Final = 600.0
+"""How long a request without an answer is held at most, in real seconds."""
+
+SETTLE_TURNS: Final = 25
+"""Turns of the event loop that take a request from the socket into its processing, and some more."""
+
+SETTLE_SECONDS: Final = 10.0
+"""How long `settle` waits at most, in real seconds."""
+
+_OWN_PATHS: Final = ("/_emulator", "/published/", "/openapi.json", "/favicon.ico")
+
+_HTML_PAGE: Final = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+
+
+@dataclass(slots=True)
+class _Answer:
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """One call to the public API."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    body: bytes
+    entry: RequestEntry
+    fault: Fault | None
+    generation: int
+    transport: asyncio.Transport = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.transport = self.scope["state"]["transport"]
+
+
+class _SilenceError(Exception):
+    """There is no answer: the connection is held."""
+
+
+class _DoneError(Exception):
+    """The fault has dealt with the connection; nothing more is to be sent."""
+
+
+class Gate:
+    """The ASGI application that the server runs."""
+
+    def __init__(self, service: Service, app: ASGIApp) -> None:
+        self._service = service
+        self._app = app
+        self._busy = 0
+        self._released = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        state = scope["state"]
+        state["service"] = self._service
+        state["interference"] = UNDISTURBED
+        state["settle"] = self.settle
+        body = await _read(receive)
+        if body is None:
+            return
+        path: str = scope["path"]
+        if path == "/" or path.startswith(_OWN_PATHS):
+            await self._answer(send, await self._ask(scope, body))
+            return
+        released = self._released
+        self._busy += 1
+        try:
+            call = called(scope["method"], path)
+            accounts = [] if call is None else accounts_named(call, body)
+            entry, fault = self._service.receive(scope["method"], path, call, accounts)
+            exchange = _Exchange(scope, receive, send, body, entry, fault, self._service.generation)
+            await self._serve(exchange, released)
+        except _DoneError:
+            return
+        except _SilenceError:
+            pass
+        else:
+            return
+        finally:
+            self._busy -= 1
+        await _hold(receive, released)
+        await transport.drop(exchange.transport, receive)
+
+    # Steering
+
+    def release(self) -> None:
+        """Drop all connections that are held or delayed."""
+        self._released.set()
+        self._released = asyncio.Event()
+
+    async def settle(self) -> None:
+        """Wait until all that clients have sent so far is processed, but for what is held."""
+        deadline = asyncio.get_running_loop().time() + SETTLE_SECONDS
+        calm = 0
+        while calm < SETTLE_TURNS and asyncio.get_running_loop().time() < deadline:
+            if self._busy:
+                calm = 0
+                await asyncio.sleep(0.001)
+            else:
+                calm += 1
+                await asyncio.sleep(0)
+
+    # One call
+
+    async def _serve(self, exchange: _Exchange, released: asyncio.Event) -> None:
+        fault = exchange.fault
+        if fault is None:
+            answer = await self._process(exchange)
+        elif fault.fault == "late":
+            await self._process(exchange, Interference(late=fault.seconds))
+            raise _SilenceError
+        elif fault.fault == "omit_account":
+            answer = await self._process(exchange, Interference(omit=fault))
+        elif fault.moment == "before":
+            await self._strike(exchange, fault, None, released)
+            answer = await self._process(exchange)
+        else:
+            answer = await self._process(exchange)
+            await self._strike(exchange, fault, answer, released)
+        exchange.entry["status"] = answer.status
+        await self._answer(exchange.send, answer)
+
+    async def _process(self, exchange: _Exchange, interference: Interference = UNDISTURBED) -> _Answer:
+        if exchange.generation != self._service.generation:
+            # A reset came in between; the new world must not feel what was sent to the old one.
+            raise _SilenceError
+        exchange.scope["state"]["interference"] = interference
+        return await self._ask(exchange.scope, exchange.body)
+
+    async def _strike(self, exchange: _Exchange, fault: Fault, answer: _Answer | None, released: asyncio.Event) -> None:
+        """Let the fault happen. Returns only if the call goes on after it."""
+        match fault.fault:
+            case "delay":
+                # Also if the client gives up: a slow server does not notice.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(released.wait(), fault.seconds)
+            case "no_answer":
+                raise _SilenceError
+            case "reset":
+                await transport.reset(exchange.transport, exchange.receive)
+                raise _DoneError
+            case "status":
+                await self._answer_instead(exchange, _scripted(fault))
+            case "not_json":
+                html = _Answer(200, [(b"content-type", b"text/html; charset=utf-8")], _HTML_PAGE)
+                await self._answer_instead(exchange, html)
+            case "truncate":
+                whole = answer or _Answer(200, [(b"content-type", b"application/json")], b"{}")
+                exchange.entry["status"] = whole.status
+                await transport.cut_off(exchange.transport, exchange.receive, self._cut(whole))
+                raise _DoneError
+
+    async def _answer_instead(self, exchange: _Exchange, answer: _Answer) -> None:
+        exchange.entry["status"] = answer.status
+        await self._answer(exchange.send, answer)
+        raise _DoneError
+
+    # Answers
+
+    async def _ask(self, scope: Scope, body: bytes) -> _Answer:
+        """What the application answers."""
+        answer = _Answer(500, [], b"")
+        unread = [body]
+
+        async def receive() -> Message:
+            if unread:
+                return {"type": "http.request", "body": unread.pop(), "more_body": False}
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answer.status = message["status"]
+                answer.headers = list(message.get("headers", []))
+            else:
+                answer.body += message.get("body", b"")
+
+        await self._app(scope, receive, send)
+        return answer
+
+    async def _answer(self, send: Send, answer: _Answer) -> None:
+        headers = [*answer.headers, self._date()]
+        if not any(name == b"content-length" for name, _ in headers):
+            headers.append((b"content-length", str(len(answer.body)).encode()))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    def _date(self) -> tuple[bytes, bytes]:
+        return (b"date", format_datetime(self._service.now(), usegmt=True).encode())
+
+    def _cut(self, answer: _Answer) -> bytes:
+        """The head of an answer, which promises all of the body, and half of the body."""
+        lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}".encode()]
+        lines += [name + b": " + value for name, value in [*answer.headers, self._date()]]
+        return b"\r\n".join(lines) + b"\r\n\r\n" + answer.body[: len(answer.body) // 2]
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """The body of the request; None if the client went away over it."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        part: bytes = message.get("body", b"")
+        body += part
+        if not message.get("more_body", False):
+            return body
+
+
+async def _hold(receive: Receive, released: asyncio.Event) -> None:
+    """Wait until the client is gone, all are released, or it has been long enough."""
+    waiting: set[asyncio.Task[Any]] = {
+        asyncio.ensure_future(transport.gone(receive)),
+        asyncio.ensure_future(released.wait()),
+    }
+    await asyncio.wait(waiting, timeout=HOLD_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Emulated"
+
+
+def _scripted(fault: Fault) -> _Answer:
+    status = fault.status or 500
+    headers = [(name.lower().encode(), value.encode()) for name, value in fault.headers.items()]
+    if status in (204, 304):
+        return _Answer(status, headers, b"")
+    body: Any = {"error": {"message": _phrase(status), "code": "emulated_fault"}}
+    if "body" in fault.model_fields_set:
+        body = fault.body
+    plain = isinstance(body, str)
+    if not any(name == b"content-type" for name, _ in headers):
+        headers.append((b"content-type", b"text/plain; charset=utf-8" if plain else b"application/json"))
+    return _Answer(status, headers, body.encode() if plain else json.dumps(body).encode())

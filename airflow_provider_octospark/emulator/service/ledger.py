@@ -1,0 +1,58 @@
+"""What the emulator saw and did: the lists that a test counts in."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, Literal
+
+from typing_extensions import TypedDict
+
+from airflow_provider_octospark.emulator.service.faults import FaultName
+
+SubmittingOperation = Literal["post-now", "schedule-multi", "person"]
+
+REQUESTS_KEPT: Final = 100_000
+"""How many requests the list holds; the oldest ones leave it."""
+
+
+class SubmissionEntry(TypedDict):
+    """A submission that the service accepted. `person` is one made by hand in the app."""
+
+    at: str
+    operation: SubmittingOperation
+    team_id: str
+    post_id: str
+    social_account_id: str
+    scheduled_post_id: str
+
+
+class PublicationEntry(TypedDict):
+    """A thing that truly went out, whatever the API says of it."""
+
+    at: str
+    post_id: str
+    social_account_id: str
+    scheduled_post_id: str
+    platform_post_id: str
+
+
+class RequestEntry(TypedDict):
+    """A call to the public API. Never its headers: one of them is the key.
+
+    `status` is null while there is no answer, and stays so if there never is one.
+    """
+
+    at: str
+    method: str
+    path: str
+    status: int | None
+    fault: FaultName | None
+
+
+class Ledger:
+    """Submissions, publications and requests, oldest first."""
+
+    def __init__(self) -> None:
+        self.submissions: list[SubmissionEntry] = []
+        self.publications: list[PublicationEntry] = []
+        self.requests: deque[RequestEntry] = deque(maxlen=REQUESTS_KEPT)

@@ -1,0 +1,344 @@
+"""How publications live: scheduled, publishing, out or failed, and again.
+
+Nothing runs in the background. Whoever looks calls `Lives.catch_up` first, which lets everything
+happen that was due by then, in order and each at its own time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import quote
+from uuid import UUID
+
+from airflow_provider_octospark.emulator.service import platforms
+from airflow_provider_octospark.emulator.service import seed_data as default_world
+from airflow_provider_octospark.emulator.service.event_queue import Agenda
+from airflow_provider_octospark.emulator.service.ledger import (
+    Ledger,
+    PublicationEntry,
+    SubmissionEntry,
+    SubmittingOperation,
+)
+from airflow_provider_octospark.emulator.service.records import (
+    ErrorCategory,
+    Post,
+    ProviderPublishState,
+    Recurrence,
+    ScheduledPost,
+    SocialAccount,
+    Status,
+    Submission,
+)
+from airflow_provider_octospark.emulator.service.scenarios import SERVICE_RETRY_SECONDS, FateRule, Fates
+from airflow_provider_octospark.emulator.service.timestamps import format_moment
+from airflow_provider_octospark.emulator.settings import Settings
+
+REPOST_DEFAULT: Final = timedelta(hours=24)
+"""Assumption: when a repost comes if `repostAfter` does not tell it in a way that we know."""
+
+REPOST_UNITS: Final = {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
+"""Assumption: the keys of `repostAfter` (numbers) that are understood. Its shape is not documented."""
+
+REPOST_LIMIT: Final = timedelta(days=3_650)
+"""A repost later than this takes the default; the emulator's own bound."""
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+class AccountUnavailableError(Exception):
+    """The account cannot be posted to until a person connects it again."""
+
+    def __init__(self, account: SocialAccount) -> None:
+        super().__init__(
+            f"The {account.provider} account {account.display_name!r} cannot be posted to: {account.status}."
+        )
+        self.code = f"ACCOUNT_{account.status.upper()}"
+
+
+class Lives:
+    """All publications of the world. Not thread-safe by itself: the emulator's lock guards it."""
+
+    def __init__(
+        self,
+        now: datetime,
+        *,
+        ledger: Ledger,
+        fates: Fates,
+        settings: Settings,
+        randomness: random.Random,
+        public_url: str,
+    ) -> None:
+        self.now = now
+        self.agenda = Agenda()
+        self.scheduled_posts: list[ScheduledPost] = []
+        self._ledger = ledger
+        self._fates = fates
+        self._settings = settings
+        self._random = randomness
+        self.public_url = public_url
+        self._order = itertools.count(1)
+        self._publications: dict[tuple[str, str], int] = {}
+
+    def catch_up(self, now: datetime) -> None:
+        """Let everything happen that is due by `now`."""
+        while (event := self.agenda.take(now)) is not None:
+            at, action = event
+            self.now = max(self.now, at)
+            action()
+        self.now = max(self.now, now)
+
+    def in_future(self, seconds: float, action: Callable[[], None]) -> None:
+        """Let something happen `seconds` from now."""
+        self.agenda.add(self.now + timedelta(seconds=seconds), action)
+
+    def new_id(self) -> str:
+        """A UUID that was not there before."""
+        return str(UUID(int=self._random.getrandbits(128), version=4))
+
+    def new_order(self) -> int:
+        """A number higher than all before it."""
+        return next(self._order)
+
+    # Beginnings
+
+    def accept(
+        self, operation: SubmittingOperation, post: Post, account: SocialAccount, request: Submission
+    ) -> ScheduledPost:
+        """Take a submission. Never refused for being a second one: no idempotency is documented."""
+        fate = self._fates.bind(post.id, account.id)
+        scheduled = self._create(post, account, request, request.scheduled_at, fate)
+        self._ledger.submissions.append(
+            SubmissionEntry(
+                at=format_moment(self.now),
+                operation=operation,
+                team_id=default_world.TEAM_ID,
+                post_id=post.id,
+                social_account_id=account.id,
+                scheduled_post_id=scheduled.id,
+            )
+        )
+        self._wait_for_its_time(scheduled)
+        return scheduled
+
+    def _create(
+        self,
+        post: Post,
+        account: SocialAccount,
+        request: Submission,
+        scheduled_at: datetime,
+        fate: FateRule | None = None,
+    ) -> ScheduledPost:
+        now = self._stamp(post)
+        scheduled = ScheduledPost(
+            id=self.new_id(),
+            post=post,
+            account=account,
+            request=request,
+            scheduled_at=scheduled_at,
+            workflow_id=f"publish-{self.new_id()}",
+            workflow_run_id=self.new_id(),
+            created_at=now,
+            updated_at=now,
+            created_order=post.updated_order,
+            updated_order=post.updated_order,
+            bound_fate=fate,
+        )
+        post.scheduled_posts.append(scheduled)
+        self.scheduled_posts.append(scheduled)
+        return scheduled
+
+    def schedule(self, scheduled: ScheduledPost, at: datetime) -> None:
+        """Move it to another time, also one that was a draft."""
+        scheduled.life += 1
+        scheduled.scheduled_at = at
+        scheduled.status = "scheduled"
+        self._touch(scheduled)
+        self._wait_for_its_time(scheduled)
+
+    def _wait_for_its_time(self, scheduled: ScheduledPost) -> None:
+        """Begin when its time comes. Assumption: a time that is past means at once."""
+        if scheduled.scheduled_at <= self.now:
+            self.begin(scheduled)
+        else:
+            self.agenda.add(scheduled.scheduled_at, lambda: self.begin(scheduled), scheduled)
+
+    def begin(self, scheduled: ScheduledPost) -> None:
+        """Start to publish, as the first try or because a person pressed retry."""
+        scheduled.life += 1
+        account = scheduled.account
+        if account.status != "connected":
+            unavailable = AccountUnavailableError(account)
+            self._fail(scheduled, ("auth", unavailable.code, str(unavailable)))
+            return
+        fate = scheduled.bound_fate or self._fates.standing(scheduled.post.id, account.id)
+        scheduled.bound_fate = None
+        self._publish(scheduled, fate)
+
+    # The way
+
+    def _publish(self, scheduled: ScheduledPost, fate: FateRule | None) -> None:
+        provider = scheduled.account.provider
+        seconds = platforms.PLATFORMS[provider].seconds
+        if fate is not None and fate.seconds is not None and fate.fate != "fail_then_publish":
+            seconds = fate.seconds
+        stuck = fate is not None and fate.fate == "stuck"
+        scheduled.status = "publishing"
+        scheduled.error_category = scheduled.error_code = scheduled.error_message = None
+        scheduled.publish_state = ProviderPublishState()
+        if platforms.needs_polling(provider, scheduled.post):
+            publish_id = f"{provider}_pub_{scheduled.workflow_run_id}"
+            first, *further = platforms.stages(provider, publish_id, seconds)
+            scheduled.publish_state = first.state
+            for stage in further[:1] if stuck else further:
+                self._plan(scheduled, stage.after.total_seconds(), self._progress, stage.state)
+        self._touch(scheduled)
+        if not stuck:
+            self._plan(scheduled, seconds, self._finish, fate)
+
+    def _plan(self, scheduled: ScheduledPost, seconds: float, action: Callable[..., None], *arguments: Any) -> None:
+        at = self.now + timedelta(seconds=seconds)
+        self.agenda.add(at, lambda: action(scheduled, *arguments), scheduled)
+
+    def _progress(self, scheduled: ScheduledPost, state: ProviderPublishState) -> None:
+        scheduled.publish_state = state
+        self._touch(scheduled)
+
+    # Ends
+
+    def _finish(self, scheduled: ScheduledPost, fate: FateRule | None) -> None:
+        if fate is None or fate.fate in ("publish", "slow"):
+            self._out(scheduled)
+        elif fate.fate == "cancel":
+            self.end(scheduled, "cancelled")
+        elif fate.fate == "fail_but_live":
+            self._fail_but_live(scheduled, fate)
+        else:
+            self._fail(scheduled, fate.error())
+            if fate.fate == "fail_then_publish":
+                after = SERVICE_RETRY_SECONDS if fate.seconds is None else fate.seconds
+                self._plan(scheduled, after, self._publish, None)
+
+    def end(self, scheduled: ScheduledPost, status: Status) -> None:
+        """End it for good as cancelled or draft; a recurrence ends with it."""
+        scheduled.life += 1
+        scheduled.status = status
+        self._touch(scheduled)
+
+    def _out(self, scheduled: ScheduledPost) -> None:
+        platform_post_id = self._go_out(scheduled)
+        provider = scheduled.account.provider
+        scheduled.status = "published"
+        scheduled.platform_post_id = platform_post_id
+        # Assumption: what publishResults holds is not documented.
+        scheduled.publish_results = {
+            "url": f"{self.public_url}/published/{provider}/{quote(platform_post_id, safe='')}",
+            "publishedAt": format_moment(self.now),
+        }
+        if scheduled.publish_state:
+            scheduled.publish_state = {
+                **scheduled.publish_state,
+                "requiresPolling": False,
+                "platformPostId": platform_post_id,
+                "providerStatus": platforms.PLATFORMS[provider].done,
+            }
+            scheduled.publish_state.pop("pollingReason", None)
+        self._touch(scheduled)
+        self._come_again(scheduled)
+        self._repost(scheduled)
+
+    def _go_out(self, scheduled: ScheduledPost) -> str:
+        key = (scheduled.post.id, scheduled.account.id)
+        self._publications[key] = self._publications.get(key, 0) + 1
+        platform_post_id = platforms.platform_post_id(scheduled.account, scheduled.post.id, self._publications[key])
+        self._ledger.publications.append(
+            PublicationEntry(
+                at=format_moment(self.now),
+                post_id=scheduled.post.id,
+                social_account_id=scheduled.account.id,
+                scheduled_post_id=scheduled.id,
+                platform_post_id=platform_post_id,
+            )
+        )
+        return platform_post_id
+
+    def _fail_but_live(self, scheduled: ScheduledPost, fate: FateRule) -> None:
+        platform_post_id = self._go_out(scheduled)
+        if fate.shown_in == "post":
+            scheduled.platform_post_id = platform_post_id
+        else:
+            scheduled.publish_state = {**scheduled.publish_state, "platformPostId": platform_post_id}
+        self._fail(scheduled, fate.error())
+
+    def _fail(self, scheduled: ScheduledPost, error: tuple[ErrorCategory, str, str]) -> None:
+        scheduled.status = "failed"
+        scheduled.error_category, scheduled.error_code, scheduled.error_message = error
+        if scheduled.publish_state.get("requiresPolling"):
+            scheduled.publish_state = {
+                **scheduled.publish_state,
+                "requiresPolling": False,
+                "failureCode": scheduled.error_code,
+            }
+            scheduled.publish_state.pop("pollingReason", None)
+        self._touch(scheduled)
+        self._come_again(scheduled)
+
+    # Again
+
+    def _come_again(self, scheduled: ScheduledPost) -> None:
+        """Make the next one of a recurrence.
+
+        Assumption: it is made when this one is out or has failed, as a scheduledPost of its own.
+        """
+        recurrence = scheduled.request.recurrence
+        if recurrence is None or scheduled.came_again:
+            return
+        scheduled.came_again = True
+        at = scheduled.scheduled_at + timedelta(days=recurrence.interval_days)
+        if scheduled.occurrence >= self._settings.recurrence_limit or _is_over(recurrence, at):
+            return
+        following = self._create(scheduled.post, scheduled.account, scheduled.request, at)
+        following.occurrence = scheduled.occurrence + 1
+        self._wait_for_its_time(following)
+
+    def _repost(self, scheduled: ScheduledPost) -> None:
+        """Make the repost that was asked for. Assumption: a scheduledPost of its own, and only one."""
+        asked = scheduled.request.repost_after
+        if asked is None:
+            return
+        request = Submission(
+            scheduled_at=self.now + _repost_delay(asked),
+            timezone=scheduled.request.timezone,
+            platform_settings=scheduled.request.platform_settings,
+        )
+        repost = self._create(scheduled.post, scheduled.account, request, request.scheduled_at)
+        self._wait_for_its_time(repost)
+
+    # Stamps
+
+    def _stamp(self, post: Post) -> datetime:
+        """Now, in milliseconds, and later than any other change of this post."""
+        now = self.now.replace(microsecond=self.now.microsecond // 1000 * 1000)
+        post.updated_at = max(now, post.updated_at + _MILLISECOND)
+        post.updated_order = self.new_order()
+        return post.updated_at
+
+    def _touch(self, scheduled: ScheduledPost) -> None:
+        scheduled.updated_at = self._stamp(scheduled.post)
+        scheduled.updated_order = scheduled.post.updated_order
+
+
+def _is_over(recurrence: Recurrence, at: datetime) -> bool:
+    return recurrence.ends_at is not None and at > recurrence.ends_at
+
+
+def _repost_delay(asked: dict[str, Any]) -> timedelta:
+    seconds = 0.0
+    for unit, length in REPOST_UNITS.items():
+        number = asked.get(unit)
+        if isinstance(number, int | float) and not isinstance(number, bool):
+            seconds += number * length
+    return timedelta(seconds=seconds) if 0 < seconds <= REPOST_LIMIT.total_seconds() else REPOST_DEFAULT

@@ -1,0 +1,117 @@
+"""How publications will fare: scripted by a test, else they are published."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from airflow_provider_octospark.emulator.service.records import ErrorCategory
+
+FateName = Literal["publish", "fail", "stuck", "cancel", "fail_but_live", "fail_then_publish", "slow"]
+
+SERVICE_RETRY_SECONDS: Final = 600.0
+"""`fail_then_publish`: how long the service waits before it tries again (virtual seconds)."""
+
+_DEFAULT_ERRORS: Final[dict[str, tuple[ErrorCategory, str, str]]] = {
+    "fail": ("permanent", "CONTENT_REJECTED", "The platform rejected the post."),
+    "fail_but_live": ("transient", "CONFIRMATION_TIMEOUT", "The platform did not confirm the post in time."),
+    "fail_then_publish": ("transient", "PLATFORM_UNAVAILABLE", "The platform was not available."),
+}
+
+
+class FateRule(BaseModel):
+    """How a post, an account, or a post on an account will fare. The newest rule that fits wins.
+
+    Without `times` a rule holds for every publication that starts after it was made, also of
+    what was submitted before. With `times` it is for the next that many submissions only, and is
+    tied to each of them when it is accepted.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
+
+    fate: FateName
+    post_id: str | None = Field(default=None, description="The post; any post of the account without it.")
+    social_account_id: str | None = Field(default=None, description="The account; any account of the post without it.")
+    times: int | None = Field(default=None, ge=1, description="For the next N submissions only.")
+    seconds: float | None = Field(
+        default=None,
+        ge=0,
+        le=1e10,
+        allow_inf_nan=False,
+        description=(
+            "Virtual seconds: how long publishing takes; for `fail_then_publish`, "
+            "how long after the failure the service tries again (default 600)."
+        ),
+    )
+    error_category: ErrorCategory | None = Field(default=None, alias="errorCategory")
+    error_code: str | None = Field(default=None, alias="errorCode")
+    error_message: str | None = Field(default=None, alias="errorMessage")
+    shown_in: Literal["post", "state"] = Field(
+        default="post",
+        description=(
+            "`fail_but_live`: where the platformPostId shows, on the scheduledPost itself "
+            "or in its providerPublishState only."
+        ),
+    )
+
+    @field_validator("post_id", "social_account_id")
+    @classmethod
+    def _in_one_case(cls, named: str | None) -> str | None:
+        return None if named is None else named.lower()
+
+    @model_validator(mode="after")
+    def _check(self) -> FateRule:
+        if self.post_id is None and self.social_account_id is None:
+            raise ValueError("post_id or social_account_id is needed")
+        if self.fate == "slow" and self.seconds is None:
+            raise ValueError("seconds is needed for the fate slow")
+        given = self.model_fields_set
+        if self.fate not in _DEFAULT_ERRORS and given & {"error_category", "error_code", "error_message"}:
+            raise ValueError(f"the fate {self.fate} takes no error")
+        if self.fate != "fail_but_live" and "shown_in" in given:
+            raise ValueError(f"the fate {self.fate} takes no shown_in")
+        return self
+
+    def error(self) -> tuple[ErrorCategory, str, str]:
+        """Category, code and message of the failure, for the fates that fail."""
+        category, code, message = _DEFAULT_ERRORS[self.fate]
+        return self.error_category or category, self.error_code or code, self.error_message or message
+
+    def fits(self, post_id: str, social_account_id: str) -> bool:
+        """Whether the rule is about this post on this account."""
+        return self.post_id in (None, post_id) and self.social_account_id in (None, social_account_id)
+
+
+class Fates:
+    """The rules in force."""
+
+    def __init__(self) -> None:
+        self._rules: list[FateRule] = []
+
+    def add(self, rule: FateRule) -> None:
+        """Put a rule in force, before all older ones."""
+        self._rules.insert(0, rule.model_copy())
+
+    def listed(self) -> list[FateRule]:
+        """The rules in force, newest first."""
+        return list(self._rules)
+
+    def bind(self, post_id: str, social_account_id: str) -> FateRule | None:
+        """The rule that a new submission is tied to: the newest that fits, if it has `times`."""
+        for rule in self._rules:
+            if rule.fits(post_id, social_account_id):
+                if rule.times is None:
+                    return None
+                rule.times -= 1
+                if rule.times == 0:
+                    self._rules.remove(rule)
+                return rule
+        return None
+
+    def standing(self, post_id: str, social_account_id: str) -> FateRule | None:
+        """The newest rule without `times` that fits."""
+        for rule in self._rules:
+            if rule.times is None and rule.fits(post_id, social_account_id):
+                return rule
+        return None

@@ -1,0 +1,372 @@
+"""The whole emulated service behind one lock: what its HTTP side and a test in the same process use."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TypeVar
+
+from airflow_provider_octospark.emulator.http.responses import scheduled_post_answer, social_account_answer
+from airflow_provider_octospark.emulator.http.schemas import ScheduledPostAnswer, SocialAccountAnswer
+from airflow_provider_octospark.emulator.service import seed_data as default_world
+from airflow_provider_octospark.emulator.service.clock import END_OF_TIME, VirtualClock
+from airflow_provider_octospark.emulator.service.faults import Fault, FaultName, Faults, When
+from airflow_provider_octospark.emulator.service.ledger import (
+    Ledger,
+    PublicationEntry,
+    RequestEntry,
+    SubmissionEntry,
+)
+from airflow_provider_octospark.emulator.service.operations import Called, OperationName
+from airflow_provider_octospark.emulator.service.publishing import AccountUnavailableError
+from airflow_provider_octospark.emulator.service.records import AccountStatus, ErrorCategory, Provider
+from airflow_provider_octospark.emulator.service.scenarios import FateName, FateRule, Fates
+from airflow_provider_octospark.emulator.service.team import PersonAction, UnknownIdError, World
+from airflow_provider_octospark.emulator.service.timestamps import format_moment
+from airflow_provider_octospark.emulator.settings import Settings
+
+Answered = TypeVar("Answered")
+
+IDLE_LIMIT: Final = 100_000
+"""How many events `advance_until_idle` lets happen before it gives up."""
+
+
+class UnansweredError(Exception):
+    """The request is processed later (fault `late`), and nobody gets an answer."""
+
+
+class Service:
+    """The emulated service and its controls. Every method can be called from any thread.
+
+    What lists something returns what the HTTP call of the same name lists, as JSON values; times
+    are ISO 8601 in UTC. An unknown id raises LookupError, an argument that is not allowed ValueError.
+    """
+
+    team_id: Final = default_world.TEAM_ID
+    organization_id: Final = default_world.ORGANIZATION_ID
+
+    def __init__(
+        self,
+        *,
+        start: datetime | None = None,
+        factor: float = 1.0,
+        seed: int | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """Make the default world.
+
+        :param start: what the clock shows at first (aware); default: the real time.
+        :param factor: virtual seconds per real second; 0 stands still until it is advanced.
+        :param seed: makes the ids of scheduledPosts and the faults with a probability the same in
+            each run; default: different each time.
+        :param settings: switches for undocumented points.
+        """
+        self._lock = threading.RLock()
+        self._start = start
+        self._factor = factor
+        self._seed = seed
+        self._first_settings = settings or Settings()
+        self._random = random.Random(seed)  # noqa: S311 - ids for tests, no secret
+        self._public_url = ""
+        self.generation = 0
+        self.settings: Settings
+        """Switches for undocumented points; they can be assigned to, and are checked."""
+        self._renew()
+
+    def _renew(self) -> None:
+        self.generation += 1
+        self.settings = self._first_settings.model_copy()
+        self.token = default_world.TOKEN
+        """The API key that is taken."""
+        self._clock = VirtualClock(self._start, self._factor)
+        self._fates = Fates()
+        self._faults = Faults(self._seed)
+        self._ledger = Ledger()
+        self._world = World(
+            self._clock.now(),
+            ledger=self._ledger,
+            fates=self._fates,
+            settings=self.settings,
+            randomness=self._random,
+            public_url=self._public_url,
+        )
+
+    # For the HTTP side
+
+    @contextlib.contextmanager
+    def present(self) -> Iterator[World]:
+        """The world as it is now, for this thread alone."""
+        with self._lock:
+            self._world.lives.catch_up(self._clock.now())
+            yield self._world
+
+    def perform(self, action: Callable[[World], Answered], late: float | None) -> Answered:
+        """Do something to the world now; or `late` virtual seconds later, and raise UnansweredError."""
+        with self.present() as world:
+            if late is None:
+                return action(world)
+
+            def act() -> None:
+                with contextlib.suppress(UnknownIdError, AccountUnavailableError):
+                    action(world)
+
+            world.lives.in_future(late, act)
+            raise UnansweredError
+
+    def receive(
+        self, method: str, path: str, call: Called | None, accounts: list[str]
+    ) -> tuple[RequestEntry, Fault | None]:
+        """Enter a call to the public API in the list of requests, and see whether a fault strikes it."""
+        with self._lock:
+            fault = None if call is None else self._faults.strike(call, accounts)
+            entry = RequestEntry(
+                at=format_moment(self.now()),
+                method=method,
+                path=path,
+                status=None,
+                fault=None if fault is None else fault.fault,
+            )
+            self._ledger.requests.append(entry)
+            return entry, fault
+
+    def publish_under(self, public_url: str) -> None:
+        """Where the pages of publications are shown from now on."""
+        with self._lock:
+            self._public_url = public_url
+            self._world.lives.public_url = public_url
+
+    # What is there
+
+    @property
+    def posts(self) -> list[dict[str, str]]:
+        """Each post: `id`, `title`; the default ones first."""
+        with self._lock:
+            return [{"id": post.id, "title": post.title} for post in self._world.posts.values()]
+
+    @property
+    def social_accounts(self) -> list[dict[str, str]]:
+        """Each social account: `id`, `provider`, `displayName`, `status`."""
+        with self._lock:
+            return [
+                {
+                    "id": account.id,
+                    "provider": account.provider,
+                    "displayName": account.display_name,
+                    "status": account.status,
+                }
+                for account in self._world.accounts.values()
+            ]
+
+    def account_id(self, provider: Provider, status: AccountStatus = "connected") -> str:
+        """The id of the first account of a platform that is in this status."""
+        with self._lock:
+            for account in self._world.accounts.values():
+                if account.provider == provider and account.status == status:
+                    return account.id
+        raise LookupError(f"there is no {provider} account that is {status}")
+
+    def add_post(self, title: str, text: str = "", *, video: bool = False) -> str:
+        """Make a further prepared post; returns its id. Facebook needs polling for a `video` only."""
+        with self.present() as world:
+            return world.add_post(title, text or title, video).id
+
+    def add_account(
+        self, provider: Provider, status: AccountStatus = "connected", display_name: str = "Further account"
+    ) -> str:
+        """Make a further social account; returns its id."""
+        with self.present() as world:
+            handle = f"further{len(world.accounts)}"
+            return world.add_account(provider, display_name, handle, status).id
+
+    def set_account_status(self, account_id: str, status: AccountStatus) -> SocialAccountAnswer:
+        """Connect an account, or let its connection lapse; what is scheduled on it will fail then."""
+        with self.present() as world:
+            return social_account_answer(world.set_account_status(account_id, status))
+
+    def rotate_token(self) -> str:
+        """Take a new API key from now on, and answer 401 to the old one; returns the new one."""
+        with self._lock:
+            self.token = f"octo_test_{self._random.getrandbits(128):032x}"
+            return self.token
+
+    # What happened
+
+    def submissions(self) -> list[SubmissionEntry]:
+        """Each accepted submission, oldest first."""
+        with self.present():
+            return [entry.copy() for entry in self._ledger.submissions]
+
+    def publications(self) -> list[PublicationEntry]:
+        """Each thing that truly went out, oldest first."""
+        with self.present():
+            return [entry.copy() for entry in self._ledger.publications]
+
+    def requests(self) -> list[RequestEntry]:
+        """Each call to the public API, oldest first; never its headers."""
+        with self._lock:
+            return [entry.copy() for entry in self._ledger.requests]
+
+    def scheduled_posts(self, post_id: str | None = None) -> list[ScheduledPostAnswer]:
+        """Each scheduledPost as it is now, oldest first: also those that the API cannot show."""
+        with self.present() as world:
+            if post_id is not None:
+                return [scheduled_post_answer(each) for each in world.post(post_id).scheduled_posts]
+            return [scheduled_post_answer(each) for each in world.lives.scheduled_posts]
+
+    # What shall go wrong
+
+    def fault(
+        self,
+        operation: OperationName | Literal["*"],
+        fault: FaultName,
+        *,
+        times: int | None = None,
+        skip: int | None = None,
+        probability: float | None = None,
+        post_id: str | None = None,
+        social_account_id: str | None = None,
+        when: When | None = None,
+        seconds: float | None = None,
+        status: int | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Let one thing go wrong; see `Fault` for the parameters."""
+        given = {
+            "operation": operation,
+            "fault": fault,
+            "times": times,
+            "skip": skip,
+            "probability": probability,
+            "post_id": post_id,
+            "social_account_id": social_account_id,
+            "when": when,
+            "seconds": seconds,
+            "status": status,
+            "body": body,
+            "headers": None if headers is None else dict(headers),
+        }
+        self.faults([{name: value for name, value in given.items() if value is not None}])
+
+    def faults(self, faults: Sequence[Mapping[str, Any] | Fault]) -> list[Fault]:
+        """Let things go wrong; returns all faults in wait, oldest first."""
+        checked = [each if isinstance(each, Fault) else Fault.model_validate(dict(each)) for each in faults]
+        with self._lock:
+            for each in checked:
+                self._faults.add(each)
+            return [each.model_copy() for each in self._faults.listed()]
+
+    def clear_faults(self) -> None:
+        """Let nothing more go wrong."""
+        with self._lock:
+            self._faults.clear()
+
+    def script(
+        self,
+        fate: FateName,
+        *,
+        post_id: str | None = None,
+        social_account_id: str | None = None,
+        times: int | None = None,
+        seconds: float | None = None,
+        error_category: ErrorCategory | None = None,
+        error_code: str | None = None,
+        error_message: str | None = None,
+        shown_in: Literal["post", "state"] | None = None,
+    ) -> None:
+        """Say how a post, an account, or a post on an account will fare; see `FateRule`."""
+        given = {
+            "fate": fate,
+            "post_id": post_id,
+            "social_account_id": social_account_id,
+            "times": times,
+            "seconds": seconds,
+            "error_category": error_category,
+            "error_code": error_code,
+            "error_message": error_message,
+            "shown_in": shown_in,
+        }
+        self.add_fate(FateRule.model_validate({name: value for name, value in given.items() if value is not None}))
+
+    def add_fate(self, rule: FateRule) -> list[FateRule]:
+        """Put a rule in force; returns all of them, newest first."""
+        with self._lock:
+            for account_id in filter(None, [rule.social_account_id]):
+                self._world.account(account_id)
+            for post_id in filter(None, [rule.post_id]):
+                self._world.post(post_id)
+            self._fates.add(rule)
+            return [each.model_copy() for each in self._fates.listed()]
+
+    def configure(self, **switches: Any) -> Settings:
+        """Set switches for undocumented points; see `Settings`. Returns all of them."""
+        with self._lock:
+            Settings.model_validate({**self.settings.model_dump(), **switches})
+            for name, value in switches.items():
+                setattr(self.settings, name, value)
+            return self.settings.model_copy()
+
+    # Time and people
+
+    def now(self) -> datetime:
+        """The virtual time, aware, in UTC."""
+        with self._lock:
+            return self._clock.now()
+
+    def factor(self) -> float:
+        """Virtual seconds per real second."""
+        with self._lock:
+            return self._clock.factor
+
+    def clock_factor(self, factor: float) -> None:
+        """Run at `factor` times real time from now on; 0 stands still until it is advanced."""
+        with self._lock:
+            self._clock.set_factor(factor)
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock on by `seconds` of virtual time, and let happen what is due by then."""
+        with self.present():
+            self._clock.advance(seconds)
+        with self.present():
+            pass
+
+    def advance_until_idle(self) -> float:
+        """Move the clock on until nothing is in wait; returns by how many virtual seconds.
+
+        Ends also at the end of time (the year 9000). What is stuck is not in wait. A recurrence
+        without an end makes `recurrence_limit` publications.
+        """
+        with self.present() as world:
+            begin = self._clock.now()
+            for _ in range(IDLE_LIMIT):
+                at = world.lives.agenda.next_at()
+                if at is None or at > END_OF_TIME:
+                    return (self._clock.now() - begin).total_seconds()
+                self._clock.advance_to(at)
+                world.lives.catch_up(self._clock.now())
+        raise RuntimeError(f"more than {IDLE_LIMIT} things happened, and there is no end of it")
+
+    def person(
+        self,
+        action: PersonAction,
+        post_id: str,
+        *,
+        social_account_id: str | None = None,
+        scheduled_at: datetime | None = None,
+    ) -> list[ScheduledPostAnswer]:
+        """What a person does in the app meanwhile; returns the scheduledPosts that it changed or made.
+
+        See `World.person` for the actions.
+        """
+        with self.present() as world:
+            at = None if scheduled_at is None else scheduled_at.astimezone(UTC)
+            changed = world.person(action, post_id, social_account_id, at)
+            return [scheduled_post_answer(each) for each in changed]
+
+    def reset(self) -> None:
+        """As new: the default world, an empty ledger, no faults, the first settings, token and clock."""
+        with self._lock:
+            self._renew()

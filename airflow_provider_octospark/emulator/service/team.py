@@ -1,0 +1,228 @@
+"""The emulated service without its HTTP: a team with its accounts and posts, and what is done to them."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from airflow_provider_octospark.emulator.service import seed_data as default_world
+from airflow_provider_octospark.emulator.service.ledger import Ledger
+from airflow_provider_octospark.emulator.service.publishing import AccountUnavailableError, Lives
+from airflow_provider_octospark.emulator.service.records import (
+    AccountStatus,
+    Post,
+    Provider,
+    ScheduledPost,
+    SocialAccount,
+    Submission,
+)
+from airflow_provider_octospark.emulator.service.scenarios import Fates
+from airflow_provider_octospark.emulator.settings import Settings
+
+PersonAction = Literal["reschedule", "move_to_draft", "cancel", "retry", "post_now"]
+
+PERSON_RESCHEDULES_BY: Final = timedelta(hours=1)
+"""How much later a person moves a publication if no time is named."""
+
+
+class UnknownIdError(LookupError):
+    """There is no such team, post or account."""
+
+
+class World:
+    """One team with its accounts and posts. Not thread-safe by itself: the emulator's lock guards it."""
+
+    def __init__(
+        self,
+        now: datetime,
+        *,
+        ledger: Ledger,
+        fates: Fates,
+        settings: Settings,
+        randomness: random.Random,
+        public_url: str,
+    ) -> None:
+        """The default world at `now`. `public_url` is where the pages of publications are shown."""
+        self.accounts: dict[str, SocialAccount] = {}
+        self.posts: dict[str, Post] = {}
+        self.lives = Lives(
+            now,
+            ledger=ledger,
+            fates=fates,
+            settings=settings,
+            randomness=randomness,
+            public_url=public_url,
+        )
+        self._settings = settings
+        for number, (provider, name, handle, status) in enumerate(default_world.ACCOUNTS):
+            account_id = default_world.fixed_id(f"account {number}")
+            self.add_account(provider, name, handle, status, account_id, timedelta(days=90 - number))
+        oldest_first = reversed(list(enumerate(default_world.POSTS)))
+        for number, (title, text, video) in oldest_first:
+            post_id = default_world.fixed_id(f"post {number}")
+            self.add_post(title, text, video, post_id, timedelta(hours=6 * (number + 1)))
+        self.posts = dict(reversed(self.posts.items()))
+
+    @property
+    def now(self) -> datetime:
+        """The virtual time up to which everything has happened."""
+        return self.lives.now
+
+    # Furniture
+
+    def add_account(
+        self,
+        provider: Provider,
+        display_name: str,
+        handle: str,
+        status: AccountStatus = "connected",
+        account_id: str | None = None,
+        age: timedelta = timedelta(0),
+    ) -> SocialAccount:
+        """Add a social account that was connected `age` ago."""
+        since = self.now - age
+        account = SocialAccount(
+            id=account_id or self.lives.new_id(),
+            provider=provider,
+            provider_account_id=str(1_000_460_012_300_000 + len(self.accounts)),
+            display_name=display_name,
+            handle=handle,
+            status=status,
+            connected_at=since,
+            updated_at=since,
+            disconnected_at=self.now - age / 2 if status == "disconnected" else None,
+        )
+        self.accounts[account.id] = account
+        return account
+
+    def set_account_status(self, account_id: str, status: AccountStatus) -> SocialAccount:
+        """Connect an account, or let its connection lapse."""
+        account = self.account(account_id)
+        account.status = status
+        account.updated_at = self.now
+        account.disconnected_at = self.now if status == "disconnected" else None
+        return account
+
+    def add_post(
+        self,
+        title: str,
+        text: str,
+        video: bool = False,
+        post_id: str | None = None,
+        age: timedelta = timedelta(0),
+    ) -> Post:
+        """Add a prepared post that was made `age` ago."""
+        post = Post(
+            id=post_id or self.lives.new_id(),
+            title=title,
+            text=text,
+            video=video,
+            created_at=self.now - age,
+            updated_at=self.now - age,
+            updated_order=self.lives.new_order(),
+        )
+        self.posts[post.id] = post
+        return post
+
+    # Looking
+
+    def post(self, post_id: str) -> Post:
+        """The post of that id, in either case of letters."""
+        if (post := self.posts.get(post_id.lower())) is None:
+            raise UnknownIdError("There is no such post.")
+        return post
+
+    def account(self, account_id: str) -> SocialAccount:
+        """The account of that id, in either case of letters."""
+        if (account := self.accounts.get(account_id.lower())) is None:
+            raise UnknownIdError("There is no such social account.")
+        return account
+
+    def latest(self, post: Post) -> ScheduledPost | None:
+        """The one scheduledPost of a post that the API shows."""
+        if self._settings.latest == "created":
+            return max(post.scheduled_posts, key=lambda each: each.created_order, default=None)
+        return max(post.scheduled_posts, key=lambda each: each.updated_order, default=None)
+
+    def listed_posts(self, limit: int | None) -> list[Post]:
+        """The posts, newest first. Assumption: a `limit` that is too high is cut, not refused."""
+        by_update = self._settings.list_order == "updated"
+        ordered = sorted(
+            self.posts.values(),
+            key=lambda post: (post.updated_at if by_update else post.created_at, post.updated_order),
+            reverse=True,
+        )
+        most = self._settings.list_limit
+        return ordered[: most if limit is None else min(limit, most)]
+
+    # What the API does
+
+    def post_now(self, post_id: str, account_id: str, request: Submission) -> ScheduledPost:
+        """Publish at once. On an account that is not connected it is accepted, and has failed."""
+        post, account = self.post(post_id), self.account(account_id)
+        return self.lives.accept("post-now", post, account, request)
+
+    def schedule(self, post_id: str, account_id: str, request: Submission) -> ScheduledPost:
+        """Schedule on one account of a schedule-multi, unless that account is not connected."""
+        post, account = self.post(post_id), self.account(account_id)
+        if account.status != "connected":
+            raise AccountUnavailableError(account)
+        return self.lives.accept("schedule-multi", post, account, request)
+
+    def move_to_draft(self, post_id: str) -> Post:
+        """Take off the schedule what of a post has not begun.
+
+        Assumption: a post of which nothing is scheduled is answered as it is, without an error.
+        """
+        post = self.post(post_id)
+        for scheduled in post.scheduled_posts:
+            if scheduled.status == "scheduled":
+                self.lives.end(scheduled, "draft")
+        return post
+
+    # What a person does
+
+    def person(
+        self,
+        action: PersonAction,
+        post_id: str,
+        account_id: str | None = None,
+        scheduled_at: datetime | None = None,
+    ) -> list[ScheduledPost]:
+        """What a person does in the app meanwhile; returns what it changed or made, maybe nothing.
+
+        - `reschedule`: all that is scheduled or draft goes to `scheduled_at`, or one hour later.
+        - `move_to_draft`: all that is scheduled becomes draft.
+        - `cancel`: all that is scheduled or draft becomes cancelled.
+        - `retry`: the newest failed one is tried again.
+        - `post_now`: a new one, by hand, on `account_id`.
+
+        With `account_id` only what is on that account.
+        """
+        post = self.post(post_id)
+        account = None if account_id is None else self.account(account_id)
+        if action == "post_now":
+            if account is None:
+                raise ValueError("social_account_id is needed for post_now")
+            return [self.lives.accept("person", post, account, Submission(scheduled_at=self.now))]
+        own = [each for each in post.scheduled_posts if account is None or each.account is account]
+        match action:
+            case "retry":
+                touched = [each for each in own if each.status == "failed"][-1:]
+                for each in touched:
+                    self.lives.begin(each)
+            case "reschedule":
+                touched = [each for each in own if each.status in ("scheduled", "draft")]
+                for each in touched:
+                    later = max(each.scheduled_at, self.now) + PERSON_RESCHEDULES_BY
+                    self.lives.schedule(each, scheduled_at or later)
+            case "cancel":
+                touched = [each for each in own if each.status in ("scheduled", "draft")]
+                for each in touched:
+                    self.lives.end(each, "cancelled")
+            case "move_to_draft":
+                touched = [each for each in own if each.status == "scheduled"]
+                for each in touched:
+                    self.lives.end(each, "draft")
+        return touched

@@ -1,0 +1,47 @@
+"""Times as text: how the service writes them, and which ones it takes."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from airflow_provider_octospark.emulator.service.clock import END_OF_TIME
+
+_SHAPE: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?\s?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
+
+
+def format_moment(moment: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds and `Z`. Assumption: the service writes times like this."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_zone(name: str) -> ZoneInfo:
+    """The IANA time zone of that name; ValueError if there is none."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError("is no IANA time zone") from error
+
+
+def parse_moment(text: str, timezone: str | None = None) -> datetime:
+    """An aware time in UTC from ISO 8601 text.
+
+    Assumption: text without an offset is local time in `timezone`, and is refused without one; the
+    seed pages call it just a string. ValueError says what is wrong with it.
+    """
+    if not _SHAPE.fullmatch(text):
+        raise ValueError("is no ISO 8601 date and time")
+    try:
+        moment = datetime.fromisoformat(text.upper().replace(" ", "T", 1).replace(" ", "").replace(",", "."))
+        if moment.tzinfo is None:
+            if timezone is None:
+                raise ValueError("has no offset, and there is no timezone")
+            moment = moment.replace(tzinfo=parse_zone(timezone))
+        moment = moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is out of range") from error
+    if moment > END_OF_TIME:
+        raise ValueError(f"is after {END_OF_TIME:%Y-%m-%d}")
+    return moment

@@ -1,0 +1,178 @@
+"""What the operators that submit have in common: their parameters. What their tasks do is in ``submit_task.py``."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, get_args
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from airflow_provider_octospark.links.octospark import OctosparkPublishedPostLink
+from airflow_provider_octospark.parameters.defaults import (
+    CONN_ID,
+    OBSERVE_TIMEOUT,
+    POLL_FACTOR,
+    POLL_FLOOR,
+    PUBLISH_TIMEOUT,
+    SETTLE,
+    IfLate,
+    IfSubmitted,
+    PartialFailure,
+)
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_octospark.api.models import Outcome
+    from airflow_provider_octospark.hooks.octospark import OctosparkHook
+    from airflow_provider_octospark.submission.protocol import Announcement
+    from airflow_provider_octospark.submission.rules import Rules
+    from airflow_provider_octospark.tasks.submit import SubmitTask
+
+
+class OctosparkSubmitOperator(BaseOperator):
+    """What the operators that submit have in common; not used by itself.
+
+    :param team_id: id of the posts' team; default: ``team_id`` in the connection's extra. (templated)
+    :param wait_for_completion: whether the task ends only when all is published or failed (default False).
+    :param deferrable: whether waiting is done by the triggerer, without a worker slot (default: Airflow's
+        ``[operators] default_deferrable``).
+    :param publish_timeout: with ``wait_for_completion``, how long after its time a publication is given up as unknown;
+        a timedelta or seconds (default 24 hours).
+    :param observe_timeout: with ``wait_for_completion``, how long after its time a publication may be hidden by a newer
+        one of the same post before it is given up as unknown (default 15 minutes).
+    :param poll_floor: shortest pause between two looks, in seconds (default 4.0).
+    :param poll_factor: growth of the pause with the square root of the seconds since it was due (default 0.8).
+    :param settle: after a request without an answer: how long until one that left no trace is taken for not accepted and
+        sent again. Must exceed the connection's ``submit_timeout`` by more than a minute; None never sends again
+        (default 15 minutes).
+    :param resubmit_failed: whether a proven failure of the service allows a retry to submit again (default True).
+    :param if_already_submitted: what a later try does with what an earlier one submitted: ``reattach`` (default) carries
+        on from it, ``fail`` fails, and ``resubmit`` submits again after a person's clear, if its end is proven.
+    :param allow_repeat: whether to submit although somebody else submitted the same post to the same account since this
+        run was due (default False).
+    :param max_lateness: how long after the run was due something may still be submitted; a timedelta, seconds or None
+        for any time (default None).
+    :param if_late: ``fail`` (default) or ``skip``, for what is too late to be submitted.
+    :param cancel_on_kill: whether to take what is still scheduled off the schedule when a person marks the task as failed
+        (default False). Only a post that this task instance alone submitted, to one account; see the documentation,
+        'Stopping'.
+    :param dry_run: do everything up to the request, then log it instead of sending it (default False).
+    :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``). (templated)
+    """
+
+    template_fields: Sequence[str] = ("team_id", "octospark_conn_id")
+    operator_extra_links = (OctosparkPublishedPostLink(),)
+    ui_color = "#ede7fb"
+    partial_failure: PartialFailure = "fail"
+    is_batch = False
+
+    def __init__(
+        self,
+        *,
+        team_id: Any = None,
+        wait_for_completion: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        publish_timeout: timedelta | float = PUBLISH_TIMEOUT,
+        observe_timeout: timedelta | float = OBSERVE_TIMEOUT,
+        poll_floor: float = POLL_FLOOR,
+        poll_factor: float = POLL_FACTOR,
+        settle: timedelta | float | None = SETTLE,
+        resubmit_failed: bool = True,
+        if_already_submitted: IfSubmitted = "reattach",
+        allow_repeat: bool = False,
+        max_lateness: timedelta | float | None = None,
+        if_late: IfLate = "fail",
+        cancel_on_kill: bool = False,
+        dry_run: bool = False,
+        octospark_conn_id: str = CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.team_id = team_id
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.publish_timeout = publish_timeout
+        self.observe_timeout = observe_timeout
+        self.poll_floor = poll_floor
+        self.poll_factor = poll_factor
+        self.settle = settle
+        self.resubmit_failed = resubmit_failed
+        self.if_already_submitted = if_already_submitted
+        self.allow_repeat = allow_repeat
+        self.max_lateness = max_lateness
+        self.if_late = if_late
+        self.cancel_on_kill = cancel_on_kill
+        self.is_dry_run = dry_run  # ``dry_run`` is a method of every operator
+        self.octospark_conn_id = octospark_conn_id
+        self.published_url: str | None = None
+        self._task: SubmitTask | None = None
+
+    @abstractmethod
+    def to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
+        """Return what the task's parameters ask for.
+
+        :raises OctosparkArgumentError: naming the parameter that is unusable.
+        """
+
+    @abstractmethod
+    def result(self, outcomes: Sequence[Outcome]) -> Any:
+        """Return the task's XCom ``return_value``."""
+
+    def more_xcoms(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:  # noqa: ARG002 - for subclasses
+        """Return the task's XComs beside ``return_value``, by key."""
+        return {}
+
+    @property
+    def recurs(self) -> bool:
+        """Whether what is submitted comes again by itself."""
+        return False
+
+    def rules(self) -> Rules:
+        """Return how the task wants its submissions treated.
+
+        :raises OctosparkArgumentError: naming the parameter that is unusable.
+        """
+        from airflow_provider_octospark.parameters import arguments
+        from airflow_provider_octospark.submission.rules import Rules
+
+        return Rules(
+            settle=arguments.optional_duration(self.settle, "settle"),
+            resubmit_failed=self.resubmit_failed,
+            if_already_submitted=arguments.one_of(
+                self.if_already_submitted, get_args(IfSubmitted), "if_already_submitted"
+            ),
+            allow_repeat=self.allow_repeat,
+            max_lateness=arguments.optional_duration(self.max_lateness, "max_lateness"),
+            if_late=arguments.one_of(self.if_late, get_args(IfLate), "if_late"),
+            dry_run=self.is_dry_run,
+            recurs=self.recurs,
+        )
+
+    def execute(self, context: Context) -> Any:
+        """Submit what has not been submitted, and wait if asked to; see the class."""
+        return self._begin(context).start()
+
+    def resume_submission(self, context: Context, event: Any = None, page: Any = None) -> Any:  # noqa: ARG002
+        """Carry on after a deferral that waited for a request in doubt to settle."""
+        return self._begin(context, resumed=True, page=page).start()
+
+    def execute_complete(
+        self, context: Context, event: Any, wait: Any = None, page: Any = None, notes: Mapping[str, str] | None = None
+    ) -> Any:
+        """Take the trigger's event and end the task. Makes no request."""
+        return self._begin(context, resumed=True, page=page).complete(event, wait, notes)
+
+    def on_kill(self) -> None:
+        """With ``cancel_on_kill``, and if a person marked the task as failed, take back what is still scheduled."""
+        if self._task is not None and self.cancel_on_kill:
+            self._task.cancel()
+
+    def _begin(self, context: Context, *, resumed: bool = False, page: Any = None) -> SubmitTask:
+        # Imported where a task runs: whoever only parses a DAG file does not pay for it.
+        from airflow_provider_octospark.tasks.submit import SubmitTask
+
+        self._task = SubmitTask(self, context, resumed=resumed, page=page)
+        return self._task

@@ -1,0 +1,218 @@
+"""What a DAG author, a template or an upstream task passed, as the values that a request takes.
+
+A parameter may arrive as a literal, as text rendered by Jinja, as a native object, or from XCom; each is taken as what
+it means. An optional one that renders to nothing is absent. Everything else is refused by name, before anything is sent.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from airflow_provider_octospark.api.operations import require_id, require_uuid
+from airflow_provider_octospark.exceptions import OctosparkArgumentError
+from airflow_provider_octospark.parameters.times import (
+    format_instant,
+    require_duration,
+    require_instant,
+    require_timezone,
+)
+
+Word = TypeVar("Word", bound=str)
+
+
+def is_absent(value: object) -> bool:
+    """Whether a value, possibly rendered by a template, means 'not given'."""
+    return value is None or (isinstance(value, str) and value.strip() in {"", "None", "null"})
+
+
+def structure(value: object) -> object:
+    """Return what a text means as JSON, or as the Python literal that Jinja makes of a native object; else the value."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+
+
+def optional_object(value: object, field: str) -> dict[str, Any] | None:
+    """Return an optional JSON object.
+
+    :raises OctosparkArgumentError: if it is no object, or holds what JSON cannot carry.
+    """
+    if is_absent(value):
+        return None
+    if isinstance(value, str):
+        value = structure(value)
+    if not isinstance(value, Mapping):
+        raise OctosparkArgumentError(f"{field} is {value!r:.80}; it must be an object such as {{'key': 'value'}}.")
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = str(error)
+    else:
+        return plain
+    raise OctosparkArgumentError(f"{field} holds a value that JSON cannot carry ({problem:.120}).")
+
+
+def optional_objects_by_account(
+    value: object, accounts: Collection[str], field: str
+) -> dict[str, dict[str, Any]] | None:
+    """Return an optional object of objects, keyed by social account id as it stands in ``accounts``.
+
+    :raises OctosparkArgumentError: if a key is none of ``accounts`` or names one twice, or a value is no object.
+    """
+    whole = optional_object(value, field)
+    if whole is None:
+        return None
+    spelled = {account.lower(): account for account in accounts}
+    result: dict[str, dict[str, Any]] = {}
+    for key, entry in whole.items():
+        account = spelled.get(require_uuid(key, f"{field}, key {key!r:.60},").lower())
+        if account is None:
+            raise OctosparkArgumentError(f"{field} names {key}, which is not among the social accounts of the task.")
+        if account in result:
+            raise OctosparkArgumentError(f"{field} names {account} twice; name each social account once.")
+        if not isinstance(entry, dict):
+            raise OctosparkArgumentError(f"{field}[{key!r:.60}] is {entry!r:.60}; it must be an object.")
+        result[account] = entry
+    return result
+
+
+def optional_interval_days(value: object, field: str) -> int | None:
+    """Return an optional number of days from 1 to 365 (reference page, ``recurrenceIntervalDays``).
+
+    :raises OctosparkArgumentError: if it is no whole number in that range.
+    """
+    if is_absent(value):
+        return None
+    number: object = value
+    if isinstance(value, str):
+        number = structure(value)
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= 365:
+        raise OctosparkArgumentError(f"{field} is {value!r:.40}; it must be a whole number of days from 1 to 365.")
+    return number
+
+
+def optional_instant(value: object, zone: str | None, field: str) -> str | None:
+    """Return an optional time as ISO 8601 in UTC.
+
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.parameters.times.require_instant`.
+    """
+    if is_absent(value):
+        return None
+    return format_instant(require_instant(value, zone, field=field))
+
+
+def required_instant(value: object, zone: str | None, field: str) -> datetime:
+    """Return a required time as aware UTC.
+
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.parameters.times.require_instant`.
+    """
+    if is_absent(value):
+        raise OctosparkArgumentError(f"{field} is {value!r}; it is required.")
+    return require_instant(value, zone, field=field)
+
+
+def optional_timezone(value: object, field: str) -> str | None:
+    """Return the IANA name of an optional time zone.
+
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.parameters.times.require_timezone`.
+    """
+    return None if is_absent(value) else require_timezone(value, field=field)
+
+
+def required_id(value: object, field: str) -> str:
+    """Return a required id for a path.
+
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.api.operations.require_id`.
+    """
+    return require_id(value, field)
+
+
+def required_account(value: object, field: str) -> str:
+    """Return a required social account id, which the reference pages demand to be a UUID.
+
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.api.operations.require_uuid`.
+    """
+    return require_uuid(value, field)
+
+
+def optional_id(value: object, field: str) -> str | None:
+    """Return an optional id.
+
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.api.operations.require_id`.
+    """
+    return None if is_absent(value) else require_id(value, field)
+
+
+def optional_account(value: object, field: str) -> str | None:
+    """Return an optional social account id.
+
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.api.operations.require_uuid`.
+    """
+    return None if is_absent(value) else require_uuid(value, field)
+
+
+def required_accounts(value: object, field: str) -> tuple[str, ...]:
+    """Return a list of social account ids, from a list, a JSON or comma-separated text, or a single id.
+
+    :raises OctosparkArgumentError: if it is empty, names an account twice, or holds what is no UUID.
+    """
+    entries: object = value
+    if isinstance(value, str):
+        entries = structure(value)
+        if isinstance(entries, str):
+            entries = [part for part in entries.split(",") if part.strip()]
+    if isinstance(entries, str | bytes | Mapping) or not hasattr(entries, "__iter__"):
+        raise OctosparkArgumentError(f"{field} is {value!r:.80}; it must be a list of social account ids.")
+    accounts = [require_uuid(entry, f"{field}[{index}]") for index, entry in enumerate(entries)]
+    if not accounts:
+        raise OctosparkArgumentError(f"{field} is {value!r:.80}; it must name at least one social account.")
+    seen: set[str] = set()
+    for account in accounts:
+        if account.lower() in seen:
+            raise OctosparkArgumentError(f"{field} names {account} twice; name each social account once.")
+        seen.add(account.lower())
+    return tuple(accounts)
+
+
+def one_of(value: Word, words: Collection[Word], field: str) -> Word:
+    """Return a parameter that takes one of some words.
+
+    :raises OctosparkArgumentError: if it is none of them.
+    """
+    if value not in words:
+        raise OctosparkArgumentError(f"{field} is {value!r:.60}; write {' or '.join(repr(word) for word in words)}.")
+    return value
+
+
+def optional_duration(value: object, field: str) -> timedelta | None:
+    """Return a duration, or None where None was given.
+
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.parameters.times.require_duration`.
+    """
+    return None if value is None else require_duration(value, field=field)
+
+
+def optional_count(value: object, field: str) -> int | None:
+    """Return a whole number from 1, or None where None was given.
+
+    :raises OctosparkArgumentError: if it is neither.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise OctosparkArgumentError(f"{field} is {value!r:.40}; write a whole number from 1, or None.")
+    return value

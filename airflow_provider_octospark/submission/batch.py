@@ -1,0 +1,155 @@
+"""Many announcements in one task: reading them, and telling what became of them without blowing up XCom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from airflow_provider_octospark.api.models import Outcome
+from airflow_provider_octospark.exceptions import OctosparkArgumentError
+from airflow_provider_octospark.parameters import arguments
+from airflow_provider_octospark.parameters.defaults import IfBadItems, IfEmpty
+from airflow_provider_octospark.submission.journal import Target
+from airflow_provider_octospark.submission.protocol import Announcement
+from airflow_provider_octospark.submission.requests import SCHEDULE_MULTI, TeamOf, to_schedule
+
+MOST_TOLD = 100
+"""How many failures, and how many bad items, a manifest names."""
+
+PART = 200
+"""How many outcomes one XCom holds: about 100 KB."""
+
+
+@dataclass(frozen=True)
+class BadItem:
+    """An item that cannot be used.
+
+    :param index: its position in the list.
+    :param problem: the field, what is wrong with it and what to write.
+    """
+
+    index: int
+    problem: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a list of announcements asks for.
+
+    :param announcements: those that can be used.
+    :param bad: the others.
+    :param recurs: whether any of them comes again by itself.
+    """
+
+    announcements: Sequence[Announcement]
+    bad: Sequence[BadItem] = ()
+    recurs: bool = False
+
+    @classmethod
+    def read(
+        cls,
+        given: object,
+        team_of: TeamOf,
+        *,
+        team_id: object = None,
+        accounts_per_call: int | None = None,
+        if_bad_items: IfBadItems = "fail",
+        if_empty: IfEmpty = "fail",
+    ) -> Batch:
+        """Read a list of objects.
+
+        :param team_id: the team of items that name none.
+        :raises OctosparkArgumentError: naming all items that are unusable, or because there is none.
+        :raises AirflowSkipException: if there is none, with ``if_empty="skip"``.
+        """
+        width = arguments.optional_count(accounts_per_call, "accounts_per_call")
+        arguments.one_of(if_bad_items, get_args(IfBadItems), "if_bad_items")
+        arguments.one_of(if_empty, get_args(IfEmpty), "if_empty")
+        items = _items(given)
+        if not items:
+            if if_empty == "skip":
+                raise AirflowSkipException("announcements is empty; there is nothing to schedule.")
+            raise OctosparkArgumentError('announcements is empty. Give at least one item, or set if_empty="skip".')
+        if any(isinstance(item, Mapping) and arguments.is_absent(item.get("team_id")) for item in items):
+            # Said once, and not of each item.
+            team_id = team_of(team_id)
+        good: list[Announcement] = []
+        bad: list[BadItem] = []
+        seen: dict[Target, int] = {}
+        recurs = False
+        for index, item in enumerate(items):
+            try:
+                announcement = _announcement(item, team_id, team_of, width)
+                _refuse_repeats(announcement, seen)
+            except OctosparkArgumentError as error:
+                bad.append(BadItem(index, str(error)))
+                continue
+            seen.update(dict.fromkeys(announcement.targets, index))
+            recurs = recurs or not arguments.is_absent(item.get("recurrence_interval_days"))
+            good.append(announcement)
+        if bad and (if_bad_items == "fail" or not good):
+            told = " ".join(f"announcements[{each.index}]: {each.problem}" for each in bad[:MOST_TOLD])
+            more = f" And {len(bad) - MOST_TOLD} more." if len(bad) > MOST_TOLD else ""
+            raise OctosparkArgumentError(f"{len(bad)} of {len(items)} items cannot be used; none is sent. {told}{more}")
+        return cls(good, bad, recurs)
+
+
+def _items(given: object) -> list[Any]:
+    value = arguments.structure(given)
+    if arguments.is_absent(value):
+        return []
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise OctosparkArgumentError(
+            f"announcements is {given!r:.80}; it must be a list of objects such as "
+            '{"post_id": "…", "social_account_ids": ["…"], "scheduled_at": "…"}.'
+        )
+    return list(value)
+
+
+def _announcement(item: object, team_id: object, team_of: TeamOf, width: int | None) -> Announcement:
+    if not isinstance(item, Mapping):
+        raise OctosparkArgumentError(f"{item!r:.80} is no object.")
+    unknown = sorted(str(key) for key in item if key not in SCHEDULE_MULTI)
+    if unknown:
+        raise OctosparkArgumentError(
+            f"{', '.join(unknown)[:120]} is no parameter; known are {', '.join(SCHEDULE_MULTI)}."
+        )
+    team = team_id if arguments.is_absent(item.get("team_id")) else item["team_id"]
+    return to_schedule({**item, "team_id": team}, team_of, width)
+
+
+def _refuse_repeats(announcement: Announcement, seen: Mapping[Target, int]) -> None:
+    for account, target in zip(announcement.social_account_ids, announcement.targets, strict=True):
+        if target in seen:
+            raise OctosparkArgumentError(
+                f"post {announcement.post_id} to account {account} is in announcements[{seen[target]}] already; "
+                "name each target once."
+            )
+
+
+def manifest(outcomes: Sequence[Outcome], bad: Sequence[BadItem]) -> dict[str, Any]:
+    """Return the counts of a batch, and its failures as far as they are few."""
+    unknown = [outcome for outcome in outcomes if outcome.end == "unknown"]
+    failed = [outcome for outcome in outcomes if outcome.end == "failed"]
+    return {
+        "totalCount": len(outcomes),
+        "successCount": len(outcomes) - len(unknown) - len(failed),
+        "failureCount": len(failed),
+        "unknownCount": len(unknown),
+        "failures": [outcome.as_json() for outcome in [*unknown, *failed][:MOST_TOLD]],
+        "badItems": [{"index": each.index, "problem": each.problem} for each in bad[:MOST_TOLD]],
+        "badItemCount": len(bad),
+        "outcomeKeys": list(parts(outcomes)),
+    }
+
+
+def parts(outcomes: Sequence[Outcome]) -> dict[str, list[dict[str, Any]]]:
+    """Return the outcomes as XComs, by key."""
+    starts = range(0, len(outcomes), PART)
+    return {
+        f"outcomes_{number}": [outcome.as_json() for outcome in outcomes[start : start + PART]]
+        for number, start in enumerate(starts)
+    }

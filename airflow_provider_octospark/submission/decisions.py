@@ -1,0 +1,36 @@
+"""What a person is told about a request that may have been accepted, and how they decide about it."""
+
+from __future__ import annotations
+
+from airflow_provider_octospark.submission.journal import PAGE_KEY, Record, decision_key
+
+
+def request_of(record: Record) -> str:
+    """Name the request that a record is about, at the beginning of a sentence."""
+    if record.attempt is None or record.since is not None:
+        return "A request of an earlier try"
+    return f"The request of try {record.try_number} at {record.fenced_at} (attempt {record.attempt})"
+
+
+def note_on_doubt(record: Record, why: str, attempt: str, state_store: str | None) -> str:
+    """Return what a person should know and do about a target that is in doubt.
+
+    :param why: why it cannot be known whether the request was accepted.
+    :param attempt: names the request; the decision is bound to it.
+    :param state_store: path in Airflow's REST API of the task instance's store, with ``{key}``; None where it has none.
+    """
+    return (
+        f"Whether post {record.post_id} goes out, or is out, on account {record.social_account_id} is not known. "
+        f"{request_of(record)} may have been accepted: {why}. Look at the post in Octospark and at the account. "
+        + _how_to_decide(decision_key(record.social_account_id, attempt), state_store)
+    )
+
+
+def _how_to_decide(key: str, state_store: str | None) -> str:
+    if state_store is None:
+        return "If it is out, or will be, mark the task as successful; if it is not, clear the task, which looks once more."
+    of_key, of_page = (state_store.replace("{key}", name) for name in (key, PAGE_KEY))
+    return (
+        f'Then tell the task by Airflow\'s REST API: PUT {of_key} with the body {{"value": {{"decision": "sent"}}}} or '
+        f'{{"value": {{"decision": "not_sent"}}}}, and clear it. The record is under {of_page}.'
+    )

@@ -1,0 +1,822 @@
+"""Send a publish request at most once, across tries, kills and clears.
+
+The protocol, step by step ("A post goes out once" in the documentation says what it promises):
+
+1. *Records.* The first act of a first try is an empty page in the store (``journal.py``). A later try that finds none
+   has lost it and falls back on time: what the service shows since the run began.
+2. *In doubt.* A record ``sent`` means that a request may have left. It is resolved by reading only (``judge_doubt``):
+   adopted, found not to have arrived, or, when ``settle`` has passed and neither is proven, unknown.
+3. *Accepted by an earlier try.* Such a target is never sent again, unless its end *frees* it (``frees``).
+4. *To send.* What is left is sent, call by call: checks on time; a read of the post, which is the baseline; the
+   *fence*, one write of ``sent`` directly before the request; the request itself, once, on a connection of its own; the
+   answer, written before anything else that can fail.
+
+Nothing here imports Airflow, sleeps on its own account or knows of HTTP: a store, a client and a clock are handed in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Protocol
+
+from airflow_provider_octospark.api.backoff import LONGEST_DELAY, delay_after, is_passing
+from airflow_provider_octospark.api.models import (
+    Outcome,
+    Post,
+    Reason,
+    ScheduledPost,
+)
+from airflow_provider_octospark.api.operations import Operation, get_post
+from airflow_provider_octospark.api.responses import Answer
+from airflow_provider_octospark.api.text import Log, plain
+from airflow_provider_octospark.exceptions import (
+    OctosparkAlreadySubmittedError,
+    OctosparkAuthError,
+    OctosparkError,
+    OctosparkFailError,
+    OctosparkRateLimitError,
+    OctosparkServerError,
+    OctosparkTooLateError,
+)
+from airflow_provider_octospark.parameters.times import format_instant, on_service_clock, parse_instant
+from airflow_provider_octospark.polling.wait import outcome_of, same_id
+from airflow_provider_octospark.submission.concurrency import Pace
+from airflow_provider_octospark.submission.decisions import note_on_doubt, request_of
+from airflow_provider_octospark.submission.journal import Baseline, Journal, Record, Target, target_key
+from airflow_provider_octospark.submission.rules import (
+    LEAVE_WITHIN,
+    MAX_REFUSALS,
+    MAX_SENDS,
+    Adopt,
+    LookAgain,
+    Rules,
+    Run,
+    SendAgain,
+    Unknown,
+    bears_our_marks,
+    frees,
+    is_adoptable,
+    judge_doubt,
+    proves_nothing_sent,
+)
+from airflow_provider_octospark.submission.transitions import accepted, believed, in_doubt_again, outcome_about, settled
+
+
+class Api(Protocol):
+    """What is needed of a client: several calls at once, errors as values."""
+
+    def request_all(self, operations: Iterable[Operation[Any]]) -> list[Any]:
+        """Send safe operations."""
+
+    def submit_all(self, operations: Iterable[Operation[Any]], leave_by: datetime) -> list[Any]:
+        """Send submissions, each once, on a connection of its own, none of them later than ``leave_by``."""
+
+
+class Clock(Protocol):
+    """Our own time."""
+
+    def now(self) -> datetime:
+        """Return aware UTC."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """One prepared post that is to go to some accounts.
+
+    :param operation: makes the call for some of the accounts.
+    :param scheduled_at: when it is to go out, or None for now.
+    :param accounts_per_call: at most so many accounts in one call; None for all.
+    """
+
+    team_id: str
+    post_id: str
+    social_account_ids: tuple[str, ...]
+    operation: Callable[[Sequence[str]], Operation[Any]]
+    scheduled_at: datetime | None = None
+    accounts_per_call: int | None = None
+
+    @property
+    def post(self) -> tuple[str, str]:
+        """Team and post, in lower case."""
+        return self.team_id.lower(), self.post_id.lower()
+
+    @cached_property
+    def targets(self) -> list[Target]:
+        """The keys of its targets, in order."""
+        return [target_key(self.team_id, self.post_id, account) for account in self.social_account_ids]
+
+
+@dataclass(frozen=True)
+class WaitUntil:
+    """Nothing more can be done before ``time``; come back then."""
+
+    time: datetime
+    why: str
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A request to make, and the records of its targets as they are before its fence."""
+
+    announcement: Announcement
+    records: tuple[Record, ...]
+
+    @property
+    def reading(self) -> Operation[Post]:
+        return get_post(self.announcement.team_id, self.announcement.post_id)
+
+
+@dataclass(frozen=True)
+class _Ready(_Call):
+    """The same, checked against what the post showed last."""
+
+    operation: Operation[Any]
+    baseline: Baseline
+
+
+@dataclass
+class Submission:
+    """What one try does about its announcements; make one for each try or resumption.
+
+    :param announcements: what is to be submitted; no target may stand in two of them.
+    :param journal: the task instance's record.
+    :param log: where a person reads what happened.
+    :param at_once: for a batch, the most requests that are under way at once; None (default) for one of each post. The
+        list of a batch may change between tries, and the log tells how far it has come.
+
+    ``error`` is None, or the first thing that kept something from being sent; ``notes`` says, for every target that is
+    in doubt, what a person should know and do.
+    """
+
+    announcements: Sequence[Announcement]
+    journal: Journal
+    api: Api
+    clock: Clock
+    rules: Rules
+    run: Run
+    log: Log
+    at_once: int | None = None
+    error: OctosparkError | None = field(default=None, init=False)
+    notes: dict[Target, str] = field(default_factory=dict, init=False)
+    # What this try has to say about a target beyond its record; it does nothing more about it.
+    _verdicts: dict[Target, Outcome] = field(default_factory=dict, init=False)
+    # Targets that were accepted, and that their end has freed.
+    _free: set[Target] = field(default_factory=set, init=False)
+    _carried_on: set[Target] = field(default_factory=set, init=False)
+    # When a request in doubt is to be looked for again, by target and attempt.
+    _looks: dict[tuple[Target, str | None], datetime] = field(default_factory=dict, init=False)
+    # So many times in a row nothing that was sent got through.
+    _fruitless: int = field(default=0, init=False)
+    _entered: bool = field(default=False, init=False)
+    _announced: dict[Target, Announcement] = field(init=False)
+    _pace: Pace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._announced = {key: each for each in self.announcements for key in each.targets}
+        self._pace = Pace(self.at_once)
+
+    def advance(self) -> WaitUntil | list[Outcome]:
+        """Do what can be done now; call again after the time of a :class:`WaitUntil`.
+
+        :returns: the outcome of every target, in the order of the announcements.
+        :raises OctosparkAlreadySubmittedError: with ``if_already_submitted="fail"``.
+        :raises OctosparkStateStoreError: if the record cannot be kept.
+        """
+        if not self._entered:
+            if self.journal.problem is not None and not self._decide_unreadable(self.journal.problem):
+                return self.outcomes()
+            self._entered = True
+            self._enter()
+        self._pace.tell(self.log, self.clock.now(), len(self._announced), self._count_left)
+        while True:
+            look = self._reconcile()
+            if look is not None and (self._fruitless or self.rules.if_already_submitted == "fail"):
+                # With "fail", nothing would be told of what is in doubt, did it fail over another target now.
+                break
+            if self._carry_on():
+                continue
+            calls = self._next_calls()
+            if not calls:
+                break
+            self._send(calls)
+        if look is not None:
+            return WaitUntil(look, "a request may or may not have been accepted; looking for it")
+        return self.outcomes()
+
+    def outcomes(self) -> list[Outcome]:
+        """Return the outcome of every target, as far as it is known."""
+        result = []
+        for clean in self._blank_records():
+            record = self.journal.records.get(clean.key, clean)
+            result.append(self._verdicts.get(clean.key) or record.outcome or outcome_about(clean, "pending", None))
+        return result
+
+    @property
+    def is_skip(self) -> bool:
+        """Whether nothing was sent because all of it was too late, and that is meant to skip the task."""
+        meant = self.rules.if_late == "skip" or (self.rules.skip_in_backfill and self.run.is_backfill)
+        return meant and all(outcome.reason == "late" for outcome in self.outcomes())
+
+    # Step 1: records.
+
+    def _enter(self) -> None:
+        blank = list(self._blank_records())
+        wanted = {record.key for record in blank}
+        # A mapped task is told apart by its position only: if the list has changed, another position may have sent
+        # this target. Of an unmapped one, a clean record of another target says that nothing was sent in its place.
+        others = [record for key, record in self.journal.records.items() if key not in wanted]
+        strangers = [record for record in others if record.state != "clean" or self.run.map_index >= 0]
+        if strangers and self.at_once is not None and self.run.map_index < 0:
+            # All that a batch has ever submitted is on its own record, whatever its list was then.
+            told = ", ".join(
+                f"post {each.post_id} account {each.social_account_id} ({each.state})" for each in strangers[:5]
+            )
+            self.log.warning(
+                "%d targets of an earlier try are not in the list any more, and are left as they are: %s.",
+                len(strangers),
+                told,
+            )
+            strangers = []
+        if self.run.map_index >= 0 and any(key in self.journal.records for key in wanted):
+            # A list that has grown: its new target may have stood at another position.
+            strangers = list(self.journal.records.values())
+        new: list[Record] = []
+        for clean in blank:
+            if clean.key in self.journal.records:
+                continue
+            if self.journal.lost:
+                new.append(self._lost(clean))
+            elif strangers:
+                new += self._beside_strangers(clean, strangers)
+            else:
+                new.append(clean)
+        if new and (self.run.map_index >= 0 or any(record.state != "clean" for record in new)):
+            self.journal.put(new)
+        else:
+            # Not written yet: of an unmapped task, a target that is missing on a page means the same as a clean one.
+            self.journal.records.update({record.key: record for record in new})
+        of_this_try = [record for record in self._records() if record.try_number == self.run.try_number]
+        # A resumption goes on where the process before it was: with what has got no answer too often, and with what is in
+        # doubt because nothing gets through.
+        self._fruitless = int(any(record.state == "sent" for record in of_this_try))
+        for record in of_this_try:
+            if record.state == "clean" and record.sends >= MAX_SENDS:
+                self._exhausted(record)
+
+    def _lost(self, clean: Record, attempt: str | None = None) -> Record:
+        """A target of which nothing is known but the time: in doubt until ``settle`` has passed from now on."""
+        self.log.warning(
+            "There is no record of what earlier tries sent to account %s. Falling back on what Octospark shows of post "
+            "%s since this run was due (%s).",
+            clean.social_account_id,
+            clean.post_id,
+            self.run.run_after.isoformat(),
+        )
+        return clean.model_copy(
+            update={
+                "state": "sent",
+                "attempt": attempt or _new_attempt(),
+                "try_number": self.run.try_number - 1,
+                "max_tries": self.run.max_tries,
+                "fenced_at": format_instant(self.clock.now()),
+                "since": format_instant(self.run.run_after),
+                "scheduled_at": self._time_to_send(clean),
+            }
+        )
+
+    def _beside_strangers(self, clean: Record, strangers: Sequence[Record]) -> list[Record]:
+        """A target that another task instance may have sent: only a person can tell."""
+        keys = sorted("/".join(key) for key in [clean.key, *(record.key for record in strangers)])
+        attempt = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:8]
+        match self._decision(clean, attempt):
+            case "not_sent":
+                return [self._lost(clean, attempt)]
+            case "sent":
+                return [self._said_to_be_sent(clean, attempt, self.run.run_after)]
+        others = ", ".join(f"post {r.post_id} account {r.social_account_id} ({r.state})" for r in strangers[:5])
+        self._unknown(
+            clean,
+            "in_doubt",
+            f"the record of this task instance is about another target: {others}. The list that the task is mapped over, "
+            "or a template, has changed between tries, so another task instance may have sent this one",
+            attempt,
+        )
+        return []
+
+    def _decide_unreadable(self, problem: str) -> bool:
+        """Take in what a person has decided about targets that may be on a page which cannot be read.
+
+        :returns: whether all are decided; nothing is sent before.
+        """
+        decided: list[Record] = []
+        for clean in self._blank_records():
+            if clean.key in self.journal.records:
+                # On a page that can be read.
+                continue
+            attempt = self.journal.attempt_if_unreadable(clean.key)
+            match self._decision(clean, attempt):
+                case "not_sent":
+                    decided.append(self._lost(clean, attempt))
+                case "sent":
+                    decided.append(self._said_to_be_sent(clean, attempt, self.run.run_after))
+                case _:
+                    self._unknown(clean, "in_doubt", f"the record of earlier tries cannot be read ({problem})", attempt)
+        if decided:
+            # On a page that can be read from now on, so that each decision is obeyed once.
+            self.journal.put(decided)
+        if not self._verdicts:
+            return True
+        for record in self._records():
+            is_decided = record.attempt == self.journal.attempt_if_unreadable(record.key)
+            if record.state == "sent" and not is_decided:
+                self._unknown(record, "in_doubt", "it is looked for when all others are decided", record.attempt or "")
+            elif record.state != "accepted":
+                self._verdicts[record.key] = outcome_about(
+                    record,
+                    "failed",
+                    "not_sent",
+                    "nothing is sent before all targets of the unreadable record are decided",
+                )
+        return False
+
+    # Step 2: what is in doubt.
+
+    def _reconcile(self) -> datetime | None:
+        """Resolve what can be resolved; return when to look again for the rest."""
+        changed: list[Record] = []
+        asked = self.clock.now()
+        in_doubt = self._in_doubt()
+        due = [record for record in in_doubt if self._looks.get((record.key, record.attempt), asked) <= asked]
+        later = [self._looks.get((record.key, record.attempt), asked) for record in in_doubt]
+        looks = [at for at in later if at > asked]
+        for record, answer in self._read(due):
+            verdict = judge_doubt(record, answer, self.clock.now(), self.rules.settle, asked)
+            decision = None if isinstance(verdict, Adopt) else self._decision(record, record.attempt or "")
+            if decision == "sent":
+                changed.append(self._said_to_be_sent(record, record.attempt or "", record.fence))
+                continue
+            if decision == "not_sent" and not isinstance(verdict, LookAgain):
+                # Before ``settle`` is over nobody can know that it will not come.
+                verdict = SendAgain()
+                record = self._with_known(record, answer)
+            match verdict:
+                case Adopt(scheduled):
+                    self.log.info(
+                        "%s for account %s was accepted: adopting submission %s, created %s.",
+                        request_of(record),
+                        record.social_account_id,
+                        scheduled.id,
+                        plain(scheduled.created_at, 40),
+                    )
+                    changed.append(self._adopted(record, outcome_of(scheduled, record.team_id, record.post_id)))
+                case SendAgain():
+                    self.log.info(
+                        "%s for account %s was not accepted%s. It may be sent again.",
+                        request_of(record),
+                        record.social_account_id,
+                        ", as a person decided"
+                        if decision
+                        else f": {self.clock.now() - record.fence} later the post is as it was before",
+                    )
+                    changed.append(record.model_copy(update={"state": "clean"}))
+                    if record.try_number == self.run.try_number and record.sends >= MAX_SENDS:
+                        self._exhausted(record)
+                case LookAgain(at):
+                    looks.append(at)
+                    self._looks[record.key, record.attempt] = at
+                case Unknown(why, reason):
+                    self._unknown(record, reason, why, record.attempt or "")
+        if changed:
+            self.journal.put(changed)
+        if looks and due:
+            self.log.info(
+                "Whether a request was accepted is not known yet; looking again at %s. Until then no more of its post is sent.",
+                min(looks).isoformat(timespec="seconds"),
+            )
+        return min(looks, default=None)
+
+    def _with_known(self, record: Record, answer: Answer[Post] | OctosparkError) -> Record:
+        """Keep what a person has seen, and called somebody else's, from standing in the way of the next request."""
+        latest = None if isinstance(answer, OctosparkError) else answer.value.latest_scheduled_post
+        service_time = None if isinstance(answer, OctosparkError) else answer.service_time
+        if latest is None or not bears_our_marks(record, latest, service_time, self.clock.now()):
+            return record
+        return record.model_copy(
+            update={"earlier": [*record.earlier, outcome_of(latest, record.team_id, record.post_id)]}
+        )
+
+    def _adopted(self, record: Record, outcome: Outcome) -> Record:
+        """Take a submission for the one in doubt. Only a clear from now on is one by a person who knows how it ended."""
+        adopted = {"adopted": True, "max_tries": self.run.max_tries, "earlier": record.submissions()}
+        return accepted(record, outcome).model_copy(update=adopted)
+
+    def _in_doubt(self) -> list[Record]:
+        return [r for r in self._records() if r.state == "sent" and r.key not in self._verdicts]
+
+    def _exhausted(self, record: Record) -> None:
+        error = OctosparkServerError(
+            f"Octospark did not accept post {record.post_id} for account {record.social_account_id}: {record.sends} requests "
+            "of this try had no clear answer, and of each was found that it was not accepted.",
+            target=f"post {record.post_id} account {record.social_account_id}",
+        )
+        self.log.error("%s", error)
+        self._give_up([record], error, "not_sent")
+
+    def _decision(self, record: Record, attempt: str) -> str | None:
+        """Return what a person decided about a request in doubt: ``sent``, ``not_sent``, or None."""
+        match self.journal.decision(record.social_account_id, attempt):
+            case "sent" | "not_sent" as decision:
+                self.log.info(
+                    "A person decided about account %s, attempt %s: %s.", record.social_account_id, attempt, decision
+                )
+                return decision
+            case None:
+                return None
+            case other:
+                self.log.warning(
+                    'The decision about account %s, attempt %s is %s; write {"decision": "sent"} or {"decision": "not_sent"}.',
+                    record.social_account_id,
+                    attempt,
+                    plain(other, 60),
+                )
+                return None
+
+    def _said_to_be_sent(self, record: Record, attempt: str, fence: datetime) -> Record:
+        return record.model_copy(
+            update={
+                "state": "accepted",
+                "attempt": attempt,
+                "try_number": self.run.try_number,
+                "max_tries": self.run.max_tries,
+                "fenced_at": format_instant(fence),
+                "adopted": True,
+                "outcome": outcome_about(record, "pending", None),
+            }
+        )
+
+    # Step 3: what was accepted by an earlier try.
+
+    def _carry_on(self) -> bool:
+        """Decide what becomes of submissions that earlier tries made; return whether one is in doubt again."""
+        earlier = [
+            record
+            for record in self._records()
+            if record.state == "accepted"
+            and (record.try_number or 0) < self.run.try_number
+            and record.key not in self._carried_on
+        ]
+        self._refresh([record for record in earlier if record.accepted.end != "published"])
+        cleared: list[Record] = []
+        for key in [record.key for record in earlier]:
+            self._carried_on.add(key)
+            record = self.journal.records[key]
+            if record.state != "accepted":
+                continue
+            outcome = record.accepted
+            if self._is_freed_by(record, outcome):
+                self._free.add(key)
+                self.log.info(
+                    "Submitting again to account %s: the earlier submission %s ended as %s%s.",
+                    record.social_account_id,
+                    outcome.scheduled_post_id or "(refused)",
+                    outcome.end,
+                    f" ({outcome.error_category})" if outcome.error_category else "",
+                )
+            elif self.rules.if_already_submitted == "fail" and not self.notes:
+                raise OctosparkAlreadySubmittedError(
+                    f"{request_of(record)} submitted post {record.post_id} to account {record.social_account_id} (submission "
+                    f'{outcome.scheduled_post_id}, {outcome.end}), and if_already_submitted is "fail". Nothing was sent.',
+                    target=f"post {record.post_id} account {record.social_account_id}",
+                )
+            else:
+                self.log.info(
+                    "%s submitted to account %s already: submission %s (%s). Not sending again.",
+                    request_of(record),
+                    record.social_account_id,
+                    outcome.scheduled_post_id or "(id not known)",
+                    outcome.end,
+                )
+                if self.run.max_tries > (record.max_tries or 0):
+                    # The clear has had its effect: what comes to an end later is not what the person had seen.
+                    cleared.append(record.model_copy(update={"max_tries": self.run.max_tries}))
+        if cleared:
+            self.journal.put(cleared)
+        return any(self.journal.records[record.key].state == "sent" for record in earlier)
+
+    def _refresh(self, records: Sequence[Record]) -> None:
+        """Look what has become of submissions since they were recorded; what cannot be seen stays as recorded."""
+        changed = []
+        for record, answer in self._read(records):
+            latest = None if isinstance(answer, OctosparkError) else answer.value.latest_scheduled_post
+            if latest is None or not same_id(latest.id, record.accepted.scheduled_post_id):
+                continue
+            seen = outcome_of(latest, record.team_id, record.post_id)
+            if seen != record.outcome:
+                changed.append(believed(record, seen))
+        if changed:
+            self.journal.put(changed)
+
+    def _is_freed_by(self, record: Record, outcome: Outcome) -> bool:
+        """Whether a submission of a record's target has ended in a way that allows another one."""
+        # A clear raises ``max_tries``.
+        cleared = record.max_tries is not None and self.run.max_tries > record.max_tries
+        settle = self.rules.settle
+        if record.adopted and (not cleared or settle is None or self.clock.now() < record.fence + settle):
+            # It bears our marks, but somebody else may have made it, while ours is hidden by it or still to come.
+            return False
+        return frees(outcome, self.rules, cleared=cleared)
+
+    # Step 4: what is left to send.
+
+    def _next_calls(self) -> list[_Call]:
+        """Return the calls that are made together: one for each post, none for a post that is in doubt."""
+        # A submission to another account of the same post would hide the one that is being looked for.
+        in_doubt = {record.key[:2] for record in self._in_doubt()}
+        calls: dict[tuple[str, str], _Call] = {}
+        for announcement in self.announcements:
+            if self._pace.width is not None and len(calls) >= self._pace.width:
+                break
+            if announcement.post in in_doubt or announcement.post in calls:
+                continue
+            left = self._left_to_send(announcement)
+            if left:
+                width = announcement.accounts_per_call or len(left)
+                calls[announcement.post] = _Call(announcement, tuple(left[:width]))
+        return list(calls.values())
+
+    def _left_to_send(self, announcement: Announcement) -> list[Record]:
+        records = [self.journal.records[key] for key in announcement.targets if key in self.journal.records]
+        return [
+            record
+            for record in records
+            if record.key not in self._verdicts
+            and (record.state == "clean" or (record.state == "accepted" and record.key in self._free))
+        ]
+
+    def _count_left(self) -> int:
+        return sum(len(self._left_to_send(announcement)) for announcement in self.announcements)
+
+    def _send(self, calls: Sequence[_Call]) -> None:
+        timely = [call for call in calls if not self._is_too_late(call)]
+        answers = self.api.request_all([call.reading for call in timely])
+        ready: list[_Ready] = []
+        unread: list[tuple[_Call, OctosparkError]] = []
+        refused: list[tuple[_Call, OctosparkError]] = []
+        for call, answer in zip(timely, answers, strict=True):
+            if not isinstance(answer, OctosparkError):
+                prepared = self._prepare(call, answer)
+                ready += [prepared] if prepared else []
+            elif self.at_once is not None and isinstance(answer, OctosparkRateLimitError):
+                refused.append((call, answer))
+            else:
+                unread.append((call, answer))
+        got_through = bool(ready) and self._submit(ready, refused)
+        if got_through:
+            self._fruitless = 0
+        elif ready or any(isinstance(answer, OctosparkError) for answer in answers):
+            self._fruitless += 1
+        # Not before what is ready has left: what is given up must not be on its way.
+        for call, error in unread:
+            self._stop(call, error)
+        if any(isinstance(error, OctosparkRateLimitError) for _, error in refused):
+            self._pace.had_enough()
+        elif got_through:
+            self._pace.went_well()
+        self._after_refusals(refused)
+        self._pace.tell(self.log, self.clock.now(), len(self._announced), self._count_left)
+
+    def _submit(self, ready: Sequence[_Ready], refused: list[tuple[_Call, OctosparkError]]) -> bool:
+        """Send what is ready and take in the answers; return whether there was one.
+
+        :param refused: what is proven not to have been accepted, and may be tried again, is added to it.
+        """
+        fenced = self._fence(ready)
+        # Whatever happens from here on until the answer is written, the record says ``sent``.
+        results = self.api.submit_all([call.operation for call in ready], fenced + LEAVE_WITHIN)
+        answered: list[Record] = []
+        turned_down: list[tuple[_Ready, OctosparkError]] = []
+        for call, result in zip(ready, results, strict=True):
+            if not isinstance(result, OctosparkError):
+                answered += settled([self.journal.records[each.key] for each in call.records], result, self.log)
+            elif proves_nothing_sent(result):
+                turned_down.append((call, result))
+            else:
+                self.log.warning("Whether this was accepted is not known: %s", plain(result))
+        if answered:
+            self.journal.put_surely(answered)
+        if turned_down:
+            refused += self._take_back(turned_down)
+        return bool(answered)
+
+    def _is_too_late(self, call: _Call) -> bool:
+        """Give up on a call whose time has passed. Nothing of its targets can be out that is not on record."""
+        now, run_after = self.clock.now(), self.run.run_after
+        scheduled_at = call.announcement.scheduled_at
+        if self.rules.skip_in_backfill and self.run.is_backfill:
+            why = "the run is a backfill. Set allow_backfill=True to publish in backfills too"
+        elif scheduled_at is not None and scheduled_at <= now:
+            why = (
+                f"scheduled_at {scheduled_at.isoformat()} is in the past (it is {now.isoformat(timespec='seconds')}). Give a "
+                'time to come, or set if_late="skip"'
+            )
+        elif self.rules.max_lateness is not None and now - run_after > self.rules.max_lateness:
+            why = f"the run was due at {run_after.isoformat()}, which is longer ago than max_lateness ({self.rules.max_lateness})"
+        else:
+            return False
+        message = f"Nothing was sent for post {call.announcement.post_id}: {why}."
+        self.log.warning("%s", message)
+        error = OctosparkTooLateError(message, target=f"post {call.announcement.post_id}")
+        self._give_up(call.records, error, "late")
+        return True
+
+    def _prepare(self, call: _Call, answer: Answer[Post]) -> _Ready | None:
+        """Check a call against what the post shows now; return what of it may go out."""
+        latest = answer.value.latest_scheduled_post
+        records = tuple(r for r in call.records if latest is None or self._may_follow(r, latest, answer.service_time))
+        if not records:
+            return None
+        operation = call.announcement.operation([record.social_account_id for record in records])
+        if self.rules.dry_run:
+            self.log.info(
+                "Dry run: would send %s %s with %s", operation.method, operation.url_path, plain(operation.body, 2000)
+            )
+            self._verdicts.update({record.key: outcome_about(record, "pending", "dry_run") for record in records})
+            return None
+        baseline = Baseline(
+            scheduled_post_id=latest.id if latest else None,
+            updated_at=latest.updated_at if latest else None,
+            service_time=format_instant(answer.service_time) if answer.service_time else None,
+        )
+        return _Ready(call.announcement, records, operation, baseline)
+
+    def _may_follow(self, record: Record, latest: ScheduledPost, service_time: datetime | None) -> bool:
+        """Whether a target may be submitted although the post shows ``latest``; take it in if it may not."""
+        if not same_id(latest.social_account_id, record.social_account_id):
+            return True
+        seen = outcome_of(latest, record.team_id, record.post_id)
+        ours = next((each for each in record.submissions() if same_id(each.scheduled_post_id, latest.id)), None)
+        if ours is not None:
+            if seen == ours or self._is_freed_by(record, seen):
+                return True
+            self.log.warning(
+                "Not submitting again to account %s: submission %s is %s after all.",
+                record.social_account_id,
+                latest.id,
+                seen.end,
+            )
+        elif (record.state == "clean" or record.adopted) and bears_our_marks(
+            record, latest, service_time, self.clock.now()
+        ):
+            if not is_adoptable(latest):
+                self.journal.put([in_doubt_again(record)])
+                return False
+            self.log.warning(
+                "%s for account %s was accepted after all: adopting submission %s, which shows up only now. Raise settle.",
+                request_of(record),
+                record.social_account_id,
+                latest.id,
+            )
+            record = self._adopted(record, seen)
+        elif self._is_repeat(latest, service_time):
+            error = OctosparkAlreadySubmittedError(
+                f"Post {record.post_id} has a submission to account {record.social_account_id} that this task did not "
+                f"make: {latest.id}, created {plain(latest.created_at, 40)}, after this run was due "
+                f"({self.run.run_after.isoformat()}). Nothing was sent. Set allow_repeat=True to submit it all the same.",
+                target=f"post {record.post_id} account {record.social_account_id}",
+            )
+            self.log.error("%s", error)
+            self._give_up([record], error, "not_sent")
+            return False
+        else:
+            return True
+        self._free.discard(record.key)
+        self.journal.put([believed(record, seen)])
+        return False
+
+    def _is_repeat(self, latest: ScheduledPost, service_time: datetime | None) -> bool:
+        created = parse_instant(latest.created_at)
+        begin = on_service_clock(self.run.run_after, service_time, self.clock.now())
+        return not self.rules.allow_repeat and created is not None and created >= begin
+
+    def _fence(self, ready: Sequence[_Ready]) -> datetime:
+        """Write ``sent`` for everything that is about to leave; a process that may not write may not send."""
+        now = self.clock.now()
+        sent: list[Record] = []
+        for call in ready:
+            attempt = _new_attempt()
+            sent += [
+                record.model_copy(
+                    update={
+                        "state": "sent",
+                        "attempt": attempt,
+                        "try_number": self.run.try_number,
+                        "max_tries": self.run.max_tries,
+                        "fenced_at": format_instant(now),
+                        "baseline": call.baseline,
+                        "since": None,
+                        "scheduled_at": self._time_to_send(record),
+                        "outcome": None,
+                        "adopted": False,
+                        "earlier": record.submissions(),
+                        "sends": 1 + (record.sends if record.try_number == self.run.try_number else 0),
+                    }
+                )
+                for record in call.records
+            ]
+            self.log.info(
+                "Submitting post %s to %s (attempt %s).",
+                call.announcement.post_id,
+                ", ".join(record.social_account_id for record in call.records),
+                attempt,
+            )
+        self._free.difference_update(record.key for record in sent)
+        self.journal.put(sent)
+        return now
+
+    def _take_back(self, refused: Sequence[tuple[_Ready, OctosparkError]]) -> list[tuple[_Call, OctosparkError]]:
+        """Lift the fence of calls that are proven not to have been accepted; return those that are still ours."""
+        before = [record for call, _ in refused for record in call.records]
+        if not self.journal.still_holds([self.journal.records[record.key] for record in before]):
+            # Another process has taken over this task instance: its record is not ours to change.
+            for call, error in refused:
+                self._stop(call, error)
+            return []
+        self.journal.put_surely(before)
+        self._free.update(record.key for record in before if record.state == "accepted")
+        return list(refused)
+
+    def _after_refusals(self, refused: Sequence[tuple[_Call, OctosparkError]]) -> None:
+        """Give up on what was refused, or wait until it is worth another request."""
+        pause = 0.0
+        for call, error in refused:
+            delay = delay_after(error, max(1, self._fruitless))
+            if not is_passing(error) or self._fruitless > MAX_REFUSALS or delay > LONGEST_DELAY:
+                self._stop(call, error)
+            else:
+                self.log.warning("Not accepted, trying again in %.0f s: %s", delay, plain(error))
+                pause = max(pause, delay)
+        if pause:
+            self.clock.sleep(pause)
+
+    def _stop(self, call: _Call, error: OctosparkError) -> None:
+        """Give up on what the same would refuse in this try: the announcement, or all of them."""
+        self.log.error("%s", plain(error))
+        is_for_all = isinstance(error, OctosparkAuthError) or (is_passing(error) and self._fruitless > MAX_REFUSALS)
+        concerned = {record.key: record for record in call.records}
+        for announcement in self.announcements if is_for_all else [call.announcement]:
+            concerned |= {record.key: record for record in self._left_to_send(announcement)}
+        self._give_up(concerned.values(), error, "not_sent")
+
+    # What the steps share.
+
+    def _blank_records(self) -> Iterator[Record]:
+        """Yield a clean record for each target, in order."""
+        for announcement in self.announcements:
+            for account in announcement.social_account_ids:
+                yield Record(team_id=announcement.team_id, post_id=announcement.post_id, social_account_id=account)
+
+    def _records(self) -> list[Record]:
+        return [self.journal.records[key] for key in self._announced if key in self.journal.records]
+
+    def _read(self, records: Sequence[Record]) -> list[tuple[Record, Answer[Post] | OctosparkError]]:
+        """Read the posts of records, each post once."""
+        posts = list(dict.fromkeys((record.team_id, record.post_id) for record in records))
+        if not posts:
+            return []
+        answers = dict(zip(posts, self.api.request_all([get_post(*post) for post in posts]), strict=True))
+        return [(record, answers[record.team_id, record.post_id]) for record in records]
+
+    def _time_to_send(self, record: Record) -> str | None:
+        """Return the time that is sent with a record's target, as it is recorded."""
+        scheduled_at = self._announced[record.key].scheduled_at
+        return None if scheduled_at is None else format_instant(scheduled_at)
+
+    def _give_up(self, records: Iterable[Record], error: OctosparkError, reason: Reason) -> None:
+        for record in records:
+            is_known = record.state == "accepted" and record.accepted.scheduled_post_id is not None
+            if is_known and (record.accepted.end == "published" or reason == "late"):
+                # It was to be submitted once more. That it is not does not change what has become of it.
+                self._free.discard(record.key)
+                self.log.warning("Not submitted to account %s once more: %s", record.social_account_id, plain(error))
+                continue
+            self.error = self.error or error
+            verdict = outcome_about(record, "failed", reason, plain(error))
+            if not isinstance(error, OctosparkFailError):
+                verdict = verdict.model_copy(update={"error_category": "transient"})
+            self._verdicts[record.key] = verdict
+
+    def _unknown(self, record: Record, reason: Reason, why: str, attempt: str) -> None:
+        self._verdicts[record.key] = outcome_about(record, "unknown", reason, plain(why))
+        self.notes[record.key] = note_on_doubt(record, plain(why), attempt, self.run.state_store)
+
+
+def _new_attempt() -> str:
+    return secrets.token_hex(4)

@@ -1,0 +1,133 @@
+"""What a target's record becomes when something is learnt of it: from an answer, or from waiting.
+
+Nothing here reads a clock, sleeps or sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_provider_octospark.api.models import (
+    AccountResult,
+    End,
+    Outcome,
+    Reason,
+    ScheduledPost,
+    ScheduleMultiAnswer,
+)
+from airflow_provider_octospark.api.responses import Answer
+from airflow_provider_octospark.api.text import Log, plain
+from airflow_provider_octospark.polling.wait import outcome_of, same_id
+from airflow_provider_octospark.submission.decisions import note_on_doubt
+from airflow_provider_octospark.submission.journal import Journal, Record, Target, target_key
+from airflow_provider_octospark.submission.rules import Run
+
+
+def outcome_about(record: Record, end: End, reason: Reason | None, message: str | None = None) -> Outcome:
+    """Return what is to be said of a target of which the service has said nothing."""
+    return Outcome(
+        team_id=record.team_id,
+        post_id=record.post_id,
+        social_account_id=record.social_account_id,
+        end=end,
+        reason=reason,
+        scheduled_at=record.scheduled_at,
+        error_message=message,
+    )
+
+
+def accepted(record: Record, outcome: Outcome) -> Record:
+    """Take in that the service has accepted a request, or that a submission was found for it."""
+    return record.model_copy(update={"state": "accepted", "outcome": outcome})
+
+
+def believed(record: Record, seen: Outcome) -> Record:
+    """Take in what an accepted submission has become; one that was taken for ours, and failed, is in doubt again."""
+    if not record.adopted or seen.end != "failed":
+        return accepted(record, seen)
+    return in_doubt_again(record)
+
+
+def in_doubt_again(record: Record) -> Record:
+    """Take in that a submission which was taken for the request's may be somebody else's."""
+    since = record.since if record.baseline or record.since else record.fenced_at
+    return record.model_copy(update={"state": "sent", "outcome": None, "adopted": False, "since": since})
+
+
+def _rows(value: object) -> list[AccountResult]:
+    if isinstance(value, ScheduledPost):
+        return [AccountResult(social_account_id=value.social_account_id, scheduled_post=value)]
+    return list(value.data) if isinstance(value, ScheduleMultiAnswer) else []
+
+
+def settled(records: Sequence[Record], answer: Answer[Any], log: Log) -> list[Record]:
+    """Return the records of those accounts of which a readable answer speaks without contradiction.
+
+    :param records: those of the targets of one request.
+    """
+    rows: dict[str, list[AccountResult]] = {}
+    for row in _rows(answer.value):
+        rows.setdefault(row.social_account_id.lower(), []).append(row)
+    result = []
+    for record in records:
+        mine = rows.pop(record.social_account_id.lower(), [])
+        scheduled = [row.scheduled_post for row in mine if row.scheduled_post is not None]
+        refusals = [row.error for row in mine if row.error is not None]
+        if len(scheduled) == 1 and not refusals and same_id(scheduled[0].social_account_id, record.social_account_id):
+            outcome = outcome_of(scheduled[0], record.team_id, record.post_id)
+            log.info(
+                "Accepted: post %s, account %s, submission %s (%s).",
+                record.post_id,
+                record.social_account_id,
+                outcome.scheduled_post_id,
+                outcome.end,
+            )
+        elif refusals and not scheduled:
+            message = plain(refusals[0].message) or "the service gave no reason"
+            outcome = outcome_about(record, "failed", None, message)
+            log.error("Refused: post %s, account %s: %s", record.post_id, record.social_account_id, message)
+        else:
+            log.warning(
+                "The answer does not tell how it went for account %s; looking for it.", record.social_account_id
+            )
+            continue
+        result.append(accepted(record, outcome))
+    if rows:
+        log.warning("The answer speaks of accounts that were not asked for: %s.", plain(sorted(rows)))
+    return result
+
+
+def take_ends(journal: Journal, outcomes: Sequence[Outcome], run: Run) -> tuple[list[Outcome], dict[Target, str]]:
+    """Record what waiting has proven of accepted submissions.
+
+    What is unknown is not recorded: a later try waits again. A submission that was only taken for the task's own is not
+    believed to have failed: its target is in doubt again, and unknown.
+
+    :param outcomes: what the wait came to.
+    :returns: the outcomes as the task may report them, and notes on those that are in doubt.
+    :raises OctosparkStateStoreError: if the record cannot be written.
+    """
+    told: list[Outcome] = []
+    notes: dict[Target, str] = {}
+    changed: list[Record] = []
+    for outcome in outcomes:
+        told.append(outcome)
+        key = target_key(outcome.team_id, outcome.post_id, outcome.social_account_id or "")
+        record = journal.records.get(key)
+        if record is None or record.state != "accepted" or outcome.end not in {"published", "failed"}:
+            continue
+        known = record.accepted.scheduled_post_id
+        if outcome.scheduled_post_id is None or (known is not None and not same_id(known, outcome.scheduled_post_id)):
+            continue
+        changed.append(believed(record, outcome))
+        if changed[-1].state == "sent":
+            why = (
+                f"submission {outcome.scheduled_post_id}, which was taken for it, has ended as {plain(outcome.status, 40)}; "
+                "whether it is the one that was sent, or somebody else's, cannot be told"
+            )
+            told[-1] = outcome.model_copy(update={"end": "unknown", "reason": "in_doubt", "error_message": why})
+            notes[key] = note_on_doubt(changed[-1], why, record.attempt or "", run.state_store)
+    if changed:
+        journal.put(changed)
+    return told, notes

@@ -1,0 +1,43 @@
+"""What the outlets of a task say of its publications."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_octospark.api.models import Outcome
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator, Context
+
+MOST_OUTCOMES = 100
+"""How many outcomes an asset event carries; a batch's are in its XCom."""
+
+
+def event_extra(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return the extra of an asset event: what it means, the number of outcomes, and the outcomes.
+
+    ``event`` is ``published`` if all that did not fail is out, ``submitted`` if some of it is still to come, ``dry_run`` if
+    nothing was sent.
+    """
+    going = [outcome for outcome in outcomes if outcome.end in {"pending", "published"}]
+    if going and all(outcome.end == "published" for outcome in going):
+        event = "published"
+    else:
+        event = "dry_run" if going and all(outcome.reason == "dry_run" for outcome in going) else "submitted"
+    return {
+        "event": event,
+        "totalCount": len(outcomes),
+        "outcomes": [outcome.as_json() for outcome in outcomes[:MOST_OUTCOMES]],
+    }
+
+
+def tell_outlets(operator: BaseOperator, context: Context, outcomes: Sequence[Outcome]) -> None:
+    """Put the outcomes into the events of a task's outlets; only the process that ends the task can.
+
+    Of an asset alias the task itself says which assets it stands for, so there is nothing to add to.
+    """
+    values: Any = context
+    for outlet in operator.outlets or []:
+        if hasattr(outlet, "uri"):
+            values["outlet_events"][outlet].extra.update(event_extra(outcomes))

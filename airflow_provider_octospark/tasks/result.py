@@ -1,0 +1,142 @@
+"""What the outcomes of a task's targets mean for the task: whether it succeeds, is skipped, may be retried or fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from airflow.providers.common.compat.sdk import AirflowSkipException, Stats
+
+from airflow_provider_octospark.api.models import Outcome
+from airflow_provider_octospark.api.text import Log
+from airflow_provider_octospark.exceptions import (
+    OctosparkCancelledError,
+    OctosparkError,
+    OctosparkFailError,
+    OctosparkPublishFailedError,
+    OctosparkPublishRetryableError,
+    OctosparkUnknownError,
+)
+from airflow_provider_octospark.parameters.defaults import PartialFailure
+from airflow_provider_octospark.submission.rules import Rules, frees, is_retryable_failure
+
+Notes = Mapping[str, str]
+"""What a person should know and do about an unknown, where more is known than its outcome says; by :func:`note_key`."""
+
+SHOWN = 10
+"""How many outcomes the message of an error tells of; all of them are in the task's XCom."""
+
+UNKNOWN_PREFIX = "OCTOSPARK UNKNOWN"
+"""Begins the log line of every outcome that is not known, so that they can be listed."""
+
+UNKNOWN_METRIC = "octospark.unknown"
+"""Counts them in Airflow's metrics."""
+
+
+def report_unknown(outcomes: Iterable[Outcome], log: Log, notes: Notes | None = None) -> None:
+    """Write a log line and count a metric for every outcome that is not known."""
+    for outcome in outcomes:
+        if outcome.end == "unknown":
+            log.error("%s %s", UNKNOWN_PREFIX, _what_to_do(outcome, notes or {}))
+            Stats.incr(UNKNOWN_METRIC)
+
+
+def report_published(outcomes: Sequence[Outcome], log: Log) -> None:
+    """Write where publications are to be seen, as far as they are few and it is known."""
+    for outcome in [outcome for outcome in outcomes if outcome.url][:SHOWN]:
+        log.info("Post %s is out: %s", outcome.post_id, outcome.url)
+
+
+def note_on(outcome: Outcome, notes: Notes) -> str | None:
+    """Return the note on an outcome, if there is one."""
+    return notes.get(note_key(outcome.team_id, outcome.post_id, outcome.social_account_id))
+
+
+def note_key(team_id: str, post_id: str, social_account_id: str | None) -> str:
+    """Return the key of a target's note; UUIDs may come in either case."""
+    return "/".join((team_id, post_id, social_account_id or "")).lower()
+
+
+def _what_to_do(outcome: Outcome, notes: Notes) -> str:
+    return note_on(outcome, notes) or (
+        f"{describe(outcome)}. Look at the post in Octospark and on the platform before you publish it again."
+    )
+
+
+def describe(outcome: Outcome) -> str:
+    """Return an outcome as one line for a person."""
+    words = [f"team {outcome.team_id} post {outcome.post_id}"]
+    if outcome.social_account_id:
+        words.append(f"account {outcome.social_account_id}")
+    if outcome.provider:
+        words.append(f"on {outcome.provider}")
+    if outcome.scheduled_post_id:
+        words.append(f"submission {outcome.scheduled_post_id}")
+    said = f"{' '.join(words)}: {outcome.end}"
+    details = [outcome.reason, outcome.error_category, outcome.error_code, outcome.error_message]
+    told = "; ".join(detail for detail in details if detail)
+    if outcome.end == "unknown" and outcome.platform_post_id:
+        told += f"; it may be live as {outcome.platform_post_id}"
+    return f"{said} ({told})" if told else said
+
+
+def judge(
+    outcomes: Sequence[Outcome],
+    *,
+    partial_failure: PartialFailure = "fail",
+    rules: Rules | None = None,
+    cause: OctosparkError | None = None,
+    notes: Notes | None = None,
+    soft_fail: bool = False,
+) -> None:
+    """Raise what the task must end with; return if it succeeds. Pending counts as success: nobody waited for it.
+
+    :param partial_failure: ``succeed`` tolerates that some failed or are unknown, but not all.
+    :param rules: how the task submits, which says what its retry would submit again; None for a task that only waits.
+    :param cause: why targets of which nothing was sent were given up, where that is the same for all of them.
+    :param notes: see :data:`Notes`.
+    :param soft_fail: whether a proven failure skips the task instead of failing; never for what is unknown.
+    :raises OctosparkError: of the class that fits, in the order unknown, cause, retryable, cancelled, failed.
+    :raises AirflowSkipException: with ``soft_fail``, if all that is not a success is a proven failure.
+    """
+    unknown = [outcome for outcome in outcomes if outcome.end == "unknown"]
+    skips = rules is not None and rules.if_late == "skip"
+    failed = [o for o in outcomes if o.end == "failed" and not (skips and o.reason == "late")]
+    bad = len(unknown) + len(failed)
+    if not bad or (partial_failure == "succeed" and bad < len(outcomes)):
+        return
+    counts = f"{bad} of {len(outcomes)} not published. " if len(outcomes) > 1 else ""
+    if unknown:
+        told = " ".join(_what_to_do(outcome, notes or {}) for outcome in unknown[:SHOWN]) + _more(unknown)
+        raise OctosparkUnknownError(f"{counts}{told}")
+    error = _failure(failed, counts, rules, cause, alone=len(failed) == len(outcomes))
+    if soft_fail:
+        raise AirflowSkipException(str(error))
+    raise error
+
+
+def _failure(
+    failed: Sequence[Outcome], counts: str, rules: Rules | None, cause: OctosparkError | None, *, alone: bool
+) -> OctosparkError:
+    retries = rules is not None and any(_a_retry_submits(outcome, rules) for outcome in failed)
+    is_final = isinstance(cause, OctosparkFailError) and retries
+    if cause is not None and not is_final and all(outcome.reason in {"not_sent", "late"} for outcome in failed):
+        if alone:
+            return cause
+        kind = OctosparkPublishFailedError if isinstance(cause, OctosparkFailError) else OctosparkPublishRetryableError
+        return kind(f"{counts}{cause}", retry_after=cause.retry_after)
+    what = " ".join(f"{describe(outcome)}." for outcome in failed[:SHOWN]) + _more(failed)
+    if retries:
+        return OctosparkPublishRetryableError(f"{counts}{what} A retry submits only what failed for a passing reason.")
+    if all(outcome.reason == "cancelled" for outcome in failed):
+        return OctosparkCancelledError(f"{counts}{what} A person took it off the schedule.")
+    return OctosparkPublishFailedError(f"{counts}{what}")
+
+
+def _more(outcomes: Sequence[Outcome]) -> str:
+    return f" And {len(outcomes) - SHOWN} more; see the task's XCom." if len(outcomes) > SHOWN else ""
+
+
+def _a_retry_submits(outcome: Outcome, rules: Rules) -> bool:
+    if outcome.reason == "not_sent":
+        return is_retryable_failure(outcome)
+    return frees(outcome, rules, cleared=False)

@@ -1,0 +1,143 @@
+"""Which publications are news: a pure decision from what lists show, and from what has been told before.
+
+Nothing here reads a clock, sleeps or sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow_provider_octospark.api.models import Outcome, Post, ScheduledPost
+from airflow_provider_octospark.parameters.times import format_instant, on_service_clock, parse_instant
+from airflow_provider_octospark.polling.wait import classify, outcome_of
+
+FORMAT = 1
+
+REMEMBERED = 500
+"""How many publications are remembered as told. When one is forgotten, what was due by then and was never seen on its way
+is no news any more. With :data:`AWAITED` this keeps the cursor below the 64 KiB that Airflow's store warns of."""
+
+AWAITED = 300
+"""How many submissions are remembered as being on their way; those that are due last are forgotten first."""
+
+GIVEN_UP_AFTER = timedelta(days=30)
+"""How long after its time a submission is awaited that nothing is heard of."""
+
+PATIENCE = 0.1
+"""A post that lists do not show is read by itself when it is due, and again after this part of the time since then."""
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """A submission that was seen on its way.
+
+    :param due: when it is to be published, in seconds since 1970 by the service's clock.
+    """
+
+    post_id: str
+    due: float
+
+
+@dataclass
+class Cursor:
+    """How far the telling of a team's publications has come.
+
+    :param since: when it began, by our clock. What was due before is told only if it was seen on its way.
+    :param told: when each publication that was told was due, by the id of its submission.
+    :param forgotten: when the latest of those was due that are not remembered any more.
+    :param awaited: what was seen on its way, by the id of the submission.
+    """
+
+    since: datetime
+    told: dict[str, float] = field(default_factory=dict)
+    forgotten: float = 0.0
+    awaited: dict[str, Awaited] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the cursor as JSON primitives."""
+        return {
+            "format": FORMAT,
+            "since": format_instant(self.since),
+            "told": dict(self.told),
+            "forgotten": self.forgotten,
+            "awaited": {key: [each.post_id, each.due] for key, each in self.awaited.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> Cursor | None:
+        """Return what :meth:`as_json` has made; None if it is nothing of ours."""
+        try:
+            since = parse_instant(data["since"])
+            if data["format"] != FORMAT or since is None:
+                return None
+            told = {str(key): float(due) for key, due in data["told"].items()}
+            awaited = {str(key): Awaited(str(post_id), float(due)) for key, (post_id, due) in data["awaited"].items()}
+            return cls(since, told, float(data["forgotten"]), awaited)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+
+    @property
+    def latest(self) -> float:
+        """When the last of what was told was due."""
+        return max(self.told.values(), default=self.forgotten)
+
+    def take(
+        self, team_id: str, posts: Iterable[Post], service_time: datetime | None, now: datetime
+    ) -> Iterator[Outcome]:
+        """Take in what a look showed; give the outcome of each publication that is news.
+
+        :param service_time: the service's clock at ``now`` by ours, or None where it did not tell.
+        """
+        begin = on_service_clock(self.since, service_time, now).timestamp()
+        for post in posts:
+            latest = post.latest_scheduled_post
+            if latest is None or latest.id.lower() in self.told:
+                continue
+            key, due, end = latest.id.lower(), _due(latest), classify(latest)[0]
+            if end == "pending":
+                self.awaited[key] = Awaited(post.id, now.timestamp() if due is None else due)
+                continue
+            was_awaited = self.awaited.pop(key, None)
+            if end != "published":
+                # No news; and none that it will not be published after all.
+                continue
+            if due is None:
+                due = 0.0 if was_awaited is None else was_awaited.due
+            if was_awaited is None and (due < begin or due <= self.forgotten):
+                continue
+            self.told[key] = due
+            yield outcome_of(latest, team_id, post.id)
+        self._forget((service_time or now).timestamp())
+
+    def _forget(self, now: float) -> None:
+        for key, each in list(self.awaited.items()):
+            if each.due + GIVEN_UP_AFTER.total_seconds() < now:
+                del self.awaited[key]
+        for key in sorted(self.awaited, key=lambda key: self.awaited[key].due)[AWAITED:]:
+            del self.awaited[key]
+        for key in sorted(self.told, key=self.told.__getitem__)[: max(0, len(self.told) - REMEMBERED)]:
+            self.forgotten = max(self.forgotten, self.told.pop(key))
+
+    def missing(self, shown: Iterable[Post], now: datetime) -> list[str]:
+        """Return the posts of awaited submissions that are due, and that a list does not show."""
+        known = {post.id.lower() for post in shown}
+        due = [each for each in self.awaited.values() if each.due <= now.timestamp()]
+        return list(dict.fromkeys(each.post_id for each in due if each.post_id.lower() not in known))
+
+    def pause_after(self, post_id: str, now: datetime) -> float:
+        """Return in how many seconds a post that was read by itself is worth another read."""
+        dues = [each.due for each in self.awaited.values() if each.post_id == post_id]
+        return PATIENCE * max(0.0, now.timestamp() - max(dues, default=now.timestamp()))
+
+
+def _due(scheduled: ScheduledPost) -> float | None:
+    """When it was to be published; not ``updatedAt``, for that of an old publication changes too."""
+    known = [
+        moment.astimezone(UTC).timestamp()
+        for moment in map(parse_instant, (scheduled.scheduled_at, scheduled.created_at))
+        if moment is not None
+    ]
+    return max(known, default=None)

@@ -1,0 +1,106 @@
+"""A trigger's way to the service: over what it shares with all others, and past a key that was rotated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Self, TypeVar
+
+from airflow_provider_octospark.api.models import Post, PostEntries
+from airflow_provider_octospark.api.responses import Answer
+from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.exceptions import OctosparkAuthError, OctosparkError, OctosparkNetworkError
+from airflow_provider_octospark.hooks.octospark import OctosparkHook
+from airflow_provider_octospark.polling.poller import Poller, subscribed
+from airflow_provider_octospark.polling.subscriptions import Follower
+from airflow_provider_octospark.triggers.shared_settings import Refusal, settings_of
+
+T = TypeVar("T")
+
+
+class Reader:
+    """Reads over the shared poller of a connection, and over another one once its key was refused.
+
+    :param conn_id: id of the Airflow connection.
+    """
+
+    def __init__(self, conn_id: str) -> None:
+        self._conn_id = conn_id
+        self._turn = asyncio.Lock()
+        self._stack = AsyncExitStack()
+        self._settings: ConnectionSettings | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def follow(self, post: tuple[str, str], follower: Follower) -> None:
+        """Show a follower a post whenever it wants to look, until it has nothing more to look at.
+
+        A key that is refused is tried once more as it is in Airflow by then, each time that it has been good meanwhile.
+
+        :param post: team and post.
+        :raises OctosparkError: of the class that fits what happened to a look.
+        """
+        refusal: Refusal | None = None
+        while True:
+            settings = self._settings if self._settings and refusal is None else await self._connect(refusal)
+            looks = follower.looks
+            try:
+                return await self._ask_with(settings, lambda poller: poller.follow(*post, follower))
+            except OctosparkAuthError:
+                if refusal is not None and follower.looks == looks:
+                    raise
+            refusal = Refusal(settings, asyncio.get_running_loop().time())
+
+    async def read(self, post: tuple[str, str]) -> Answer[Post]:
+        """Return a post as the service shows it now; a refused key is tried once more as it is in Airflow by then.
+
+        :param post: team and post.
+        :raises OctosparkError: of the class that fits what happened.
+        """
+        return await self._ask(lambda poller: poller.read(*post))
+
+    async def entries(self, team_id: str, limit: int) -> Answer[PostEntries]:
+        """Return one list of a team's posts as the service shows it now; a refused key as in :meth:`read`.
+
+        :raises OctosparkError: of the class that fits what happened.
+        """
+        return await self._ask(lambda poller: poller.entries(team_id, limit))
+
+    async def _ask(self, question: Callable[[Poller], Awaitable[T]]) -> T:
+        settings = self._settings or await self._connect(None)
+        refusal: Refusal | None = None
+        try:
+            return await self._ask_with(settings, question)
+        except OctosparkAuthError:
+            refusal = Refusal(settings, asyncio.get_running_loop().time())
+        return await self._ask_with(await self._connect(refusal), question)
+
+    async def _ask_with(self, settings: ConnectionSettings, question: Callable[[Poller], Awaitable[T]]) -> T:
+        # The poller must outlive this question, also if another one of this reader leaves it meanwhile.
+        async with subscribed(settings) as poller:
+            return await question(poller)
+
+    async def _look_up(self) -> ConnectionSettings:
+        return await OctosparkHook(self._conn_id).aget_settings()
+
+    async def _connect(self, refusal: Refusal | None) -> ConnectionSettings:
+        async with self._turn:
+            try:
+                settings = await settings_of(self._conn_id, self._look_up, refusal)
+            except OctosparkError:
+                raise
+            except Exception as error:  # noqa: BLE001 - Airflow's and any secrets backend's
+                # Its text may be anything, a secret too.
+                problem = type(error).__name__
+            else:
+                if settings != self._settings:
+                    await self._stack.aclose()
+                    await self._stack.enter_async_context(subscribed(settings))
+                    self._settings = settings
+                return settings
+        raise OctosparkNetworkError(f"Airflow could not read the connection {self._conn_id!r} ({problem}).")
