@@ -17,8 +17,8 @@ from airflow_provider_octospark.airflow_compat import TaskName, state_of
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
 from airflow_provider_octospark.api.models import Outcome, Post
 from airflow_provider_octospark.api.operations import get_post, move_to_draft
-from airflow_provider_octospark.api.responses import Answer
-from airflow_provider_octospark.api.text import Log, plain
+from airflow_provider_octospark.api.responses import Response
+from airflow_provider_octospark.api.text import Log, sanitize
 from airflow_provider_octospark.exceptions import OctosparkError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.polling.wait import can_be_taken_back, same_id
@@ -74,33 +74,33 @@ def cancellable_of(outcomes: Sequence[Outcome]) -> list[Cancellable]:
     ]
 
 
-def cancel(octospark_conn_id: str, wanted: Sequence[Cancellable], task: TaskName, log: Log) -> None:
+def cancel(octospark_conn_id: str, pending: Sequence[Cancellable], task: TaskName, log: Log) -> None:
     """Do what :func:`acancel` does, from a task's ``on_kill``. Never raises.
 
     That runs in the middle of whatever the task was doing, its talk with Airflow too; so this has a thread and an event
     loop of its own, and is given up if it takes too long.
     """
     worker = threading.Thread(
-        target=lambda: asyncio.run(acancel(octospark_conn_id, wanted, task, log)), name="octospark-cancel", daemon=True
+        target=lambda: asyncio.run(acancel(octospark_conn_id, pending, task, log)), name="octospark-cancel", daemon=True
     )
     worker.start()
     worker.join(PATIENCE + 5)
 
 
-async def acancel(octospark_conn_id: str, wanted: Sequence[Cancellable], task: TaskName, log: Log) -> None:
+async def acancel(octospark_conn_id: str, pending: Sequence[Cancellable], task: TaskName, log: Log) -> None:
     """Take back what may be taken back, if a person marked the task as failed. Never raises; the log says what it did."""
     try:
         state = await _state_after_the_kill(task)
         if state != "failed":
             log.info("cancel_on_kill: nothing is taken back, because the task's state is %s and not failed.", state)
-        elif not wanted:
+        elif not pending:
             log.info("cancel_on_kill: there is nothing that this task alone has put on the schedule.")
         else:
             async with AsyncOctosparkClient(await OctosparkHook(octospark_conn_id).aget_settings()) as client:
-                for each in wanted:
+                for each in pending:
                     await _take_back(client, each, log)
     except Exception as error:  # noqa: BLE001 - best effort, and nobody is there to raise to
-        log.warning("cancel_on_kill: given up: %s: %s", type(error).__name__, plain(error, 300))
+        log.warning("cancel_on_kill: given up: %s: %s", type(error).__name__, sanitize(error, 300))
 
 
 async def _state_after_the_kill(task: TaskName) -> str | None:
@@ -116,22 +116,22 @@ async def _state_after_the_kill(task: TaskName) -> str | None:
     return state
 
 
-async def _take_back(client: AsyncOctosparkClient, wanted: Cancellable, log: Log) -> None:
+async def _take_back(client: AsyncOctosparkClient, pending: Cancellable, log: Log) -> None:
     try:
-        answer: Answer[Post] = await client.request(get_post(wanted.team_id, wanted.post_id))
-        latest = answer.value.latest_scheduled_post
-        if latest is None or not same_id(latest.id, wanted.scheduled_post_id):
+        response: Response[Post] = await client.request(get_post(pending.team_id, pending.post_id))
+        latest = response.value.latest_scheduled_post
+        if latest is None or not same_id(latest.id, pending.scheduled_post_id):
             shown = latest.id if latest else "none"
-            why = f"its latest submission is {shown}, not {wanted.scheduled_post_id}"
+            why = f"its latest submission is {shown}, not {pending.scheduled_post_id}"
         elif not can_be_taken_back(latest):
-            why = f"submission {latest.id} is {plain(latest.status, 40)}"
+            why = f"submission {latest.id} is {sanitize(latest.status, 40)}"
         else:
-            await client.request(move_to_draft(wanted.team_id, wanted.post_id))
-            log.info("cancel_on_kill: post %s was moved back to draft.", wanted.post_id)
+            await client.request(move_to_draft(pending.team_id, pending.post_id))
+            log.info("cancel_on_kill: post %s was moved back to draft.", pending.post_id)
             return
-        log.info("cancel_on_kill: post %s is left as it is: %s.", wanted.post_id, why)
+        log.info("cancel_on_kill: post %s is left as it is: %s.", pending.post_id, why)
     except OctosparkError as error:
-        log.warning("cancel_on_kill: post %s could not be taken back: %s", wanted.post_id, plain(error))
+        log.warning("cancel_on_kill: post %s could not be taken back: %s", pending.post_id, sanitize(error))
 
 
 def read_cancellable(arguments: Sequence[dict[str, Any]]) -> list[Cancellable]:

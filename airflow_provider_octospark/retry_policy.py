@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_octospark.airflow_compat import require_airflow
 from airflow_provider_octospark.api.backoff import delay_after
-from airflow_provider_octospark.api.text import plain
+from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkFailError
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ class OctosparkRetryPolicy(RetryPolicy):
         if not isinstance(exception, OctosparkError):
             return RetryDecision.default()
         if isinstance(exception, OctosparkFailError):
-            return RetryDecision.fail(plain(exception, 200))
+            return RetryDecision.fail(sanitize(exception, 200))
         if not exception.retry_after:
-            return RetryDecision.retry(reason=plain(exception, 200))
+            return RetryDecision.retry(reason=sanitize(exception, 200))
         delay = timedelta(seconds=delay_after(exception, try_number))
         return RetryDecision.retry(delay, f"Octospark asked to wait {exception.retry_after:.0f} s")
 

@@ -30,7 +30,7 @@ def _best(price: float) -> tuple[float, float]:
     """Mean calls and delay of the schedule that is best if a call costs as much as ``price`` seconds of delay."""
     times, parts, integrals = _grid()
     last = len(times) - 1
-    cost, following = [0.0] * (last + 1), [last] * (last + 1)
+    cost, subscription = [0.0] * (last + 1), [last] * (last + 1)
     for here in range(last - 1, -1, -1):
         best, where = float("inf"), last
         left = 1.0 - parts[here]
@@ -42,10 +42,10 @@ def _best(price: float) -> tuple[float, float]:
                 best, where = total, there
             elif delay > best:
                 break
-        cost[here], following[here] = best, where
+        cost[here], subscription[here] = best, where
     calls, delay, here = 0.0, 0.0, 0
     while here < last:
-        there = following[here]
+        there = subscription[here]
         calls += 1.0 - parts[here]
         delay += integrals[there] - integrals[here] - parts[here] * (times[there] - times[here])
         here = there

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from airflow_provider_octospark.polling.subscriptions import GATHERING
-from airflow_provider_octospark.polling.wait import next_look
-from airflow_provider_octospark.triggers.octospark import FIRST_LOOK_AFTER, FIRST_LOOKS_WITHIN
+from airflow_provider_octospark.polling.subscriptions import BATCH_DELAY
+from airflow_provider_octospark.polling.wait import next_poll
+from airflow_provider_octospark.triggers.octospark import FIRST_POLL_AFTER, FIRST_POLLS_WITHIN
 from benchmarks import real_clock
 from benchmarks.bound import least_delay
 from benchmarks.plan import Case, Figures, Plan
@@ -51,7 +51,7 @@ def exponential() -> NextLook:
 def ours() -> NextLook:
     """Our policy."""
     chance = random.Random(2)  # noqa: S311 - a simulation
-    return lambda now, due: next_look(now, due, jitter=chance.random())
+    return lambda now, due: next_poll(now, due, jitter=chance.random())
 
 
 POLICIES: dict[str, Callable[[], NextLook]] = {
@@ -65,8 +65,8 @@ POLICIES: dict[str, Callable[[], NextLook]] = {
 def _simulated(name: str, ahead: str, posts: int) -> Figures:
     due = AHEAD[ahead]
     if name == "ours":
-        first = FIRST_LOOK_AFTER + FIRST_LOOKS_WITHIN / 2
-        result = simulate(ours(), due, posts=posts, first_pause=first, gathering=GATHERING)
+        first = FIRST_POLL_AFTER + FIRST_POLLS_WITHIN / 2
+        result = simulate(ours(), due, posts=posts, first_pause=first, gathering=BATCH_DELAY)
     else:
         # A policy that looks tens of thousands of times at each post is the same for every post.
         many = due > timedelta(hours=1)

@@ -31,8 +31,8 @@ def peers(say: Callable[[str], None]) -> tuple[Path, Path]:
         say(f"installing Airflow {airflow} and the peers into {FOLDER.relative_to(ROOT)}")
         shutil.rmtree(FOLDER, ignore_errors=True)
         uv("venv", "--quiet", "--python", sys.executable, FOLDER)
-        wanted: list[str | Path] = [f"apache-airflow=={airflow}", *PEERS, "--editable", ROOT]
-        uv("pip", "install", "--quiet", "--python", python, *wanted)
+        pending: list[str | Path] = [f"apache-airflow=={airflow}", *PEERS, "--editable", ROOT]
+        uv("pip", "install", "--quiet", "--python", python, *pending)
         uv("pip", "install", "--quiet", "--python", python, "--no-deps", "--target", httpx2, *HTTPX2)
         # As an installation that has run before: compiling is not what is measured.
         subprocess.run([python, "-m", "compileall", "-q", FOLDER / "lib"], check=False, stdout=subprocess.DEVNULL)  # noqa: S603

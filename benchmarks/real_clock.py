@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 from airflow_provider_octospark.parameters.times import format_instant
-from airflow_provider_octospark.polling.subscriptions import GATHERING
-from airflow_provider_octospark.polling.wait import Wait, next_look
-from airflow_provider_octospark.triggers.octospark import FIRST_LOOK_AFTER, FIRST_LOOKS_WITHIN, OctosparkPostTrigger
+from airflow_provider_octospark.polling.subscriptions import BATCH_DELAY
+from airflow_provider_octospark.polling.wait import Wait, next_poll
+from airflow_provider_octospark.triggers.octospark import FIRST_POLL_AFTER, FIRST_POLLS_WITHIN, OctosparkPostTrigger
 from benchmarks.plan import Figures
 from tests.waiting.things import TEAM, answer_with, new_id, pending, post_json, scheduled_json
 
@@ -80,10 +80,10 @@ async def measure(count: int) -> Figures:
 def _simulated(out: float, chance: random.Random) -> tuple[int, float]:
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     published = begin + timedelta(seconds=out)
-    first = begin + FIRST_LOOK_AFTER + FIRST_LOOKS_WITHIN * chance.random()
+    first = begin + FIRST_POLL_AFTER + FIRST_POLLS_WITHIN * chance.random()
     now, calls = begin, 1
     while now < published:
-        now = max(next_look(now, begin, jitter=chance.random()), first)
-        now += timedelta(seconds=GATHERING * chance.random() if calls > 1 else GATHERING)
+        now = max(next_poll(now, begin, jitter=chance.random()), first)
+        now += timedelta(seconds=BATCH_DELAY * chance.random() if calls > 1 else BATCH_DELAY)
         calls += 1
     return calls, (now - published).total_seconds()

@@ -100,7 +100,7 @@ class Service:
         self._published = [_post(task, "published") for task in tasks]
         self._out_at = [self._begin + self._schedule.published(task) for task in tasks]
 
-    def answer(self, path: str) -> tuple[int, bytes]:
+    def response(self, path: str) -> tuple[int, bytes]:
         """Status and body for a path."""
         self.requests += 1
         now = time.time()
@@ -146,7 +146,7 @@ class _Connection(asyncio.Protocol):
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
             head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
-            status, body = self._service.answer(head.split(b" ", 2)[1].decode())
+            status, body = self._service.response(head.split(b" ", 2)[1].decode())
             lines = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
             self._transport.write(lines.encode() + body)
 
@@ -156,9 +156,9 @@ async def _serve(certificate: Path, key: Path) -> None:
     loop = asyncio.get_running_loop()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    plain = await loop.create_server(lambda: _Connection(service), "127.0.0.1", 0, backlog=20_000)
+    sanitize = await loop.create_server(lambda: _Connection(service), "127.0.0.1", 0, backlog=20_000)
     tls = await loop.create_server(lambda: _Connection(service), "127.0.0.1", 0, ssl=context, backlog=20_000)
-    ports = {"http": plain.sockets[0].getsockname()[1], "https": tls.sockets[0].getsockname()[1]}
+    ports = {"http": sanitize.sockets[0].getsockname()[1], "https": tls.sockets[0].getsockname()[1]}
     print(json.dumps(ports), flush=True)
 
     ended = asyncio.Event()

@@ -78,15 +78,15 @@ class Row:
         for name, value in self.others:
             ratio = self.ratio(value)
             others.append(f"{name} {value}" + ("" if ratio is None else f" (x {ratio:.2f})"))
-        wanted = ""
+        pending = ""
         if self.target is not None:
             bound = self.target.at_most if self.target.at_least is None else self.target.at_least
             sign = "<=" if self.target.at_least is None else ">="
-            wanted = f"{sign} {bound:g}" + (
+            pending = f"{sign} {bound:g}" + (
                 f" of {self.target.of}" if self.target.of else f" {self.ours.unit}".rstrip()
             )
         verdict = {None: "", True: "met", False: "MISSED"}[self.is_met]
-        return [self.what, str(self.ours), "; ".join(others), wanted, verdict]
+        return [self.what, str(self.ours), "; ".join(others), pending, verdict]
 
 
 HEAD = ["what", "ours", "others (x: ours as a part of it)", "target", ""]
@@ -98,7 +98,7 @@ def rendered(rows: Iterable[Row]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
 
     def joined(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+        return "| " + " | ".join(cell.ljust(concurrency) for cell, concurrency in zip(cells, widths, strict=True)) + " |"
 
-    ruler = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    ruler = "|" + "|".join("-" * (concurrency + 2) for concurrency in widths) + "|"
     return "\n".join([joined(lines[0]), ruler, *(joined(line) for line in lines[1:])])

@@ -87,7 +87,7 @@ def ours(case: dict[str, Any], schedule: Schedule, looks: Looks) -> Wait:
             end="pending",
             scheduled_at=format_instant(now),
         )
-        return waiting.Wait.start([outcome], started_at=now, floor=schedule.interval, factor=0.0).as_json()
+        return waiting.Wait.start([outcome], started_at=now, interval=schedule.interval, backoff=0.0).as_json()
 
     # A worker writes them, not the triggerer.
     written = [arguments(task, datetime.now(UTC)) for task in range(schedule.tasks)]
@@ -153,8 +153,8 @@ def plain_httpx(case: dict[str, Any], schedule: Schedule, _: Looks) -> Wait:
     async def wait(task: int) -> None:
         while True:
             async with turn:
-                answer = await client.get(f"/v1/teams/{TEAM}/posts/{post_id(task)}")
-            if answer.json()["latestScheduledPost"]["status"] == "published":
+                response = await client.get(f"/v1/teams/{TEAM}/posts/{post_id(task)}")
+            if response.json()["latestScheduledPost"]["status"] == "published":
                 return
             await asyncio.sleep(schedule.interval)
 

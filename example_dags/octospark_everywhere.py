@@ -88,7 +88,7 @@ with DAG(
         partial_failure="succeed",
         # How long after its time a publication may stay hidden behind another one before it is given up on (15
         # minutes by default). These hide each other from the first moment, so there is no use in waiting long.
-        observe_timeout=timedelta(seconds=30),
+        hidden_timeout=timedelta(seconds=30),
         publish_timeout=timedelta(hours=6),
     )
 

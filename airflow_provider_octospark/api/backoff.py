@@ -17,7 +17,7 @@ DELAY_GROWTH = 2.0
 LONGEST_DELAY = 60.0
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the same request may well succeed a little later.
 
     Broken connections, rate limits and errors of the server pass; what the service refused does not. An answer
@@ -31,7 +31,7 @@ def is_passing(error: BaseException) -> bool:
 def is_repeatable_at_once(error: BaseException) -> bool:
     """Whether a *safe* request is worth repeating within its own time budget.
 
-    As :func:`is_passing`, but of the statuses only 429, 502, 503 and 504, which say that nobody answered yet.
+    As :func:`is_transient`, but of the statuses only 429, 502, 503 and 504, which say that nobody answered yet.
     """
     if isinstance(error, OctosparkServerError):
         return error.status in {502, 503, 504}

@@ -27,9 +27,9 @@ from airflow_provider_octospark import __version__
 from airflow_provider_octospark.api.background_loop import BackgroundLoop
 from airflow_provider_octospark.api.backoff import delay_after, is_repeatable_at_once
 from airflow_provider_octospark.api.operations import Operation
-from airflow_provider_octospark.api.responses import MAX_ANSWER_BYTES, Answer, RawAnswer, read_answer
+from airflow_provider_octospark.api.responses import MAX_RESPONSE_BYTES, Response, RawResponse, read_response
 from airflow_provider_octospark.api.settings import ConnectionSettings
-from airflow_provider_octospark.api.text import Redaction, plain
+from airflow_provider_octospark.api.text import Redaction, sanitize
 from airflow_provider_octospark.exceptions import (
     OctosparkAnswerError,
     OctosparkArgumentError,
@@ -83,7 +83,7 @@ def ssl_context(verify: bool | str, trust_env: bool) -> ssl.SSLContext:
             return ssl.create_default_context(capath=verify)
         return ssl.create_default_context(cafile=verify)
     except (OSError, ValueError) as error:
-        problem = plain(error, 120)
+        problem = sanitize(error, 120)
     raise OctosparkSettingsError(
         f"{source[0].upper()}{source[1:]} cannot be read as a CA bundle ({problem}). Name a file of certificates in "
         "PEM form, or a folder of them as c_rehash makes it."
@@ -134,7 +134,7 @@ class AsyncOctosparkClient:
         if shared is not None:
             await shared.aclose()
 
-    async def request(self, operation: Operation[T]) -> Answer[T]:
+    async def request(self, operation: Operation[T]) -> Response[T]:
         """Send a safe operation, again after passing errors within the time budget, and read its answer.
 
         The budget begins when it is the request's turn; before that it waits for others, each of which has a budget of
@@ -156,7 +156,7 @@ class AsyncOctosparkClient:
             ends_at = asyncio.get_running_loop().time() + timeout * RETRY_BUDGET
             return await retrying(self._read, operation, ends_at)
 
-    async def read(self, operation: Operation[T], within: float = math.inf) -> Answer[T]:
+    async def read(self, operation: Operation[T], within: float = math.inf) -> Response[T]:
         """Send a safe operation once, and read its answer: for callers that come back by themselves.
 
         :param within: seconds it may take when it is its turn, if these are fewer than the connection's ``timeout``.
@@ -168,7 +168,7 @@ class AsyncOctosparkClient:
         async with self._in_flight:
             return await self._read(operation, asyncio.get_running_loop().time() + within)
 
-    async def submit(self, operation: Operation[T], leave_by: datetime) -> Answer[T]:
+    async def submit(self, operation: Operation[T], leave_by: datetime) -> Response[T]:
         """Send a submission once, on a connection of its own.
 
         :param leave_by: latest instant at which the request may begin to leave. A process that was held up
@@ -181,7 +181,7 @@ class AsyncOctosparkClient:
         seconds = self._settings.submit_timeout + CONNECT_TIMEOUT
         return await self._exchange(self._own(), operation, seconds, leave_by)
 
-    async def _read(self, operation: Operation[T], ends_at: float) -> Answer[T]:
+    async def _read(self, operation: Operation[T], ends_at: float) -> Response[T]:
         seconds = min(self._settings.timeout, ends_at - asyncio.get_running_loop().time())
         return await self._exchange(self._kept(), operation, seconds, None)
 
@@ -245,9 +245,9 @@ class AsyncOctosparkClient:
         operation: Operation[T],
         seconds: float,
         leave_by: datetime | None,
-    ) -> Answer[T]:
+    ) -> Response[T]:
         departure = _Departure(operation, leave_by, self._now)
-        raw: RawAnswer | None = None
+        raw: RawResponse | None = None
         failure: OctosparkError | None = None
         try:
             async with asyncio.timeout(seconds), opened as client, departure:
@@ -262,9 +262,9 @@ class AsyncOctosparkClient:
             # Raised here and not inside ``except``, without what was raised before: httpx's frames hold the request's
             # headers, and a traceback that shows locals would show the key.
             raise _detached(failure or _network_error(operation, departure, "no answer"))
-        return read_answer(operation, raw, self._now(), self._redaction)
+        return read_response(operation, raw, self._now(), self._redaction)
 
-    async def _send(self, client: httpx.AsyncClient, operation: Operation[Any], departure: _Departure) -> RawAnswer:
+    async def _send(self, client: httpx.AsyncClient, operation: Operation[Any], departure: _Departure) -> RawResponse:
         content = operation.content()
         departure.handed_over = True
         async with client.stream(
@@ -278,15 +278,15 @@ class AsyncOctosparkClient:
             body = bytearray()
             async for chunk in response.aiter_raw():
                 body += chunk
-                if len(body) > MAX_ANSWER_BYTES:
+                if len(body) > MAX_RESPONSE_BYTES:
                     raise OctosparkAnswerError(
-                        f"{operation.name} ({operation.about}): the answer is longer than {MAX_ANSWER_BYTES} bytes.",
+                        f"{operation.name} ({operation.about}): the answer is longer than {MAX_RESPONSE_BYTES} bytes.",
                         operation=operation.name,
                         target=operation.about,
                         status=response.status_code,
                     )
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return RawAnswer(response.status_code, headers, bytes(body))
+            return RawResponse(response.status_code, headers, bytes(body))
 
 
 class _Departure:
@@ -385,7 +385,7 @@ def _detached(error: OctosparkError) -> OctosparkError:
 
 
 def _words(error: BaseException) -> str:
-    said = plain(error, 160)
+    said = sanitize(error, 160)
     name = type(error).__name__
     return f"{name}: {said}" if said else name
 
@@ -424,24 +424,24 @@ class OctosparkClient:
         finally:
             self._loop.close()
 
-    def request(self, operation: Operation[T]) -> Answer[T]:
+    def request(self, operation: Operation[T]) -> Response[T]:
         """As :meth:`AsyncOctosparkClient.request`."""
         return self._loop.run(self._on_loop(lambda client: client.request(operation)))
 
-    def submit(self, operation: Operation[T], leave_by: datetime) -> Answer[T]:
+    def submit(self, operation: Operation[T], leave_by: datetime) -> Response[T]:
         """As :meth:`AsyncOctosparkClient.submit`."""
         return self._loop.run(self._on_loop(lambda client: client.submit(operation, leave_by)))
 
-    def request_all(self, operations: Iterable[Operation[T]]) -> list[Answer[T] | OctosparkError]:
+    def request_all(self, operations: Iterable[Operation[T]]) -> list[Response[T] | OctosparkError]:
         """Send several safe operations at once, as many as ``max_in_flight`` allows; results in their order."""
-        wanted = list(operations)
-        return self._loop.run(self._on_loop(lambda client: _all(client.request(operation) for operation in wanted)))
+        pending = list(operations)
+        return self._loop.run(self._on_loop(lambda client: _all(client.request(operation) for operation in pending)))
 
-    def submit_all(self, operations: Iterable[Operation[T]], leave_by: datetime) -> list[Answer[T] | OctosparkError]:
+    def submit_all(self, operations: Iterable[Operation[T]], leave_by: datetime) -> list[Response[T] | OctosparkError]:
         """Send several submissions at once, each once and on a connection of its own; results in their order."""
-        wanted = list(operations)
+        pending = list(operations)
         return self._loop.run(
-            self._on_loop(lambda client: _all(client.submit(operation, leave_by) for operation in wanted))
+            self._on_loop(lambda client: _all(client.submit(operation, leave_by) for operation in pending))
         )
 
     async def _on_loop(self, call: Callable[[AsyncOctosparkClient], Awaitable[T]]) -> T:
@@ -450,8 +450,8 @@ class OctosparkClient:
         return await call(self._client)
 
 
-async def _all(calls: Iterable[Awaitable[Answer[T]]]) -> list[Answer[T] | OctosparkError]:
-    async def settled(call: Awaitable[Answer[T]]) -> Answer[T] | OctosparkError:
+async def _all(calls: Iterable[Awaitable[Response[T]]]) -> list[Response[T] | OctosparkError]:
+    async def settled(call: Awaitable[Response[T]]) -> Response[T] | OctosparkError:
         try:
             return await call
         except OctosparkError as error:

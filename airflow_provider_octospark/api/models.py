@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator
 from pydantic.alias_generators import to_camel
 
-End = Literal["pending", "published", "failed", "unknown"]
+State = Literal["pending", "published", "failed", "unknown"]
 Reason = Literal[
     "cancelled",
     "dry_run",
@@ -66,7 +66,7 @@ class ScheduleMultiRequest(PublishOptions):
     platform_settings_by_social_account_id: dict[str, dict[str, Any]] | None = None
 
 
-class _Answer(BaseModel):
+class _Response(BaseModel):
     # What the service adds later is kept; what it leaves out is None. Only what identifies a thing is required.
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", defer_build=True)
 
@@ -75,7 +75,7 @@ ServiceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
 Word = Annotated[str, Field(max_length=200)]
 
 
-class UploadProgress(_Answer):
+class UploadProgress(_Response):
     """How far a file has been handed to the platform, in bytes."""
 
     next_byte_start: float | None = None
@@ -89,7 +89,7 @@ class UploadProgress(_Answer):
         return min(1.0, max(0.0, self.next_byte_start / self.upload_size))
 
 
-class ProviderPublishState(_Answer):
+class ProviderPublishState(_Response):
     """What the platform itself says of a publication; empty for a post that never needed polling."""
 
     requires_polling: bool | None = None
@@ -101,7 +101,7 @@ class ProviderPublishState(_Answer):
     failure_code: str | None = None
 
 
-class ScheduledPost(_Answer):
+class ScheduledPost(_Response):
     """One submission of a post to one social account, as the service sees it.
 
     Times stay the texts that came: two readings are the same exactly if their texts are.
@@ -134,13 +134,13 @@ class ScheduledPost(_Answer):
         return self.platform_post_id or self.provider_publish_state.platform_post_id or None
 
 
-class AccountError(_Answer):
+class AccountError(_Response):
     """Why scheduling on one account did not go."""
 
     message: str | None = None
 
 
-class AccountResult(_Answer):
+class AccountResult(_Response):
     """How scheduling went on one account: either of the two tells."""
 
     social_account_id: ServiceId
@@ -148,14 +148,14 @@ class AccountResult(_Answer):
     error: AccountError | None = None
 
 
-class ScheduleMultiAnswer(_Answer):
+class ScheduleMultiResponse(_Response):
     """Answer of ``schedule-multi``. The counts in ``outcome`` are not believed; ``data`` is."""
 
     data: Annotated[list[AccountResult], FailFast()]
     outcome: dict[str, Any] | None = None
 
 
-class Post(_Answer):
+class Post(_Response):
     """A prepared post, and its latest submission, the only one that can be read back."""
 
     id: ServiceId
@@ -166,7 +166,7 @@ class Post(_Answer):
     updated_at: str | None = None
 
 
-class PostList(_Answer):
+class PostList(_Response):
     """A page of a team's posts."""
 
     data: Annotated[list[Post], FailFast()]
@@ -178,7 +178,7 @@ class PostEntries(BaseModel):
     data: list[Any]
 
 
-class SocialAccount(_Answer):
+class SocialAccount(_Response):
     """A connected profile on a platform."""
 
     id: ServiceId
@@ -188,26 +188,26 @@ class SocialAccount(_Answer):
     status: Word | None = None
 
 
-class SocialAccountList(_Answer):
+class SocialAccountList(_Response):
     """A team's social accounts, in the one of the two possible envelopes that is an object."""
 
     data: Annotated[list[SocialAccount], FailFast()]
 
 
-class Named(_Answer):
+class Named(_Response):
     """An organization or a team."""
 
     id: ServiceId
     name: str | None = None
 
 
-class NamedList(_Answer):
+class NamedList(_Response):
     """A page of organizations or teams."""
 
     data: Annotated[list[Named], FailFast()]
 
 
-class Performance(_Answer):
+class Performance(_Response):
     """How a published post does; the counts are kept as they came."""
 
     scheduled_post_id: str | None = None
@@ -235,7 +235,7 @@ class Outcome(BaseModel):
     scheduled_post_id: str | None = None
     provider: str | None = None
     status: str | None = None
-    end: End
+    end: State
     reason: Reason | None = None
     scheduled_at: str | None = None
     platform_post_id: str | None = None

@@ -19,12 +19,12 @@ from airflow_provider_octospark.api.models import (
     PostList,
     PostNowRequest,
     ScheduledPost,
-    ScheduleMultiAnswer,
+    ScheduleMultiResponse,
     ScheduleMultiRequest,
     SocialAccount,
     SocialAccountList,
 )
-from airflow_provider_octospark.api.text import plain
+from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class Operation(Generic[T]):
     :param name: the operation's name in messages and in the emulator's faults.
     :param method: HTTP method.
     :param path: segments of the path, each quoted when sent.
-    :param answer: type that a successful answer is read as; None if the answer does not matter.
+    :param response: type that a successful answer is read as; None if the answer does not matter.
     :param about: the path in words, for messages.
     :param query: query parameters.
     :param body: JSON body, or None for a request without one.
@@ -53,7 +53,7 @@ class Operation(Generic[T]):
     name: str
     method: str
     path: tuple[str, ...]
-    answer: TypeAdapter[T] | None
+    response: TypeAdapter[T] | None
     about: str
     query: Mapping[str, str | int] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
@@ -74,7 +74,7 @@ class Operation(Generic[T]):
         try:
             return json.dumps(self.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as error:
-            problem = plain(error, 120)
+            problem = sanitize(error, 120)
         raise OctosparkArgumentError(
             f"{self.name} ({self.about}): the request holds a value that JSON cannot carry ({problem}); nothing was sent.",
             operation=self.name,
@@ -121,7 +121,7 @@ _POST = TypeAdapter(Post)
 _POSTS = TypeAdapter(PostList)
 _ENTRIES = TypeAdapter(PostEntries)
 _SCHEDULED_POST = TypeAdapter(ScheduledPost)
-_SCHEDULE_MULTI = TypeAdapter(ScheduleMultiAnswer)
+_SCHEDULE_MULTI = TypeAdapter(ScheduleMultiResponse)
 _ACCOUNT = TypeAdapter(SocialAccount)
 # The envelope of the list of accounts is not documented: a list, or an object with ``data``.
 _ACCOUNTS: TypeAdapter[list[SocialAccount] | SocialAccountList] = TypeAdapter(
@@ -146,9 +146,9 @@ def list_entries(team_id: str, limit: int) -> Operation[PostEntries]:
     return _list(team_id, limit, _ENTRIES)
 
 
-def _list(team_id: str, limit: int, answer: TypeAdapter[T]) -> Operation[T]:
+def _list(team_id: str, limit: int, response: TypeAdapter[T]) -> Operation[T]:
     team = require_id(team_id, "team_id")
-    return Operation("list-posts", "GET", ("teams", team, "posts"), answer, f"team {team}", query={"limit": limit})
+    return Operation("list-posts", "GET", ("teams", team, "posts"), response, f"team {team}", query={"limit": limit})
 
 
 def post_of(entry: object) -> Post | None:
@@ -172,7 +172,7 @@ def post_now(team_id: str, post_id: str, request: PostNowRequest) -> Operation[S
     )
 
 
-def schedule_multi(team_id: str, post_id: str, request: ScheduleMultiRequest) -> Operation[ScheduleMultiAnswer]:
+def schedule_multi(team_id: str, post_id: str, request: ScheduleMultiRequest) -> Operation[ScheduleMultiResponse]:
     """Schedule a post on several accounts."""
     return Operation(
         "schedule-multi",
@@ -249,9 +249,9 @@ def list_teams(organization_id: str, limit: int) -> Operation[NamedList]:
     )
 
 
-def social_accounts_of(answer: list[SocialAccount] | SocialAccountList) -> list[SocialAccount]:
+def social_accounts_of(response: list[SocialAccount] | SocialAccountList) -> list[SocialAccount]:
     """Return the accounts of a list in either envelope."""
-    return answer if isinstance(answer, list) else answer.data
+    return response if isinstance(response, list) else response.data
 
 
 def _post_path(team_id: str, post_id: str) -> tuple[str, ...]:
@@ -262,6 +262,6 @@ def _about(team_id: str, post_id: str, *accounts: str) -> str:
     words = f"team {team_id.strip()} post {post_id.strip()}"
     if not accounts:
         return words
-    shown = ", ".join(plain(account, 40) for account in accounts[:ACCOUNTS_SHOWN])
+    shown = ", ".join(sanitize(account, 40) for account in accounts[:ACCOUNTS_SHOWN])
     more = f" and {len(accounts) - ACCOUNTS_SHOWN} more" if len(accounts) > ACCOUNTS_SHOWN else ""
     return f"{words} account{'s' if len(accounts) > 1 else ''} {shown}{more}"

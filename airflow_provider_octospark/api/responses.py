@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from airflow_provider_octospark.api.operations import Operation
-from airflow_provider_octospark.api.text import Redaction, plain
+from airflow_provider_octospark.api.text import Redaction, sanitize
 from airflow_provider_octospark.exceptions import (
     OctosparkAnswerError,
     OctosparkAuthError,
@@ -31,10 +31,10 @@ from airflow_provider_octospark.exceptions import (
 
 T = TypeVar("T")
 
-MAX_ANSWER_BYTES = 8 * 1024 * 1024
+MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 """Longest answer that is read, before and after decompression."""
 
-MAX_ANSWER_VALUES = 400_000
+MAX_RESPONSE_VALUES = 400_000
 """Most values in an answer that is read: what makes an answer dear is not its length. Three million empty objects in
 8 MiB keep the event loop for a minute and take gigabytes; the longest list of posts that is asked for holds some 40 to 80
 values for each of them."""
@@ -61,11 +61,11 @@ _ADVICE: dict[type[OctosparkError], str] = {
     OctosparkServerError: "The service, or a proxy on the way to it, is in trouble; a later try may succeed.",
 }
 _ADVICE_ON_REDIRECT = "Redirects are not followed; check the host of the connection."
-_ADVICE_ON_ANSWER = "Check that the connection's host is Octospark's API, and that no proxy answers in its place."
+_ADVICE_ON_RESPONSE = "Check that the connection's host is Octospark's API, and that no proxy answers in its place."
 
 
 @dataclass(frozen=True)
-class RawAnswer:
+class RawResponse:
     """An answer as it came: ``headers`` with lower-case names, ``body`` not yet decompressed.
 
     Headers may carry tokens and bodies may be long: neither is in ``repr``.
@@ -77,14 +77,14 @@ class RawAnswer:
 
 
 @dataclass(frozen=True)
-class Answer(Generic[T]):
+class Response(Generic[T]):
     """A readable answer: its value, and the service's clock (header ``Date``, whole seconds) if it told it."""
 
     value: T
     service_time: datetime | None
 
 
-def read_answer(operation: Operation[T], raw: RawAnswer, now: datetime, redaction: Redaction) -> Answer[T]:
+def read_response(operation: Operation[T], raw: RawResponse, now: datetime, redaction: Redaction) -> Response[T]:
     """Return what a successful answer carries.
 
     :param now: our own clock, to turn a ``Retry-After`` that is a date into seconds if the service does not tell its
@@ -96,26 +96,26 @@ def read_answer(operation: Operation[T], raw: RawAnswer, now: datetime, redactio
     if not 200 <= raw.status < 300:
         raise _error(operation, raw, now, redaction)
     service_time = parse_http_date(raw.headers.get("date"))
-    if operation.answer is None:
-        return Answer(None, service_time)  # type: ignore[arg-type]
+    if operation.response is None:
+        return Response(None, service_time)  # type: ignore[arg-type]
     problem: str
     try:
         # In two steps: pydantic's one takes twice as long for a list whose entries are taken as they are.
-        value = operation.answer.validate_python(from_json(_decoded(raw, redaction)))
+        value = operation.response.validate_python(from_json(_decoded(raw, redaction)))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        problem = plain(f"{where or 'the body'}: {first['msg']}", 200)
+        problem = sanitize(f"{where or 'the body'}: {first['msg']}", 200)
     except ValueError as error:
-        problem = plain(error, 200)
+        problem = sanitize(error, 200)
     except RecursionError:
         problem = "nested too deeply"
     else:
-        return Answer(value, service_time)
+        return Response(value, service_time)
     # Raised here and not inside ``except``: the cause would carry the answer along into logs.
     raise OctosparkAnswerError(
         f"{operation.name} ({operation.about}): the service answered {raw.status}, but the answer cannot be "
-        f"read ({redaction.of_text(problem)}). {_ADVICE_ON_ANSWER}",
+        f"read ({redaction.of_text(problem)}). {_ADVICE_ON_RESPONSE}",
         operation=operation.name,
         target=operation.about,
         status=raw.status,
@@ -123,7 +123,7 @@ def read_answer(operation: Operation[T], raw: RawAnswer, now: datetime, redactio
     )
 
 
-def _error(operation: Operation[Any], raw: RawAnswer, now: datetime, redaction: Redaction) -> OctosparkError:
+def _error(operation: Operation[Any], raw: RawResponse, now: datetime, redaction: Redaction) -> OctosparkError:
     kind = _BY_STATUS.get(raw.status)
     if kind is None:
         kind = OctosparkRequestError if 400 <= raw.status < 500 else OctosparkServerError
@@ -153,7 +153,7 @@ def _error(operation: Operation[Any], raw: RawAnswer, now: datetime, redaction: 
     )
 
 
-def error_message(raw: RawAnswer, redaction: Redaction) -> str:
+def error_message(raw: RawResponse, redaction: Redaction) -> str:
     """Return what an error's body says to a person: one harmless line of at most 300 characters, or ''.
 
     Takes JSON with ``message``, ``error``, ``error.message``, ``detail`` or the like (their shape is not documented),
@@ -170,11 +170,11 @@ def error_message(raw: RawAnswer, redaction: Redaction) -> str:
             found = None
         if found:
             # Once more: JSON can write any character in two ways.
-            return plain(redaction.of_text(found))
+            return sanitize(redaction.of_text(found))
     if text[:1] == "<":
         title = re.search(r"<title[^>]{0,100}>([^<]{0,500})", text[:20_000], re.IGNORECASE)
-        return plain(unescape(title.group(1))) if title else ""
-    return plain(text)
+        return sanitize(unescape(title.group(1))) if title else ""
+    return sanitize(text)
 
 
 def _said(body: object) -> str | None:
@@ -191,7 +191,7 @@ def _said(body: object) -> str | None:
     return None
 
 
-def _decoded(raw: RawAnswer, redaction: Redaction) -> bytes:
+def _decoded(raw: RawResponse, redaction: Redaction) -> bytes:
     encoding = raw.headers.get("content-encoding", "identity").strip().lower()
     if encoding in {"", "identity"}:
         body = raw.body
@@ -200,27 +200,27 @@ def _decoded(raw: RawAnswer, redaction: Redaction) -> bytes:
     else:
         raise ValueError(f"content encoding {redaction.of_text(encoding)!r:.40} was not asked for")
     # Each value but the first of an object or a list comes after one of these.
-    if body.count(b",") > MAX_ANSWER_VALUES:
-        raise ValueError(f"it holds more than {MAX_ANSWER_VALUES} values")
+    if body.count(b",") > MAX_RESPONSE_VALUES:
+        raise ValueError(f"it holds more than {MAX_RESPONSE_VALUES} values")
     return redaction.of_bytes(body)
 
 
 def _decompressed(body: bytes) -> bytes:
     machine = zlib.decompressobj(wbits=47)
     try:
-        whole = machine.decompress(body, MAX_ANSWER_BYTES)
+        whole = machine.decompress(body, MAX_RESPONSE_BYTES)
     except zlib.error:
         whole = None
     if whole is None:
         raise ValueError("its compression is broken")
     if machine.unconsumed_tail:
-        raise ValueError(f"it is longer than {MAX_ANSWER_BYTES} bytes")
+        raise ValueError(f"it is longer than {MAX_RESPONSE_BYTES} bytes")
     if not machine.eof:
         raise ValueError("it is cut off")
     return whole
 
 
-def _request_id(raw: RawAnswer, redaction: Redaction) -> str | None:
+def _request_id(raw: RawResponse, redaction: Redaction) -> str | None:
     for name in ("x-request-id", "request-id", "x-correlation-id"):
         value = raw.headers.get(name, "")
         # An id is short and plain; anything else could carry a secret or forge a log line.
@@ -234,11 +234,11 @@ def parse_http_date(text: str | None) -> datetime | None:
     if not text:
         return None
     try:
-        moment = parsedate_to_datetime(text)
+        instant = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     try:
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
     except OverflowError:
         return None
 
@@ -251,8 +251,8 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
     if re.fullmatch(r"[0-9]{1,400}(\.[0-9]{1,20})?", text):
         seconds = float(text)
     else:
-        moment = parse_http_date(text)
-        if moment is None:
+        instant = parse_http_date(text)
+        if instant is None:
             return None
-        seconds = (moment - now).total_seconds()
+        seconds = (instant - now).total_seconds()
     return min(MAX_RETRY_AFTER, max(0.0, seconds))

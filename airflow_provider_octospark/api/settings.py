@@ -283,10 +283,10 @@ class _Extra:
             '{"team_id": "…"}, or leave it empty.'
         )
 
-    def _wrong(self, key: str, wanted: str) -> OctosparkSettingsError:
+    def _wrong(self, key: str, pending: str) -> OctosparkSettingsError:
         # A proxy's URL may hold credentials.
         shown = "" if key == "proxy" else f" is {self._shown(self._values[key])},"
-        return OctosparkSettingsError(f"Connection {self._conn_id!r}: extra {key!r}{shown} must be {wanted}.")
+        return OctosparkSettingsError(f"Connection {self._conn_id!r}: extra {key!r}{shown} must be {pending}.")
 
     def text(self, key: str) -> str | None:
         value = self._values.get(key)

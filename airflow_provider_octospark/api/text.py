@@ -33,7 +33,7 @@ class Log(Protocol):
         """Tell what somebody has to look at."""
 
 
-def plain(value: object, limit: int = 300) -> str:
+def sanitize(value: object, limit: int = 300) -> str:
     """Return ``value`` as one line of harmless characters, cut to ``limit``.
 
     :param value: anything; None gives an empty text.

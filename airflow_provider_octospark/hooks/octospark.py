@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from airflow_provider_octospark.api import operations
 from airflow_provider_octospark.api.client import AsyncOctosparkClient, OctosparkClient
 from airflow_provider_octospark.api.settings import ConnectionSettings
-from airflow_provider_octospark.api.text import plain
+from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
     OctosparkAuthError,
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
         PostList,
         PostNowRequest,
         ScheduledPost,
-        ScheduleMultiAnswer,
+        ScheduleMultiResponse,
         ScheduleMultiRequest,
         SocialAccount,
     )
     from airflow_provider_octospark.api.operations import Operation
-    from airflow_provider_octospark.api.responses import Answer
+    from airflow_provider_octospark.api.responses import Response
     from airflow_provider_octospark.polling.wait import Wait
 
 T = TypeVar("T")
@@ -193,18 +193,18 @@ class OctosparkHook(BaseHook):
         now = datetime.now(UTC)
         lines = [line for post in wait.posts() for line in wait.expire(post, now)]
         posts = wait.posts_due(now)
-        answers = self._read(posts)
-        if any(isinstance(answer, OctosparkAuthError) for answer in answers):
+        responses = self._read(posts)
+        if any(isinstance(response, OctosparkAuthError) for response in responses):
             self.reconnect()
-            answers = self._read(posts)
+            responses = self._read(posts)
         now = datetime.now(UTC)
-        for post, answer in zip(posts, answers, strict=True):
+        for post, response in zip(posts, responses, strict=True):
             lines += (
-                wait.failed(post, answer, now) if isinstance(answer, OctosparkError) else wait.saw(post, answer, now)
+                wait.failed(post, response, now) if isinstance(response, OctosparkError) else wait.saw(post, response, now)
             )
         return lines
 
-    def _read(self, posts: Sequence[tuple[str, str]]) -> list[Answer[Post] | OctosparkError]:
+    def _read(self, posts: Sequence[tuple[str, str]]) -> list[Response[Post] | OctosparkError]:
         try:
             return self._client.request_all(operations.get_post(*post) for post in posts)
         except OctosparkSettingsError as error:
@@ -247,20 +247,20 @@ class OctosparkHook(BaseHook):
         :raises OctosparkError: of the class that fits what happened; unless it proves the contrary
             (:func:`~airflow_provider_octospark.submission.rules.proves_nothing_sent`), the post may go out.
         """
-        answer: Answer[ScheduledPost] = self._client.submit(
+        response: Response[ScheduledPost] = self._client.submit(
             operations.post_now(team_id, post_id, request), datetime.now(UTC) + LEAVE_WITHIN
         )
-        return answer.value
+        return response.value
 
-    def schedule_multi(self, team_id: str, post_id: str, request: ScheduleMultiRequest) -> ScheduleMultiAnswer:
+    def schedule_multi(self, team_id: str, post_id: str, request: ScheduleMultiRequest) -> ScheduleMultiResponse:
         """Schedule a post on several accounts. Sent once; calling it twice schedules twice.
 
         :raises OctosparkError: as :meth:`post_now`.
         """
-        answer: Answer[ScheduleMultiAnswer] = self._client.submit(
+        response: Response[ScheduleMultiResponse] = self._client.submit(
             operations.schedule_multi(team_id, post_id, request), datetime.now(UTC) + LEAVE_WITHIN
         )
-        return answer.value
+        return response.value
 
     def move_to_draft(self, team_id: str, post_id: str) -> None:
         """Take a post off the schedule; acts on the whole post.
@@ -298,13 +298,13 @@ class OctosparkHook(BaseHook):
         """Make one harmless authenticated read; say what the key sees. Never posts anything."""
         try:
             organizations = self._value(operations.list_organizations(limit=5)).data
-            seen = ", ".join(plain(entry.name or entry.id, 80) for entry in organizations) or "no organization"
+            seen = ", ".join(sanitize(entry.name or entry.id, 80) for entry in organizations) or "no organization"
             message = f"The key sees {seen}"
             if self.settings.team_id:
                 accounts = self.list_social_accounts(self.team(None))
-                message += f"; team {plain(self.settings.team_id, 80)} has {len(accounts)} social accounts"
+                message += f"; team {sanitize(self.settings.team_id, 80)} has {len(accounts)} social accounts"
         except OctosparkError as error:
-            return False, plain(error, 500)
+            return False, sanitize(error, 500)
         finally:
             self.close()
         return True, f"{message}."

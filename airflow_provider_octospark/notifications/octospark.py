@@ -15,7 +15,7 @@ from airflow_provider_octospark.api.background_loop import BackgroundLoop
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
 from airflow_provider_octospark.api.models import Outcome, Post, ScheduledPost
 from airflow_provider_octospark.api.operations import get_post
-from airflow_provider_octospark.api.text import plain
+from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.parameters.times import on_service_clock, parse_instant
@@ -28,7 +28,7 @@ from airflow_provider_octospark.tasks.result import describe, report_unknown
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_octospark.api.responses import Answer
+    from airflow_provider_octospark.api.responses import Response
     from airflow_provider_octospark.api.settings import ConnectionSettings
 
 log = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ class OctosparkPostNowNotifier(BaseNotifier):
                     "Octospark: publishing nothing more: account %s has submission %s, created %s, after this run was due (%s).",
                     account,
                     present.id,
-                    plain(present.created_at, 40),
+                    sanitize(present.created_at, 40),
                     due.isoformat(),
                 )
                 return
@@ -199,7 +199,7 @@ class OctosparkPostNowNotifier(BaseNotifier):
         # A process that is killed meanwhile leaves this line.
         log.info("Octospark: publishing post %s on account %s now.", announcement.post_id, account)
         try:
-            answer = await client.submit(announcement.operation([account]), datetime.now(UTC) + LEAVE_WITHIN)
+            response = await client.submit(announcement.operation([account]), datetime.now(UTC) + LEAVE_WITHIN)
         except OctosparkError as error:
             if proves_nothing_sent(error):
                 raise
@@ -207,18 +207,18 @@ class OctosparkPostNowNotifier(BaseNotifier):
         except asyncio.CancelledError:
             report_unknown([_in_doubt(announcement, account, "the callback was interrupted")], log)
             raise
-        scheduled: ScheduledPost = answer.value
+        scheduled: ScheduledPost = response.value
         if not same_id(scheduled.social_account_id, account):
             return _in_doubt(announcement, account, "the answer is about another account")
         return outcome_of(scheduled, announcement.team_id, announcement.post_id)
 
     def _say_not_sent(self, error: Exception, doing: str = "something unexpected went wrong") -> None:
         # The text of an error that is not ours may be anything, a secret too.
-        why = plain(error, 500) if isinstance(error, OctosparkError) else f"{doing} ({type(error).__name__})"
+        why = sanitize(error, 500) if isinstance(error, OctosparkError) else f"{doing} ({type(error).__name__})"
         log.error("Octospark: published nothing: %s", why)
 
 
-def _submission_since(due: datetime, account: str, seen: Answer[Post]) -> ScheduledPost | None:
+def _submission_since(due: datetime, account: str, seen: Response[Post]) -> ScheduledPost | None:
     """Return the latest submission of a post, if it is to the account and not known to be from before the run was due."""
     latest = seen.value.latest_scheduled_post
     if latest is None or not same_id(latest.social_account_id, account):
@@ -235,5 +235,5 @@ def _in_doubt(announcement: Announcement, account: str, why: object) -> Outcome:
         social_account_id=account,
         end="unknown",
         reason="in_doubt",
-        error_message=plain(why, 500),
+        error_message=sanitize(why, 500),
     )

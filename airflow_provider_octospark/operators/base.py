@@ -12,11 +12,11 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_octospark.links.octospark import OctosparkPublishedPostLink
 from airflow_provider_octospark.parameters.defaults import (
     CONN_ID,
-    OBSERVE_TIMEOUT,
-    POLL_FACTOR,
-    POLL_FLOOR,
+    HIDDEN_TIMEOUT,
+    POLL_BACKOFF,
+    POLL_INTERVAL,
     PUBLISH_TIMEOUT,
-    SETTLE,
+    SETTLE_TIME,
     IfLate,
     IfSubmitted,
     PartialFailure,
@@ -41,11 +41,11 @@ class OctosparkSubmitOperator(BaseOperator):
         ``[operators] default_deferrable``).
     :param publish_timeout: with ``wait_for_completion``, how long after its time a publication is given up as unknown;
         a timedelta or seconds (default 24 hours).
-    :param observe_timeout: with ``wait_for_completion``, how long after its time a publication may be hidden by a newer
+    :param hidden_timeout: with ``wait_for_completion``, how long after its time a publication may be hidden by a newer
         one of the same post before it is given up as unknown (default 15 minutes).
-    :param poll_floor: shortest pause between two looks, in seconds (default 4.0).
-    :param poll_factor: growth of the pause with the square root of the seconds since it was due (default 0.8).
-    :param settle: after a request without an answer: how long until one that left no trace is taken for not accepted and
+    :param poll_interval: shortest pause between two looks, in seconds (default 4.0).
+    :param poll_backoff: growth of the pause with the square root of the seconds since it was due (default 0.8).
+    :param settle_time: after a request without an answer: how long until one that left no trace is taken for not accepted and
         sent again. Must exceed the connection's ``submit_timeout`` by more than a minute; None never sends again
         (default 15 minutes).
     :param resubmit_failed: whether a proven failure of the service allows a retry to submit again (default True).
@@ -76,10 +76,10 @@ class OctosparkSubmitOperator(BaseOperator):
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         publish_timeout: timedelta | float = PUBLISH_TIMEOUT,
-        observe_timeout: timedelta | float = OBSERVE_TIMEOUT,
-        poll_floor: float = POLL_FLOOR,
-        poll_factor: float = POLL_FACTOR,
-        settle: timedelta | float | None = SETTLE,
+        hidden_timeout: timedelta | float = HIDDEN_TIMEOUT,
+        poll_interval: float = POLL_INTERVAL,
+        poll_backoff: float = POLL_BACKOFF,
+        settle_time: timedelta | float | None = SETTLE_TIME,
         resubmit_failed: bool = True,
         if_already_submitted: IfSubmitted = "reattach",
         allow_repeat: bool = False,
@@ -95,10 +95,10 @@ class OctosparkSubmitOperator(BaseOperator):
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.publish_timeout = publish_timeout
-        self.observe_timeout = observe_timeout
-        self.poll_floor = poll_floor
-        self.poll_factor = poll_factor
-        self.settle = settle
+        self.hidden_timeout = hidden_timeout
+        self.poll_interval = poll_interval
+        self.poll_backoff = poll_backoff
+        self.settle_time = settle_time
         self.resubmit_failed = resubmit_failed
         self.if_already_submitted = if_already_submitted
         self.allow_repeat = allow_repeat
@@ -139,7 +139,7 @@ class OctosparkSubmitOperator(BaseOperator):
         from airflow_provider_octospark.submission.rules import Rules
 
         return Rules(
-            settle=arguments.optional_duration(self.settle, "settle"),
+            settle_time=arguments.optional_duration(self.settle_time, "settle_time"),
             resubmit_failed=self.resubmit_failed,
             if_already_submitted=arguments.one_of(
                 self.if_already_submitted, get_args(IfSubmitted), "if_already_submitted"

@@ -180,8 +180,8 @@ class OctosparkScheduleMultiOperator(OctosparkSubmitPostOperator):
         from airflow_provider_octospark.parameters.arguments import optional_count
         from airflow_provider_octospark.submission.requests import SCHEDULE_MULTI, to_schedule
 
-        width = optional_count(self.accounts_per_call, "accounts_per_call")
-        return [to_schedule({name: getattr(self, name) for name in SCHEDULE_MULTI}, hook.team, width)]
+        concurrency = optional_count(self.accounts_per_call, "accounts_per_call")
+        return [to_schedule({name: getattr(self, name) for name in SCHEDULE_MULTI}, hook.team, concurrency)]
 
     def result(self, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
         """Return the outcomes of the accounts that were scheduled."""

@@ -56,11 +56,11 @@ def optional_object(value: object, field: str) -> dict[str, Any] | None:
     if not isinstance(value, Mapping):
         raise OctosparkArgumentError(f"{field} is {value!r:.80}; it must be an object such as {{'key': 'value'}}.")
     try:
-        plain: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False))
+        sanitize: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         problem = str(error)
     else:
-        return plain
+        return sanitize
     raise OctosparkArgumentError(f"{field} holds a value that JSON cannot carry ({problem:.120}).")
 
 

@@ -17,16 +17,16 @@ RETURN_KEY = "return_value"
 PUBLISH_TIMEOUT = timedelta(hours=24)
 """How long after its time a publication is given up as unknown."""
 
-OBSERVE_TIMEOUT = timedelta(minutes=15)
+HIDDEN_TIMEOUT = timedelta(minutes=15)
 """How long after its time a publication may be hidden by a newer one of the same post."""
 
-POLL_FLOOR = 4.0
+POLL_INTERVAL = 4.0
 """Shortest pause between two looks, in seconds."""
 
-POLL_FACTOR = 0.8
+POLL_BACKOFF = 0.8
 """Growth of the pause with the square root of the seconds since it was due."""
 
-SETTLE = timedelta(minutes=15)
+SETTLE_TIME = timedelta(minutes=15)
 """Time after which whatever a request will ever cause has been caused and is shown (assumption 1)."""
 
 IfSubmitted = Literal["reattach", "resubmit", "fail"]

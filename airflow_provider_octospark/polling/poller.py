@@ -18,11 +18,11 @@ from functools import partial
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from airflow_provider_octospark.api.backoff import is_passing
+from airflow_provider_octospark.api.backoff import is_transient
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
 from airflow_provider_octospark.api.models import Post, PostEntries
 from airflow_provider_octospark.api.operations import get_post, list_entries, post_of
-from airflow_provider_octospark.api.responses import Answer
+from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import (
     OctosparkAnswerError,
@@ -35,10 +35,10 @@ from airflow_provider_octospark.exceptions import (
     OctosparkRateLimitError,
     OctosparkRequestError,
 )
-from airflow_provider_octospark.polling.subscriptions import GATHERING, Follower, Following, Once, Team, Wanted
-from airflow_provider_octospark.polling.team_list import COMPANY, LONGEST_REST, Round
+from airflow_provider_octospark.polling.subscriptions import BATCH_DELAY, Subscriber, Subscription, Once, Team, PendingRead
+from airflow_provider_octospark.polling.team_list import COMPANY, LONGEST_REST, ListAttempt
 
-FIRST_GATHERING = 0.05
+FIRST_BATCH_DELAY = 0.05
 """How long a look waits for others of its team where none are to be expected: many triggers may have started at the same
 moment."""
 
@@ -64,44 +64,44 @@ class Poller:
         self.loop = asyncio.get_running_loop()
         self._client = AsyncOctosparkClient(settings)
         self._most = settings.max_in_flight
-        self._followings: set[Following] = set()
+        self._subscriptions: set[Subscription] = set()
         self._teams: dict[str, Team] = {}
-        self._alone: dict[tuple[str, str], Wanted] = {}
+        self._alone: dict[tuple[str, str], PendingRead] = {}
         self._jobs: deque[Callable[[], Awaitable[None]]] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._held_until = 0.0
         self._held_by: OctosparkError | None = None
 
-    async def follow(self, team_id: str, post_id: str, follower: Follower) -> None:
+    async def subscribe(self, team_id: str, post_id: str, subscriber: Subscriber) -> None:
         """Show a follower the post whenever it wants to look, until it has nothing more to look at.
 
         Looks at the same post share a request; those at posts of one team may be answered by a list of them.
 
         :raises OctosparkError: of the class that fits what happened to a look.
         """
-        following = Following(team_id, post_id, follower, self.loop.create_future())
-        self._followings.add(following)
+        subscription = Subscription(team_id, post_id, subscriber, self.loop.create_future())
+        self._subscriptions.add(subscription)
         try:
-            self._plan(following)
-            await following.end
+            self._plan(subscription)
+            await subscription.end
         finally:
-            self._followings.discard(following)
-            self._unplan(following)
+            self._subscriptions.discard(subscription)
+            self._unplan(subscription)
 
     async def read(
-        self, team_id: str, post_id: str, shows: Callable[[Answer[Post]], bool] | None = None
-    ) -> Answer[Post]:
+        self, team_id: str, post_id: str, shows: Callable[[Response[Post]], bool] | None = None
+    ) -> Response[Post]:
         """Return a post as the service shows it now; shared as in :meth:`follow`.
 
         :param shows: as :class:`~airflow_provider_octospark.polling.subscriptions.Once`.
         :raises OctosparkError: of the class that fits what happened.
         """
         once = Once(shows)
-        await self.follow(team_id, post_id, once)
-        return once.answer
+        await self.subscribe(team_id, post_id, once)
+        return once.response
 
-    async def entries(self, team_id: str, limit: int) -> Answer[PostEntries]:
+    async def entries(self, team_id: str, limit: int) -> Response[PostEntries]:
         """Return one list of a team's posts as the service shows it now.
 
         :raises OctosparkError: of the class that fits what happened.
@@ -114,9 +114,9 @@ class Poller:
         for team in self._teams.values():
             if team.timer is not None:
                 team.timer.cancel()
-        for following in self._followings:
-            self._unplan(following)
-            following.fail(OctosparkNetworkError("The poller was closed while a post was followed."))
+        for subscription in self._subscriptions:
+            self._unplan(subscription)
+            subscription.fail(OctosparkNetworkError("The poller was closed while a post was followed."))
         workers = list(self._workers)
         for worker in workers:
             worker.cancel()
@@ -127,66 +127,66 @@ class Poller:
 
     # Planning
 
-    def _plan(self, following: Following) -> None:
+    def _plan(self, subscription: Subscription) -> None:
         """Let a follower look when it wants to, or tell it that it is done."""
-        self._unplan(following)
-        if following.is_over:
+        self._unplan(subscription)
+        if subscription.is_over:
             return
         try:
-            pause = following.pause()
+            pause = subscription.pause()
         except Exception as error:  # noqa: BLE001 - the follower's own; it is raised where it began to follow
-            following.fail(error)
+            subscription.fail(error)
             return
         if pause is None:
-            following.finish()
+            subscription.finish()
         elif pause <= 0:
-            self._want(following)
+            self._want(subscription)
         else:
-            following.planned_at = self.loop.time()
-            following.due_at = following.planned_at + pause
-            following.timer = self.loop.call_later(min(pause, LONGEST_SLEEP), self._plan, following)
-            self._team(following.team_id).plan(following)
+            subscription.planned_at = self.loop.time()
+            subscription.due_at = subscription.planned_at + pause
+            subscription.timer = self.loop.call_later(min(pause, LONGEST_SLEEP), self._plan, subscription)
+            self._team(subscription.team_id).plan(subscription)
 
-    def _unplan(self, following: Following) -> None:
-        if following.timer is not None:
-            following.timer.cancel()
-            following.timer = None
-            self._team(following.team_id).unplan(following)
+    def _unplan(self, subscription: Subscription) -> None:
+        if subscription.timer is not None:
+            subscription.timer.cancel()
+            subscription.timer = None
+            self._team(subscription.team_id).unplan(subscription)
 
-    def _show_list(self, following: Following, answer: Answer[Post]) -> bool:
+    def _show_list(self, subscription: Subscription, response: Response[Post]) -> bool:
         """Let a follower see a list's answer, if that is enough for it; return whether it misses its look no more."""
         try:
-            is_enough = following.is_over or following.is_shown_by(answer)
+            is_enough = subscription.is_over or subscription.is_shown_by(response)
         except Exception as error:  # noqa: BLE001 - as above
-            following.fail(error)
+            subscription.fail(error)
             return True
         if is_enough:
-            self._show(following, answer)
+            self._show(subscription, response)
         return is_enough
 
-    def _show(self, following: Following, answer: Answer[Post]) -> None:
+    def _show(self, subscription: Subscription, response: Response[Post]) -> None:
         """Let a follower see an answer, and plan its next look."""
-        if following.is_over:
+        if subscription.is_over:
             return
         try:
-            following.see(answer)
+            subscription.see(response)
         except Exception as error:  # noqa: BLE001 - as above
-            following.fail(error)
-        self._plan(following)
+            subscription.fail(error)
+        self._plan(subscription)
 
     # Gathering
 
-    def _want(self, following: Following) -> None:
+    def _want(self, subscription: Subscription) -> None:
         """Take in that a look is due."""
         now = self.loop.time()
         hold = self._hold(now)
         if hold is not None:
-            following.fail(hold)
+            subscription.fail(hold)
             return
-        wanted = self._alone.get(following.key)
-        if wanted is None:
-            wanted = self._gathered(following, now)
-        wanted.followings.append(following)
+        pending = self._alone.get(subscription.key)
+        if pending is None:
+            pending = self._batched(subscription, now)
+        pending.subscriptions.append(subscription)
 
     def _hold(self, now: float) -> OctosparkError | None:
         """Return what nobody may ask because of, if the service has had enough."""
@@ -205,34 +205,34 @@ class Poller:
             team = self._teams[team_id.lower()] = Team(team_id)
         return team
 
-    def _gathered(self, following: Following, now: float) -> Wanted:
-        team = self._team(following.team_id)
+    def _batched(self, subscription: Subscription, now: float) -> PendingRead:
+        team = self._team(subscription.team_id)
         team.arrives(now)
         if team.timer is None:
             team.since = now
-            if team.listing.is_resting(now):
+            if team.list_strategy.is_resting(now):
                 team.timer = self.loop.call_soon(self._look, team)
             else:
-                patience = GATHERING if team.expects_company else FIRST_GATHERING
+                patience = BATCH_DELAY if team.expects_company else FIRST_BATCH_DELAY
                 team.timer = self.loop.call_at(now + patience, self._look, team)
-        return team.gathered.setdefault(following.post_id.lower(), Wanted(following.team_id, following.post_id))
+        return team.batch.setdefault(subscription.post_id.lower(), PendingRead(subscription.team_id, subscription.post_id))
 
     def _look(self, team: Team) -> None:
         """Look at what was gathered; or, if many have come in a short time, wait for those who come behind."""
         now = self.loop.time()
-        until = team.since + GATHERING
-        if 2 * len(team.gathered) >= COMPANY and now < until - FIRST_GATHERING and not team.listing.is_resting(now):
+        until = team.since + BATCH_DELAY
+        if 2 * len(team.batch) >= COMPANY and now < until - FIRST_BATCH_DELAY and not team.list_strategy.is_resting(now):
             team.timer = self.loop.call_at(until, self._look, team)
             return
-        gathered, team.gathered, team.timer = team.gathered, {}, None
+        batch, team.batch, team.timer = team.batch, {}, None
         hold = self._hold(now)
         if hold is not None:
-            for wanted in gathered.values():
-                wanted.fail(hold)
-        elif team.listing.is_worth_it(len(gathered), now):
-            self._put(partial(self._list, team, gathered))
+            for pending in batch.values():
+                pending.fail(hold)
+        elif team.list_strategy.is_worth_it(len(batch), now):
+            self._put(partial(self._list, team, batch))
         else:
-            self._read_alone(gathered.values())
+            self._read_alone(batch.values())
 
     # Work: as many requests at once as the connection allows, first come first served
 
@@ -249,72 +249,72 @@ class Poller:
         finally:
             self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
-    def _read_alone(self, posts: Iterable[Wanted]) -> None:
-        for wanted in posts:
-            if not wanted.is_wanted():
+    def _read_alone(self, posts: Iterable[PendingRead]) -> None:
+        for pending in posts:
+            if not pending.is_wanted():
                 continue
-            present = self._alone.get(wanted.key)
+            present = self._alone.get(pending.key)
             if present is not None:
-                present.followings += wanted.followings
+                present.subscriptions += pending.subscriptions
                 continue
-            self._alone[wanted.key] = wanted
-            self._put(partial(self._get, wanted))
+            self._alone[pending.key] = pending
+            self._put(partial(self._get, pending))
 
-    async def _get(self, wanted: Wanted) -> None:
+    async def _get(self, pending: PendingRead) -> None:
         """Read one post, unless it was given up meanwhile."""
-        if wanted.is_wanted():
-            wanted.is_asked_for = True
-            await self._answer(wanted)
+        if pending.is_wanted():
+            pending.is_asked_for = True
+            await self._response(pending)
         else:
-            self._forget(wanted)
+            self._forget(pending)
 
-    def _forget(self, wanted: Wanted) -> None:
-        if self._alone.get(wanted.key) is wanted:
-            del self._alone[wanted.key]
+    def _forget(self, pending: PendingRead) -> None:
+        if self._alone.get(pending.key) is pending:
+            del self._alone[pending.key]
 
-    async def _answer(self, wanted: Wanted) -> Exception | None:
+    async def _response(self, pending: PendingRead) -> Exception | None:
         """Ask for one post and show it; return what went wrong, if something did."""
         try:
-            answer = await self._client.read(get_post(wanted.team_id, wanted.post_id))
+            response = await self._client.read(get_post(pending.team_id, pending.post_id))
         except Exception as error:  # noqa: BLE001 - its followers raise it
-            wanted.fail(error)
+            pending.fail(error)
             self._note(error)
             return error
         finally:
             # Whoever wants to look from now on has to be asked for anew.
-            self._forget(wanted)
+            self._forget(pending)
         self._failures = 0
-        for number, following in enumerate(wanted.followings, 1):
-            self._show(following, answer)
+        for number, subscription in enumerate(pending.subscriptions, 1):
+            self._show(subscription, response)
             if number % BATCH == 0:
                 await asyncio.sleep(0)
         return None
 
     def _note(self, error: Exception) -> None:
         """Spare a service that is down, or has had enough, the requests that are still to be sent."""
-        self._failures = self._failures + 1 if is_passing(error) else 0
+        self._failures = self._failures + 1 if is_transient(error) else 0
         if isinstance(error, OctosparkRateLimitError) and error.retry_after:
             self._held_until, self._held_by = max(self._held_until, self.loop.time() + error.retry_after), error
         elif self._failures < OUTAGE:
             return
-        for wanted in [each for each in self._alone.values() if not each.is_asked_for]:
-            del self._alone[wanted.key]
-            wanted.fail(error)
+        for pending in [each for each in self._alone.values() if not each.is_asked_for]:
+            del self._alone[pending.key]
+            pending.fail(error)
 
     # Lists
 
-    async def _list(self, team: Team, missing: dict[str, Wanted]) -> None:
+    async def _list(self, team: Team, missing: dict[str, PendingRead]) -> None:
         """Let lists answer as many of the looks as they can, and read the other posts one by one."""
         try:
             await self._list_pages(team, missing)
         except Exception as error:  # noqa: BLE001 - its followers raise it
-            for wanted in missing.values():
-                wanted.fail(error)
+            for pending in missing.values():
+                pending.fail(error)
 
-    async def _list_pages(self, team: Team, missing: dict[str, Wanted]) -> None:
-        for key in [key for key, wanted in missing.items() if not wanted.is_wanted()]:
+    async def _list_pages(self, team: Team, missing: dict[str, PendingRead]) -> None:
+        for key in [key for key, pending in missing.items() if not pending.is_wanted()]:
             del missing[key]
-        occasion = Round(team.listing, len(missing), self.loop.time())
+        occasion = ListAttempt(team.list_strategy, len(missing), self.loop.time())
         while occasion.limit is not None:
             asked_at = self.loop.time()
             try:
@@ -327,7 +327,7 @@ class Poller:
                 occasion.showed(len(page.value.data), len(missing))
         self._read_alone(missing.values())
 
-    async def _serve(self, page: Answer[PostEntries], team: Team, missing: dict[str, Wanted], asked_at: float) -> None:
+    async def _serve(self, page: Response[PostEntries], team: Team, missing: dict[str, PendingRead], asked_at: float) -> None:
         """Show the list to whom it is enough for, and take what nobody misses any more out of ``missing``."""
         found: dict[str, Any] = {}
         for item in page.value.data:
@@ -337,10 +337,10 @@ class Poller:
                 found[key] = item if found.get(key, item) == item else None
         handled = 0
         for key, item in found.items():
-            wanted = missing.get(key)
+            pending = missing.get(key)
             # Who has looked since the list was asked for has seen what is newer.
             early = team.early(key, asked_at)
-            if wanted is None and not early:
+            if pending is None and not early:
                 continue
             handled += 1
             if handled % BATCH == 0:
@@ -348,16 +348,16 @@ class Poller:
             post = post_of(item)
             if post is None:
                 continue
-            answer = Answer(post, page.service_time)
-            if wanted is not None:
-                wanted.followings = [each for each in wanted.followings if not self._show_list(each, answer)]
-                if not wanted.followings:
+            response = Response(post, page.service_time)
+            if pending is not None:
+                pending.subscriptions = [each for each in pending.subscriptions if not self._show_list(each, response)]
+                if not pending.subscriptions:
                     del missing[key]
-            for following in early:
-                if following.timer is not None:
-                    self._show_list(following, answer)
+            for subscription in early:
+                if subscription.timer is not None:
+                    self._show_list(subscription, response)
 
-    async def _list_failed(self, occasion: Round, missing: dict[str, Wanted], error: OctosparkError) -> None:
+    async def _list_failed(self, occasion: ListAttempt, missing: dict[str, PendingRead], error: OctosparkError) -> None:
         """Find out whether the list is at fault or the service is down; if it is down, followers get the list's error."""
         if isinstance(error, OctosparkRequestError):
             occasion.refused()
@@ -368,19 +368,19 @@ class Poller:
         else:
             occasion.limit = None
             self._note(error)
-            for wanted in missing.values():
-                wanted.fail(error)
+            for pending in missing.values():
+                pending.fail(error)
             missing.clear()
 
-    async def _answers_otherwise(self, missing: dict[str, Wanted]) -> bool:
+    async def _answers_otherwise(self, missing: dict[str, PendingRead]) -> bool:
         """Read one of the posts by itself, any of them: is the service there, and is the key good?"""
-        wanted = [each for each in missing.values() if each.is_wanted()]
-        if not wanted:
+        pending = [each for each in missing.values() if each.is_wanted()]
+        if not pending:
             return False
-        scout = random.choice(wanted)  # noqa: S311
+        scout = random.choice(pending)  # noqa: S311
         del missing[scout.post_id.lower()]
-        error = await self._answer(scout)
-        return error is None or not (is_passing(error) or isinstance(error, OctosparkAuthError))
+        error = await self._response(scout)
+        return error is None or not (is_transient(error) or isinstance(error, OctosparkAuthError))
 
 
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ConnectionSettings, Poller]] = WeakKeyDictionary()

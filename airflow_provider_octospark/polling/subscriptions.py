@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from airflow_provider_octospark.api.models import Post
-from airflow_provider_octospark.api.responses import Answer
+from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.exceptions import OctosparkError
-from airflow_provider_octospark.polling.team_list import COMPANY, Listing
+from airflow_provider_octospark.polling.team_list import COMPANY, ListStrategy
 
-GATHERING = 1.0
+BATCH_DELAY = 1.0
 """How long a look waits for others of its team, in seconds, where others are to be expected."""
 
 EARLY = 0.25
@@ -26,7 +26,7 @@ EARLIEST = 15.0
 """By how many seconds, at most."""
 
 
-class Follower(Protocol):
+class Subscriber(Protocol):
     """Whoever looks at a post again and again; the poller calls it in the context in which it began to."""
 
     @property
@@ -36,10 +36,10 @@ class Follower(Protocol):
     def pause(self) -> float | None:
         """Return the seconds until its next look, 0 or less if that is due; None if there is nothing more to look at."""
 
-    def is_shown_by(self, answer: Answer[Post]) -> bool:
+    def is_shown_by(self, response: Response[Post]) -> bool:
         """Whether a list's answer is enough for it; if not, the post is read by itself."""
 
-    def see(self, answer: Answer[Post]) -> None:
+    def see(self, response: Response[Post]) -> None:
         """Take in the post as the service shows it."""
 
 
@@ -49,36 +49,36 @@ class Once:
     :param shows: whether a list's answer is enough; by default it is, if it shows any submission.
     """
 
-    def __init__(self, shows: Callable[[Answer[Post]], bool] | None = None) -> None:
+    def __init__(self, shows: Callable[[Response[Post]], bool] | None = None) -> None:
         self._shows = shows
-        self._answers: list[Answer[Post]] = []
+        self._responses: list[Response[Post]] = []
 
     @property
     def looks(self) -> int:
         """How many answers it has seen."""
-        return len(self._answers)
+        return len(self._responses)
 
     @property
-    def answer(self) -> Answer[Post]:
+    def response(self) -> Response[Post]:
         """What it has seen."""
-        [answer] = self._answers
-        return answer
+        [response] = self._responses
+        return response
 
     def pause(self) -> float | None:
         """Now, until it has seen something."""
-        return None if self._answers else 0.0
+        return None if self._responses else 0.0
 
-    def is_shown_by(self, answer: Answer[Post]) -> bool:
+    def is_shown_by(self, response: Response[Post]) -> bool:
         """Whether a list's answer is enough."""
-        return self._shows(answer) if self._shows else answer.value.latest_scheduled_post is not None
+        return self._shows(response) if self._shows else response.value.latest_scheduled_post is not None
 
-    def see(self, answer: Answer[Post]) -> None:
+    def see(self, response: Response[Post]) -> None:
         """Keep the answer."""
-        self._answers.append(answer)
+        self._responses.append(response)
 
 
 @dataclass(eq=False, slots=True)
-class Following:
+class Subscription:
     """A follower in the poller.
 
     :param end: done when it has nothing more to look at, or with what went wrong.
@@ -90,7 +90,7 @@ class Following:
 
     team_id: str
     post_id: str
-    follower: Follower
+    subscriber: Subscriber
     end: asyncio.Future[None]
     context: Context = field(default_factory=copy_context)
     timer: asyncio.TimerHandle | None = None
@@ -109,20 +109,20 @@ class Following:
 
     def pause(self) -> float | None:
         """As its follower's."""
-        return self.context.run(self.follower.pause)
+        return self.context.run(self.subscriber.pause)
 
-    def is_shown_by(self, answer: Answer[Post]) -> bool:
+    def is_shown_by(self, response: Response[Post]) -> bool:
         """As its follower's."""
-        return self.context.run(self.follower.is_shown_by, answer)
+        return self.context.run(self.subscriber.is_shown_by, response)
 
-    def see(self, answer: Answer[Post]) -> None:
+    def see(self, response: Response[Post]) -> None:
         """As its follower's."""
-        self.context.run(self.follower.see, answer)
+        self.context.run(self.subscriber.see, response)
 
     def may_look_early(self, asked_at: float) -> bool:
         """Whether a list that was asked for then may be its next look. Never its first one, which must not come early."""
         early = min(EARLIEST, EARLY * (self.due_at - self.planned_at))
-        return self.follower.looks > 0 and asked_at >= self.due_at - early
+        return self.subscriber.looks > 0 and asked_at >= self.due_at - early
 
     def finish(self) -> None:
         """There is nothing more to look at."""
@@ -137,12 +137,12 @@ class Following:
 
 
 @dataclass(eq=False, slots=True)
-class Wanted:
+class PendingRead:
     """A post that is to be read now, and for whom."""
 
     team_id: str
     post_id: str
-    followings: list[Following] = field(default_factory=list)
+    subscriptions: list[Subscription] = field(default_factory=list)
     is_asked_for: bool = False
 
     @property
@@ -152,28 +152,28 @@ class Wanted:
 
     def is_wanted(self) -> bool:
         """Whether anybody still waits for it."""
-        return any(not following.is_over for following in self.followings)
+        return any(not subscription.is_over for subscription in self.subscriptions)
 
     def fail(self, error: BaseException) -> None:
         """Tell all of them what went wrong."""
-        for following in self.followings:
-            following.fail(error)
+        for subscription in self.subscriptions:
+            subscription.fail(error)
 
 
 @dataclass(eq=False)
 class Team:
     """The followers of one team's posts.
 
-    :param gathered: whose look is due, by post.
+    :param batch: whose look is due, by post.
     :param planned: whose look is to come, by post.
     :param since: when the first of those who are gathered came.
     :param timer: ends the gathering.
     """
 
     team_id: str
-    listing: Listing = field(default_factory=Listing)
-    gathered: dict[str, Wanted] = field(default_factory=dict)
-    planned: dict[str, set[Following]] = field(default_factory=dict)
+    list_strategy: ListStrategy = field(default_factory=ListStrategy)
+    batch: dict[str, PendingRead] = field(default_factory=dict)
+    planned: dict[str, set[Subscription]] = field(default_factory=dict)
     since: float = 0.0
     timer: asyncio.Handle | None = None
     _arrivals: float = 0.0
@@ -181,7 +181,7 @@ class Team:
 
     def arrives(self, now: float) -> None:
         """Count a look that is due, and let those before it fade."""
-        self._arrivals = 1.0 + self._arrivals * math.exp((self._arrived_at - now) / GATHERING)
+        self._arrivals = 1.0 + self._arrivals * math.exp((self._arrived_at - now) / BATCH_DELAY)
         self._arrived_at = now
 
     @property
@@ -189,21 +189,21 @@ class Team:
         """Whether, as of late, enough looks come while one waits."""
         return self._arrivals >= COMPANY
 
-    def is_idle_since(self, moment: float) -> bool:
+    def is_idle_since(self, instant: float) -> bool:
         """Whether nobody follows any of its posts, and nobody has since then."""
-        return not self.gathered and not self.planned and self._arrived_at < moment
+        return not self.batch and not self.planned and self._arrived_at < instant
 
-    def plan(self, following: Following) -> None:
+    def plan(self, subscription: Subscription) -> None:
         """Note that a look is to come."""
-        self.planned.setdefault(following.post_id.lower(), set()).add(following)
+        self.planned.setdefault(subscription.post_id.lower(), set()).add(subscription)
 
-    def unplan(self, following: Following) -> None:
+    def unplan(self, subscription: Subscription) -> None:
         """Note that it has come, or will not."""
-        followings = self.planned.get(following.post_id.lower(), set())
-        followings.discard(following)
-        if not followings:
-            self.planned.pop(following.post_id.lower(), None)
+        subscriptions = self.planned.get(subscription.post_id.lower(), set())
+        subscriptions.discard(subscription)
+        if not subscriptions:
+            self.planned.pop(subscription.post_id.lower(), None)
 
-    def early(self, post_key: str, asked_at: float) -> list[Following]:
+    def early(self, post_key: str, asked_at: float) -> list[Subscription]:
         """Return whose look at a post a list that was asked for then may be."""
         return [each for each in self.planned.get(post_key, ()) if each.may_look_early(asked_at)]

@@ -34,7 +34,7 @@ RECONSIDERED = 60.0
 
 
 @dataclass
-class Listing:
+class ListStrategy:
     """What is known of the lists of one team.
 
     :param limit: how many posts to ask for.
@@ -70,25 +70,25 @@ class Listing:
         self.rest = min(LONGEST_REST, self.rest * 2)
 
 
-class Round:
+class ListAttempt:
     """The lists that are asked for on one occasion, one after the other, until no more of them pays.
 
-    :param listing: what is known of the lists; learns from the round.
+    :param list_strategy: what is known of the lists; learns from the round.
     :param missing: how many posts wait to be shown.
     :param now: a clock's time in seconds, the same clock for all rounds.
     """
 
-    def __init__(self, listing: Listing, missing: int, now: float) -> None:
-        self._listing = listing
+    def __init__(self, list_strategy: ListStrategy, missing: int, now: float) -> None:
+        self._list_strategy = list_strategy
         self._missing = missing
         self._now = now
         self._shown = self._answered = 0
         self._before: tuple[int, int] | None = None
         self.limit: int | None = None
         """What to ask for next; None if the round is over."""
-        if listing.is_worth_it(missing, now):
-            too_large = listing.size > missing * POSTS_PER_READ
-            self.limit = min(FIRST_LIMIT, listing.ceiling) if too_large else listing.limit
+        if list_strategy.is_worth_it(missing, now):
+            too_large = list_strategy.size > missing * POSTS_PER_READ
+            self.limit = min(FIRST_LIMIT, list_strategy.ceiling) if too_large else list_strategy.limit
 
     def showed(self, shown: int, missing: int) -> None:
         """Take in an answer.
@@ -103,7 +103,7 @@ class Round:
         if self._before is not None and shown <= self._before[1]:
             # Asking for more brought no more.
             asked, shown = self._before
-            self._listing.ceiling = asked
+            self._list_strategy.ceiling = asked
         self._before = asked, shown
         self.limit = self._larger(asked, shown)
         if self.limit is None:
@@ -116,7 +116,7 @@ class Round:
         if smaller < COMPANY:
             self.failed()
             return
-        self._listing.ceiling = self._listing.limit = smaller
+        self._list_strategy.ceiling = self._list_strategy.limit = smaller
         if self._before is None:
             self.limit = smaller
         else:
@@ -129,20 +129,20 @@ class Round:
         :param unreadable: the answer could not be read, perhaps because it was too long.
         """
         if unreadable:
-            self._listing.ceiling = max(FIRST_LIMIT, (self.limit or 0) // 2)
+            self._list_strategy.ceiling = max(FIRST_LIMIT, (self.limit or 0) // 2)
         self.limit = None
-        self._listing.take_rest(self._now)
+        self._list_strategy.take_rest(self._now)
 
     def _larger(self, asked: int, shown: int) -> int | None:
         if shown < asked or self._missing < COMPANY:
             return None
-        limit = min(asked * GROWTH, self._listing.ceiling, self._missing * POSTS_PER_READ)
+        limit = min(asked * GROWTH, self._list_strategy.ceiling, self._missing * POSTS_PER_READ)
         return limit if limit > asked else None
 
     def _judge(self, asked: int, shown: int) -> None:
-        listing = self._listing
+        list_strategy = self._list_strategy
         if self._answered < 2 or self._answered * POSTS_PER_READ < self._shown:
-            listing.take_rest(self._now)
+            list_strategy.take_rest(self._now)
             return
-        listing.limit, listing.size, listing.listed_at = asked, shown, self._now
-        listing.rest = SHORTEST_REST
+        list_strategy.limit, list_strategy.size, list_strategy.listed_at = asked, shown, self._now
+        list_strategy.rest = SHORTEST_REST

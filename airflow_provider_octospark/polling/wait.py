@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_provider_octospark.api.backoff import delay_after, is_passing
-from airflow_provider_octospark.api.models import End, Outcome, Post, Reason, ScheduledPost
-from airflow_provider_octospark.api.responses import Answer
-from airflow_provider_octospark.api.text import plain
+from airflow_provider_octospark.api.backoff import delay_after, is_transient
+from airflow_provider_octospark.api.models import State, Outcome, Post, Reason, ScheduledPost
+from airflow_provider_octospark.api.responses import Response
+from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError, OctosparkNotFoundError
-from airflow_provider_octospark.parameters.defaults import OBSERVE_TIMEOUT, POLL_FACTOR, POLL_FLOOR, PUBLISH_TIMEOUT
+from airflow_provider_octospark.parameters.defaults import HIDDEN_TIMEOUT, POLL_BACKOFF, POLL_INTERVAL, PUBLISH_TIMEOUT
 from airflow_provider_octospark.parameters.times import format_instant, on_service_clock, parse_instant
 from airflow_provider_octospark.platform_urls import published_url
 
-LONGEST_FLOOR = 86_400.0
+LONGEST_POLL_INTERVAL = 86_400.0
 """Longest floor that can be set, in seconds."""
 
 LONGEST_PAUSE = 60.0
@@ -42,7 +42,7 @@ FINAL_APPROACH = timedelta(minutes=2)
 """A post that is due within this time is not looked at again before it is due."""
 
 
-def classify(scheduled: ScheduledPost) -> tuple[End, Reason | None]:
+def classify(scheduled: ScheduledPost) -> tuple[State, Reason | None]:
     """Return what a submission has come to. With its two neighbours below the one place that reads ``status``.
 
     Only what the API names is believed: ``published``, ``failed``, ``cancelled`` and ``draft`` (on something that
@@ -105,34 +105,34 @@ def same_id(one: str | None, other: str | None) -> bool:
 def describe(scheduled: ScheduledPost) -> str:
     """Return where a publication stands, for a person; the upload in steps of ten percent."""
     state = scheduled.provider_publish_state
-    parts = [plain(scheduled.status, 40)]
+    parts = [sanitize(scheduled.status, 40)]
     if state.provider_status:
-        parts.append(plain(state.provider_status, 60))
+        parts.append(sanitize(state.provider_status, 60))
     if state.polling_reason:
-        parts.append(plain(state.polling_reason, 120))
+        parts.append(sanitize(state.polling_reason, 120))
     fraction = state.upload_progress.fraction if state.upload_progress else None
     if fraction is not None:
         parts.append(f"upload {int(fraction * 10) * 10} %")
     if state.failure_code:
-        parts.append(f"failure code {plain(state.failure_code, 60)}")
+        parts.append(f"failure code {sanitize(state.failure_code, 60)}")
     return ", ".join(parts)
 
 
-def pause_after_due(elapsed: float, floor: float = POLL_FLOOR, factor: float = POLL_FACTOR) -> float:
+def pause_after_due(elapsed: float, interval: float = POLL_INTERVAL, backoff: float = POLL_BACKOFF) -> float:
     """Return the seconds until the next look, ``elapsed`` seconds after a post was due.
 
     ``max(floor, factor * sqrt(elapsed))``, at most 60 s (or the floor, if that is longer): the least delay for a given
     number of looks has pauses of ``1 / sqrt(hazard)``, and the hazard of a long-tailed time falls with its inverse.
     """
-    return min(max(LONGEST_PAUSE, floor), max(floor, factor * math.sqrt(max(0.0, elapsed))))
+    return min(max(LONGEST_PAUSE, interval), max(interval, backoff * math.sqrt(max(0.0, elapsed))))
 
 
-def next_look(
+def next_poll(
     now: datetime,
     due: datetime,
     *,
-    floor: float = POLL_FLOOR,
-    factor: float = POLL_FACTOR,
+    interval: float = POLL_INTERVAL,
+    backoff: float = POLL_BACKOFF,
     upload_remaining: float | None = None,
     jitter: float | None = None,
 ) -> datetime:
@@ -144,8 +144,8 @@ def next_look(
 
     :param now: the instant of the last look.
     :param due: the scheduled time, or the start of the wait for what is due at once.
-    :param floor: shortest pause after it was due, in seconds (default 4.0).
-    :param factor: growth of the pause with the square root of the seconds since it was due (default 0.8).
+    :param interval: shortest pause after it was due, in seconds (default 4.0).
+    :param backoff: growth of the pause with the square root of the seconds since it was due (default 0.8).
     :param upload_remaining: estimated seconds until the upload ends, where progress was seen.
     :param jitter: a number from 0 to 1 that spreads looks of many tasks; random by default.
     """
@@ -154,8 +154,8 @@ def next_look(
     if remaining > FINAL_APPROACH:
         return now + remaining * (0.5 + JITTER / 2 * spread)
     if remaining > timedelta(0):
-        return _later(due, timedelta(seconds=spread * floor / 2))
-    pause = pause_after_due((now - due).total_seconds(), floor, factor)
+        return _later(due, timedelta(seconds=spread * interval / 2))
+    pause = pause_after_due((now - due).total_seconds(), interval, backoff)
     if upload_remaining is not None:
         pause = max(pause, min(LONGEST_PAUSE, upload_remaining / 2))
     return _later(now, timedelta(seconds=pause * (1.0 + JITTER * spread)))
@@ -209,36 +209,36 @@ class Watch:
         return " ".join(words)
 
     def _is_mine(self, latest: ScheduledPost, not_before: datetime | None) -> bool:
-        wanted = self.outcome
-        if wanted.scheduled_post_id is not None:
-            return same_id(latest.id, wanted.scheduled_post_id)
-        if wanted.social_account_id is not None and not same_id(latest.social_account_id, wanted.social_account_id):
+        pending = self.outcome
+        if pending.scheduled_post_id is not None:
+            return same_id(latest.id, pending.scheduled_post_id)
+        if pending.social_account_id is not None and not same_id(latest.social_account_id, pending.social_account_id):
             return False
-        planned, due = parse_instant(wanted.scheduled_at), parse_instant(latest.scheduled_at)
+        planned, due = parse_instant(pending.scheduled_at), parse_instant(latest.scheduled_at)
         if planned is not None and (due is None or abs(planned - due) >= timedelta(seconds=1)):
             return False
         created = parse_instant(latest.created_at)
         return not_before is None or (created is not None and created >= not_before)
 
-    def _mine(self, answer: Answer[Post], now: datetime) -> ScheduledPost | None:
-        latest = answer.value.latest_scheduled_post
-        not_before = on_service_clock(self.since, answer.service_time, now) if self.since else None
+    def _mine(self, response: Response[Post], now: datetime) -> ScheduledPost | None:
+        latest = response.value.latest_scheduled_post
+        not_before = on_service_clock(self.since, response.service_time, now) if self.since else None
         return latest if latest is not None and self._is_mine(latest, not_before) else None
 
-    def is_shown_by(self, answer: Answer[Post], now: datetime) -> bool:
+    def is_shown_by(self, response: Response[Post], now: datetime) -> bool:
         """Whether an answer shows the publication as under way or published.
 
         What says less, or that it failed, is not believed from a list, which may be incomplete or behind.
         """
-        mine = self._mine(answer, now)
+        mine = self._mine(response, now)
         return mine is not None and classify(mine)[0] in {"pending", "published"}
 
-    def see(self, answer: Answer[Post], now: datetime) -> str | None:
+    def see(self, response: Response[Post], now: datetime) -> str | None:
         """Take in what a look showed; return a line for the log if something changed."""
         patience, self.patience = self.patience, None
-        mine = self._mine(answer, now)
+        mine = self._mine(response, now)
         if mine is None:
-            return self._see_other(answer.value.latest_scheduled_post)
+            return self._see_other(response.value.latest_scheduled_post)
         self.hidden_by = None
         self._see_upload(mine, now)
         self.outcome = outcome_of(mine, self.outcome.team_id, self.outcome.post_id)
@@ -292,11 +292,11 @@ class Watch:
         )
         return f"{self.label()}: unknown ({reason})" + (f": {message}" if message else "")
 
-    def expire(self, started_at: datetime, observe_timeout: timedelta, now: datetime) -> str | None:
+    def expire(self, started_at: datetime, hidden_timeout: timedelta, now: datetime) -> str | None:
         """End the wait if its time is over; return the line for the log if so."""
         if self.outcome.is_final:
             return None
-        if now < self.ends_at(started_at, observe_timeout):
+        if now < self.ends_at(started_at, hidden_timeout):
             return None
         if self.hidden_by is not None:
             newer, account = self.hidden_by
@@ -310,11 +310,11 @@ class Watch:
             )
         return self.end_unknown("deadline", f"not over by {format_instant(self.deadline)}: {self.shown or 'not seen'}")
 
-    def ends_at(self, started_at: datetime, observe_timeout: timedelta) -> datetime:
+    def ends_at(self, started_at: datetime, hidden_timeout: timedelta) -> datetime:
         """When waiting for it ends, whatever is known then."""
         if self.hidden_by is None:
             return self.deadline
-        return min(self.deadline, _later(self.due(started_at), observe_timeout))
+        return min(self.deadline, _later(self.due(started_at), hidden_timeout))
 
 
 @dataclass
@@ -340,32 +340,32 @@ class Wait:
     """Publications that one task waits for together.
 
     Whoever waits calls :meth:`expire` for what is due, looks at what :meth:`posts_due` then names, hands what came of it to
-    :meth:`saw` or :meth:`failed`, and sleeps until :meth:`next_look`, until it is :attr:`done`.
+    :meth:`saw` or :meth:`failed`, and sleeps until :meth:`next_poll`, until it is :attr:`done`.
 
     :param watches: what is waited for, in the order in which outcomes are reported.
     :param started_at: start of the wait; survives restarts, so that no schedule begins anew.
-    :param observe_timeout: how long after a publication was due it may stay hidden.
-    :param floor: shortest pause between looks after a post was due, in seconds (default 4.0).
-    :param factor: growth of that pause with the square root of the time (default 0.8).
+    :param hidden_timeout: how long after a publication was due it may stay hidden.
+    :param interval: shortest pause between looks after a post was due, in seconds (default 4.0).
+    :param backoff: growth of that pause with the square root of the time (default 0.8).
     :raises OctosparkArgumentError: if floor or factor make no sense.
     """
 
     watches: list[Watch]
     started_at: datetime
-    observe_timeout: timedelta = OBSERVE_TIMEOUT
-    floor: float = POLL_FLOOR
-    factor: float = POLL_FACTOR
+    hidden_timeout: timedelta = HIDDEN_TIMEOUT
+    interval: float = POLL_INTERVAL
+    backoff: float = POLL_BACKOFF
     _looks: dict[tuple[str, str], _Look] = field(default_factory=dict, repr=False)
     _by_post: dict[tuple[str, str], list[Watch]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not (_is_number(self.floor) and 0 < self.floor <= LONGEST_FLOOR):
+        if not (_is_number(self.interval) and 0 < self.interval <= LONGEST_POLL_INTERVAL):
             raise OctosparkArgumentError(
-                f"poll_floor is {self.floor!r:.80}; it must be a number of seconds above 0, at most {LONGEST_FLOOR:.0f}."
+                f"poll_interval is {self.interval!r:.80}; it must be a number of seconds above 0, at most {LONGEST_POLL_INTERVAL:.0f}."
             )
-        if not (_is_number(self.factor) and 0 <= self.factor <= LONGEST_FLOOR):
+        if not (_is_number(self.backoff) and 0 <= self.backoff <= LONGEST_POLL_INTERVAL):
             raise OctosparkArgumentError(
-                f"poll_factor is {self.factor!r:.80}; it must be a number from 0 to {LONGEST_FLOOR:.0f}."
+                f"poll_backoff is {self.backoff!r:.80}; it must be a number from 0 to {LONGEST_POLL_INTERVAL:.0f}."
             )
         self._by_post = {}
         for watch in self.watches:
@@ -379,9 +379,9 @@ class Wait:
         started_at: datetime,
         publish_timeout: timedelta = PUBLISH_TIMEOUT,
         since: datetime | None = None,
-        observe_timeout: timedelta = OBSERVE_TIMEOUT,
-        floor: float = POLL_FLOOR,
-        factor: float = POLL_FACTOR,
+        hidden_timeout: timedelta = HIDDEN_TIMEOUT,
+        interval: float = POLL_INTERVAL,
+        backoff: float = POLL_BACKOFF,
         latest: datetime | None = None,
     ) -> Wait:
         """Begin to wait for ``outcomes``; those that are final stay as they are.
@@ -401,7 +401,7 @@ class Wait:
             if outcome.scheduled_at is None:
                 watch.patience = publish_timeout
             watches.append(watch)
-        return cls(watches, started_at, observe_timeout, floor, factor)
+        return cls(watches, started_at, hidden_timeout, interval, backoff)
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -434,10 +434,10 @@ class Wait:
         """Return when something is to be done about a post: a look, or the end of the wait for it."""
         at = self._looks[post].at if post in self._looks else now
         for watch in self._open(post):
-            at = min(at, watch.ends_at(self.started_at, self.observe_timeout))
+            at = min(at, watch.ends_at(self.started_at, self.hidden_timeout))
         return at
 
-    def next_look(self, now: datetime) -> datetime:
+    def next_poll(self, now: datetime) -> datetime:
         """Return when something is to be done about any post."""
         return min((self.look_at(post, now) for post in self.posts()), default=now)
 
@@ -447,23 +447,23 @@ class Wait:
             look = self._looks.setdefault(post, _Look(until))
             look.at = max(look.at, until)
 
-    def is_shown_by(self, post: tuple[str, str], answer: Answer[Post], now: datetime) -> bool:
+    def is_shown_by(self, post: tuple[str, str], response: Response[Post], now: datetime) -> bool:
         """Whether a list's answer can stand for a look: it shows all that is waited for at a post."""
-        return all(watch.is_shown_by(answer, now) for watch in self._open(post))
+        return all(watch.is_shown_by(response, now) for watch in self._open(post))
 
-    def saw(self, post: tuple[str, str], answer: Answer[Post], now: datetime) -> list[str]:
+    def saw(self, post: tuple[str, str], response: Response[Post], now: datetime) -> list[str]:
         """Take in what a look at a post showed; return lines for the log."""
         before = self._looks.get(post)
         lines: list[str | None] = [f"post {post[1]}: can be read again"] if before and before.said else []
         seen = self._open(post)
-        lines += [watch.see(answer, now) for watch in seen]
-        lines += [watch.expire(self.started_at, self.observe_timeout, now) for watch in seen]
+        lines += [watch.see(response, now) for watch in seen]
+        lines += [watch.expire(self.started_at, self.hidden_timeout, now) for watch in seen]
         looks = [
-            next_look(
+            next_poll(
                 now,
                 watch.expected(self.started_at, now),
-                floor=self.floor,
-                factor=self.factor,
+                interval=self.interval,
+                backoff=self.backoff,
                 upload_remaining=watch.upload_remaining,
             )
             for watch in seen
@@ -481,14 +481,14 @@ class Wait:
         """
         look = self._looks.setdefault(post, _Look(now))
         look.failures += 1
-        words = plain(error, 300)
+        words = sanitize(error, 300)
         lines: list[str | None] = []
         if look.said != type(error).__name__:
             look.said = type(error).__name__
             lines.append(f"post {post[1]}: a look failed: {words}")
         missing = isinstance(error, OctosparkNotFoundError)
         look.missing_since = (look.missing_since or now) if missing else None
-        if is_passing(error) or (look.missing_since is not None and now < look.missing_since + NOT_FOUND_GRACE):
+        if is_transient(error) or (look.missing_since is not None and now < look.missing_since + NOT_FOUND_GRACE):
             self._back_off(post, look, error, now)
         else:
             reason: Reason = "not_observable" if missing else "access_lost"
@@ -498,7 +498,7 @@ class Wait:
 
     def _back_off(self, post: tuple[str, str], look: _Look, error: OctosparkError, now: datetime) -> None:
         due = min((watch.due(self.started_at) for watch in self._open(post)), default=now)
-        regular = pause_after_due((now - due).total_seconds(), self.floor, self.factor)
+        regular = pause_after_due((now - due).total_seconds(), self.interval, self.backoff)
         pause = max(delay_after(error, look.failures), regular)
         look.at = now + timedelta(seconds=pause * (1.0 + JITTER_AFTER_ERROR * random.random()))  # noqa: S311
         look.not_before = None if error.retry_after is None else now + timedelta(seconds=error.retry_after)
@@ -515,7 +515,7 @@ class Wait:
         return look is not None and look.not_before is not None and now < look.not_before
 
     def _expire(self, post: tuple[str, str], now: datetime) -> list[str | None]:
-        return [watch.expire(self.started_at, self.observe_timeout, now) for watch in self._open(post)]
+        return [watch.expire(self.started_at, self.hidden_timeout, now) for watch in self._open(post)]
 
     def _open(self, post: tuple[str, str]) -> list[Watch]:
         return [watch for watch in self._by_post[post] if not watch.outcome.is_final]
@@ -525,9 +525,9 @@ class Wait:
         return {
             "watches": [self._watch_as_json(watch) for watch in self.watches],
             "started_at": format_instant(self.started_at),
-            "observe_timeout": self.observe_timeout.total_seconds(),
-            "floor": self.floor,
-            "factor": self.factor,
+            "hidden_timeout": self.hidden_timeout.total_seconds(),
+            "interval": self.interval,
+            "backoff": self.backoff,
         }
 
     def _watch_as_json(self, watch: Watch) -> dict[str, Any]:
@@ -561,9 +561,9 @@ class Wait:
                     for entry in data["watches"]
                 ],
                 started_at=_instant(data["started_at"]),
-                observe_timeout=timedelta(seconds=data["observe_timeout"]),
-                floor=float(data["floor"]),
-                factor=float(data["factor"]),
+                hidden_timeout=timedelta(seconds=data["hidden_timeout"]),
+                interval=float(data["interval"]),
+                backoff=float(data["backoff"]),
             )
             for watch, entry in zip(wait.watches, data["watches"], strict=True):
                 if entry.get("look_at"):
@@ -581,10 +581,10 @@ class Wait:
 def same_targets(one: Sequence[Outcome], other: Sequence[Outcome]) -> bool:
     """Whether two lists of outcomes are about the same publications, in the same order."""
 
-    def identity(outcome: Outcome, wanted: Outcome) -> tuple[str, ...]:
+    def identity(outcome: Outcome, pending: Outcome) -> tuple[str, ...]:
         # What was not known when the wait began cannot be compared.
-        account = outcome.social_account_id if wanted.social_account_id else None
-        scheduled = outcome.scheduled_post_id if wanted.scheduled_post_id else None
+        account = outcome.social_account_id if pending.social_account_id else None
+        scheduled = outcome.scheduled_post_id if pending.scheduled_post_id else None
         return tuple((part or "").lower() for part in (outcome.team_id, outcome.post_id, account, scheduled))
 
     return len(one) == len(other) and all(identity(a, b) == identity(b, b) for a, b in zip(one, other, strict=True))
@@ -594,20 +594,20 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _later(moment: datetime, duration: timedelta) -> datetime:
+def _later(instant: datetime, duration: timedelta) -> datetime:
     """Return the moment after a duration, or the last one there is: the service may name the year 9999."""
     try:
-        return moment + duration
+        return instant + duration
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC)
 
 
 def _instant(text: object) -> datetime:
-    moment = parse_instant(text)
-    if moment is None:
+    instant = parse_instant(text)
+    if instant is None:
         raise ValueError(f"not a wait: {text!r} is no instant")
-    return moment
+    return instant
 
 
 def _text(value: str | None) -> str | None:
-    return plain(value) if value is not None else None
+    return sanitize(value) if value is not None else None

@@ -15,9 +15,9 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensor
 from airflow_provider_octospark.links.octospark import OctosparkPublishedPostLink
 from airflow_provider_octospark.parameters.defaults import (
     CONN_ID,
-    OBSERVE_TIMEOUT,
-    POLL_FACTOR,
-    POLL_FLOOR,
+    HIDDEN_TIMEOUT,
+    POLL_BACKOFF,
+    POLL_INTERVAL,
     PUBLISH_TIMEOUT,
     PartialFailure,
 )
@@ -25,7 +25,7 @@ from airflow_provider_octospark.parameters.defaults import (
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_octospark.tasks.wait import SenseTask
+    from airflow_provider_octospark.tasks.wait import WaitTask
 
 
 class OctosparkPostSensor(BaseSensorOperator):
@@ -50,12 +50,12 @@ class OctosparkPostSensor(BaseSensorOperator):
         only if all did.
     :param publish_timeout: how long after the start, or after a later scheduled time, a publication is given up as
         unknown; a timedelta or seconds (default 24 hours).
-    :param observe_timeout: how long after its time a publication may be hidden by a newer one of the same post before it
+    :param hidden_timeout: how long after its time a publication may be hidden by a newer one of the same post before it
         is given up as unknown; a timedelta or seconds (default 15 minutes).
-    :param poll_floor: shortest pause between two looks, in seconds (default 4.0). Mode ``reschedule`` costs a new process
+    :param poll_interval: shortest pause between two looks, in seconds (default 4.0). Mode ``reschedule`` costs a new process
         for each look; give it a minute.
-    :param poll_factor: growth of the pause with the square root of the seconds since it was due (default 0.8).
-    :param poke_interval: Airflow's name for ``poll_floor``; if given, it takes its place.
+    :param poll_backoff: growth of the pause with the square root of the seconds since it was due (default 0.8).
+    :param poke_interval: Airflow's name for ``poll_interval``; if given, it takes its place.
     :param timeout: if given, the wait ends, as unknown, at the latest so long after its start.
     :param soft_fail: skip instead of failing when publishing is proven to have failed; never when it is unknown, and never
         for an unusable parameter. ``never_fail`` means the same here.
@@ -94,9 +94,9 @@ class OctosparkPostSensor(BaseSensorOperator):
         since: Any = None,
         partial_failure: PartialFailure = "fail",
         publish_timeout: timedelta | float = PUBLISH_TIMEOUT,
-        observe_timeout: timedelta | float = OBSERVE_TIMEOUT,
-        poll_floor: float = POLL_FLOOR,
-        poll_factor: float = POLL_FACTOR,
+        hidden_timeout: timedelta | float = HIDDEN_TIMEOUT,
+        poll_interval: float = POLL_INTERVAL,
+        poll_backoff: float = POLL_BACKOFF,
         poke_interval: timedelta | float | None = None,
         timeout: timedelta | float | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -113,16 +113,16 @@ class OctosparkPostSensor(BaseSensorOperator):
         self.since = since
         self.partial_failure = partial_failure
         self.publish_timeout = publish_timeout
-        self.observe_timeout = observe_timeout
-        self.poll_floor = poll_floor if poke_interval is None else self.poke_interval
-        self.poll_factor = poll_factor
+        self.hidden_timeout = hidden_timeout
+        self.poll_interval = poll_interval if poke_interval is None else self.poke_interval
+        self.poll_backoff = poll_backoff
         self.wait_at_most = timeout
         self.deferrable = deferrable
         self.cancel_on_kill = cancel_on_kill
         self.octospark_conn_id = octospark_conn_id
         self.published_url: str | None = None
         self.skips_failures = self.soft_fail or self.never_fail
-        self._task: SenseTask | None = None
+        self._task: WaitTask | None = None
 
     def execute(self, context: Context) -> Any:
         """Wait; see the class."""
@@ -164,11 +164,11 @@ class OctosparkPostSensor(BaseSensorOperator):
         if self._task is not None and self.cancel_on_kill:
             self._task.cancel()
 
-    def _begin(self, context: Context) -> SenseTask:
+    def _begin(self, context: Context) -> WaitTask:
         # Imported where a task runs: whoever only parses a DAG file does not pay for it.
-        from airflow_provider_octospark.tasks.wait import SenseTask
+        from airflow_provider_octospark.tasks.wait import WaitTask
 
-        self._task = SenseTask(self, context)
+        self._task = WaitTask(self, context)
         return self._task
 
     @contextmanager

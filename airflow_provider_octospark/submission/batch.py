@@ -65,7 +65,7 @@ class Batch:
         :raises OctosparkArgumentError: naming all items that are unusable, or because there is none.
         :raises AirflowSkipException: if there is none, with ``if_empty="skip"``.
         """
-        width = arguments.optional_count(accounts_per_call, "accounts_per_call")
+        concurrency = arguments.optional_count(accounts_per_call, "accounts_per_call")
         arguments.one_of(if_bad_items, get_args(IfBadItems), "if_bad_items")
         arguments.one_of(if_empty, get_args(IfEmpty), "if_empty")
         items = _items(given)
@@ -82,7 +82,7 @@ class Batch:
         recurs = False
         for index, item in enumerate(items):
             try:
-                announcement = _announcement(item, team_id, team_of, width)
+                announcement = _announcement(item, team_id, team_of, concurrency)
                 _refuse_repeats(announcement, seen)
             except OctosparkArgumentError as error:
                 bad.append(BadItem(index, str(error)))
@@ -109,7 +109,7 @@ def _items(given: object) -> list[Any]:
     return list(value)
 
 
-def _announcement(item: object, team_id: object, team_of: TeamOf, width: int | None) -> Announcement:
+def _announcement(item: object, team_id: object, team_of: TeamOf, concurrency: int | None) -> Announcement:
     if not isinstance(item, Mapping):
         raise OctosparkArgumentError(f"{item!r:.80} is no object.")
     unknown = sorted(str(key) for key in item if key not in SCHEDULE_MULTI)
@@ -118,7 +118,7 @@ def _announcement(item: object, team_id: object, team_of: TeamOf, width: int | N
             f"{', '.join(unknown)[:120]} is no parameter; known are {', '.join(SCHEDULE_MULTI)}."
         )
     team = team_id if arguments.is_absent(item.get("team_id")) else item["team_id"]
-    return to_schedule({**item, "team_id": team}, team_of, width)
+    return to_schedule({**item, "team_id": team}, team_of, concurrency)
 
 
 def _refuse_repeats(announcement: Announcement, seen: Mapping[Target, int]) -> None:

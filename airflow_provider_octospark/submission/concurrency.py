@@ -11,7 +11,7 @@ TELL_EVERY = timedelta(seconds=10)
 """Shortest time between two lines on the progress of a batch."""
 
 
-class Pace:
+class ConcurrencyLimit:
     """The number of requests that leave together, and the progress that they make.
 
     A service that says it has had enough (429) halves the number; each wave that it takes adds one again, up to the most.
@@ -23,17 +23,17 @@ class Pace:
         self._most = most
         self._begun: tuple[datetime, int] | None = None
         self._told: datetime | None = None
-        self.width = most
+        self.concurrency = most
 
     def went_well(self) -> None:
         """Take in that a wave got through."""
-        if self.width is not None and self._most is not None:
-            self.width = min(self._most, self.width + 1)
+        if self.concurrency is not None and self._most is not None:
+            self.concurrency = min(self._most, self.concurrency + 1)
 
     def had_enough(self) -> None:
         """Take in that the service limits the rate."""
-        if self.width is not None:
-            self.width = max(1, self.width // 2)
+        if self.concurrency is not None:
+            self.concurrency = max(1, self.concurrency // 2)
 
     def tell(self, log: Log, now: datetime, whole: int, count_left: Callable[[], int]) -> None:
         """Write a line on the progress, if it is time for one.

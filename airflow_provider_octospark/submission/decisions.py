@@ -7,22 +7,22 @@ from airflow_provider_octospark.submission.journal import PAGE_KEY, Record, deci
 
 def request_of(record: Record) -> str:
     """Name the request that a record is about, at the beginning of a sentence."""
-    if record.attempt is None or record.since is not None:
+    if record.request is None or record.since is not None:
         return "A request of an earlier try"
-    return f"The request of try {record.try_number} at {record.fenced_at} (attempt {record.attempt})"
+    return f"The request of try {record.try_number} at {record.fenced_at} (attempt {record.request})"
 
 
-def note_on_doubt(record: Record, why: str, attempt: str, state_store: str | None) -> str:
+def note_on_doubt(record: Record, why: str, request: str, state_store: str | None) -> str:
     """Return what a person should know and do about a target that is in doubt.
 
     :param why: why it cannot be known whether the request was accepted.
-    :param attempt: names the request; the decision is bound to it.
+    :param request: names the request; the decision is bound to it.
     :param state_store: path in Airflow's REST API of the task instance's store, with ``{key}``; None where it has none.
     """
     return (
         f"Whether post {record.post_id} goes out, or is out, on account {record.social_account_id} is not known. "
         f"{request_of(record)} may have been accepted: {why}. Look at the post in Octospark and at the account. "
-        + _how_to_decide(decision_key(record.social_account_id, attempt), state_store)
+        + _how_to_decide(decision_key(record.social_account_id, request), state_store)
     )
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from airflow_provider_octospark.api.models import Outcome
-from airflow_provider_octospark.api.text import plain
+from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkStateStoreError
 from airflow_provider_octospark.parameters.times import parse_instant
 
@@ -85,7 +85,7 @@ class Record(_Entry):
     All other fields are about the latest request, also where it was found, or decided, not to have been accepted and
     the state is ``clean`` again: should it show up later all the same, it can still be told.
 
-    :param attempt: names the request; a person's decision is bound to it.
+    :param request: names the request; a person's decision is bound to it.
     :param try_number: the task's try that made it.
     :param max_tries: the task instance's ``max_tries`` at that time; a clear raises it.
     :param fenced_at: our clock directly before the request was allowed to leave, ISO 8601.
@@ -103,7 +103,7 @@ class Record(_Entry):
     post_id: str
     social_account_id: str
     state: Literal["clean", "sent", "accepted"] = "clean"
-    attempt: str | None = None
+    request: str | None = None
     try_number: int | None = None
     max_tries: int | None = None
     fenced_at: str | None = None
@@ -117,7 +117,7 @@ class Record(_Entry):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Record:
-        if self.state != "clean" and not (self.attempt and parse_instant(self.fenced_at)):
+        if self.state != "clean" and not (self.request and parse_instant(self.fenced_at)):
             raise ValueError(f"a record in state {self.state!r} without attempt or fence")
         if self.state == "sent" and self.baseline is None and not parse_instant(self.since):
             raise ValueError("a record in state 'sent' with nothing to compare with")
@@ -133,9 +133,9 @@ class Record(_Entry):
     @property
     def fence(self) -> datetime:
         """When the request was allowed to leave, by our clock; only for ``sent`` and ``accepted``."""
-        moment = parse_instant(self.fenced_at)
-        assert moment is not None  # noqa: S101 - _is_whole has made sure
-        return moment
+        instant = parse_instant(self.fenced_at)
+        assert instant is not None  # noqa: S101 - _is_whole has made sure
+        return instant
 
     @property
     def accepted(self) -> Outcome:
@@ -173,12 +173,12 @@ def page_key(number: int) -> str:
     return PAGE_KEY if number == 0 else f"{PAGE_KEY}.{number}"
 
 
-def decision_key(social_account_id: str, attempt: str) -> str:
+def decision_key(social_account_id: str, request: str) -> str:
     """Return the store key under which a person decides about one request that is in doubt.
 
     It names the request, so that a decision can never be taken for one about a later request.
     """
-    return f"{DECISION_KEY}.{social_account_id.lower()}.{attempt}"
+    return f"{DECISION_KEY}.{social_account_id.lower()}.{request}"
 
 
 class Journal:
@@ -237,9 +237,9 @@ class Journal:
             page = _Page.model_validate_json(json.dumps(raw))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            problem = plain(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 200)
+            problem = sanitize(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 200)
         except (ValueError, TypeError, RecursionError) as error:
-            problem = plain(error, 200)
+            problem = sanitize(error, 200)
         else:
             if any(record.key in self.records for record in page.records) or len(
                 {record.key for record in page.records}
@@ -253,7 +253,7 @@ class Journal:
             self.problem = self.problem or problem
             self._unreadable[number] = repr(raw)
 
-    def attempt_if_unreadable(self, key: Target) -> str:
+    def request_if_unreadable(self, key: Target) -> str:
         """Name what an unreadable page may hold of a target; a person's decision is bound to it."""
         held = sorted(self._unreadable.items())
         return hashlib.sha256(f"{'/'.join(key)} {held}".encode("utf-8", "replace")).hexdigest()[:8]
@@ -312,7 +312,7 @@ class Journal:
             try:
                 self._store.set(page_key(number), self.page(number))
             except Exception as error:  # noqa: BLE001 - whatever a store raises, the answer is the same
-                problem = f"{type(error).__name__}: {plain(error, 200)}"
+                problem = f"{type(error).__name__}: {sanitize(error, 200)}"
             else:
                 continue
             raise OctosparkStateStoreError(
@@ -321,19 +321,19 @@ class Journal:
 
     def still_holds(self, records: Iterable[Record]) -> bool:
         """Whether the stored pages still bear the attempts of ``records``: no other process has taken over."""
-        attempts: dict[Target, str | None] = {}
+        requests: dict[Target, str | None] = {}
         given = list(records)
         for number in {self._numbers[record.key] for record in given}:
             try:
                 page = _Page.model_validate_json(json.dumps(self._get(page_key(number))))
             except ValueError:
                 return False
-            attempts.update({record.key: record.attempt for record in page.records})
-        return all(attempts.get(record.key) == record.attempt for record in given)
+            requests.update({record.key: record.request for record in page.records})
+        return all(requests.get(record.key) == record.request for record in given)
 
-    def decision(self, social_account_id: str, attempt: str) -> object:
+    def decision(self, social_account_id: str, request: str) -> object:
         """Return what a person decided about a request that is in doubt, or None."""
-        value = self._get(decision_key(social_account_id, attempt))
+        value = self._get(decision_key(social_account_id, request))
         return value.get("decision") if isinstance(value, dict) else value
 
     def _get(self, key: str) -> Any:
@@ -341,5 +341,5 @@ class Journal:
         try:
             return self._store.get(key)
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the answer is the same
-            problem = f"{type(error).__name__}: {plain(error, 200)}"
+            problem = f"{type(error).__name__}: {sanitize(error, 200)}"
         raise OctosparkStateStoreError(f"Airflow's task state store did not give {key!r} ({problem}).")

@@ -4,8 +4,8 @@ The protocol, step by step ("A post goes out once" in the documentation says wha
 
 1. *Records.* The first act of a first try is an empty page in the store (``journal.py``). A later try that finds none
    has lost it and falls back on time: what the service shows since the run began.
-2. *In doubt.* A record ``sent`` means that a request may have left. It is resolved by reading only (``judge_doubt``):
-   adopted, found not to have arrived, or, when ``settle`` has passed and neither is proven, unknown.
+2. *In doubt.* A record ``sent`` means that a request may have left. It is resolved by reading only (``resolve_doubt``):
+   adopted, found not to have arrived, or, when ``settle_time`` has passed and neither is proven, unknown.
 3. *Accepted by an earlier try.* Such a target is never sent again, unless its end *frees* it (``frees``).
 4. *To send.* What is left is sent, call by call: checks on time; a read of the post, which is the baseline; the
    *fence*, one write of ``sent`` directly before the request; the request itself, once, on a connection of its own; the
@@ -24,7 +24,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Protocol
 
-from airflow_provider_octospark.api.backoff import LONGEST_DELAY, delay_after, is_passing
+from airflow_provider_octospark.api.backoff import LONGEST_DELAY, delay_after, is_transient
 from airflow_provider_octospark.api.models import (
     Outcome,
     Post,
@@ -32,8 +32,8 @@ from airflow_provider_octospark.api.models import (
     ScheduledPost,
 )
 from airflow_provider_octospark.api.operations import Operation, get_post
-from airflow_provider_octospark.api.responses import Answer
-from airflow_provider_octospark.api.text import Log, plain
+from airflow_provider_octospark.api.responses import Response
+from airflow_provider_octospark.api.text import Log, sanitize
 from airflow_provider_octospark.exceptions import (
     OctosparkAlreadySubmittedError,
     OctosparkAuthError,
@@ -45,7 +45,7 @@ from airflow_provider_octospark.exceptions import (
 )
 from airflow_provider_octospark.parameters.times import format_instant, on_service_clock, parse_instant
 from airflow_provider_octospark.polling.wait import outcome_of, same_id
-from airflow_provider_octospark.submission.concurrency import Pace
+from airflow_provider_octospark.submission.concurrency import ConcurrencyLimit
 from airflow_provider_octospark.submission.decisions import note_on_doubt, request_of
 from airflow_provider_octospark.submission.journal import Baseline, Journal, Record, Target, target_key
 from airflow_provider_octospark.submission.rules import (
@@ -53,7 +53,7 @@ from airflow_provider_octospark.submission.rules import (
     MAX_REFUSALS,
     MAX_SENDS,
     Adopt,
-    LookAgain,
+    PollAgain,
     Rules,
     Run,
     SendAgain,
@@ -61,7 +61,7 @@ from airflow_provider_octospark.submission.rules import (
     bears_our_marks,
     frees,
     is_adoptable,
-    judge_doubt,
+    resolve_doubt,
     proves_nothing_sent,
 )
 from airflow_provider_octospark.submission.transitions import accepted, believed, in_doubt_again, outcome_about, settled
@@ -177,11 +177,11 @@ class Submission:
     _fruitless: int = field(default=0, init=False)
     _entered: bool = field(default=False, init=False)
     _announced: dict[Target, Announcement] = field(init=False)
-    _pace: Pace = field(init=False)
+    _concurrency: ConcurrencyLimit = field(init=False)
 
     def __post_init__(self) -> None:
         self._announced = {key: each for each in self.announcements for key in each.targets}
-        self._pace = Pace(self.at_once)
+        self._concurrency = ConcurrencyLimit(self.at_once)
 
     def advance(self) -> WaitUntil | list[Outcome]:
         """Do what can be done now; call again after the time of a :class:`WaitUntil`.
@@ -195,7 +195,7 @@ class Submission:
                 return self.outcomes()
             self._entered = True
             self._enter()
-        self._pace.tell(self.log, self.clock.now(), len(self._announced), self._count_left)
+        self._concurrency.tell(self.log, self.clock.now(), len(self._announced), self._count_left)
         while True:
             look = self._reconcile()
             if look is not None and (self._fruitless or self.rules.if_already_submitted == "fail"):
@@ -229,10 +229,10 @@ class Submission:
 
     def _enter(self) -> None:
         blank = list(self._blank_records())
-        wanted = {record.key for record in blank}
+        pending = {record.key for record in blank}
         # A mapped task is told apart by its position only: if the list has changed, another position may have sent
         # this target. Of an unmapped one, a clean record of another target says that nothing was sent in its place.
-        others = [record for key, record in self.journal.records.items() if key not in wanted]
+        others = [record for key, record in self.journal.records.items() if key not in pending]
         strangers = [record for record in others if record.state != "clean" or self.run.map_index >= 0]
         if strangers and self.at_once is not None and self.run.map_index < 0:
             # All that a batch has ever submitted is on its own record, whatever its list was then.
@@ -245,7 +245,7 @@ class Submission:
                 told,
             )
             strangers = []
-        if self.run.map_index >= 0 and any(key in self.journal.records for key in wanted):
+        if self.run.map_index >= 0 and any(key in self.journal.records for key in pending):
             # A list that has grown: its new target may have stood at another position.
             strangers = list(self.journal.records.values())
         new: list[Record] = []
@@ -271,8 +271,8 @@ class Submission:
             if record.state == "clean" and record.sends >= MAX_SENDS:
                 self._exhausted(record)
 
-    def _lost(self, clean: Record, attempt: str | None = None) -> Record:
-        """A target of which nothing is known but the time: in doubt until ``settle`` has passed from now on."""
+    def _lost(self, clean: Record, request: str | None = None) -> Record:
+        """A target of which nothing is known but the time: in doubt until ``settle_time`` has passed from now on."""
         self.log.warning(
             "There is no record of what earlier tries sent to account %s. Falling back on what Octospark shows of post "
             "%s since this run was due (%s).",
@@ -283,7 +283,7 @@ class Submission:
         return clean.model_copy(
             update={
                 "state": "sent",
-                "attempt": attempt or _new_attempt(),
+                "request": request or _new_request(),
                 "try_number": self.run.try_number - 1,
                 "max_tries": self.run.max_tries,
                 "fenced_at": format_instant(self.clock.now()),
@@ -295,19 +295,19 @@ class Submission:
     def _beside_strangers(self, clean: Record, strangers: Sequence[Record]) -> list[Record]:
         """A target that another task instance may have sent: only a person can tell."""
         keys = sorted("/".join(key) for key in [clean.key, *(record.key for record in strangers)])
-        attempt = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:8]
-        match self._decision(clean, attempt):
+        request = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:8]
+        match self._decision(clean, request):
             case "not_sent":
-                return [self._lost(clean, attempt)]
+                return [self._lost(clean, request)]
             case "sent":
-                return [self._said_to_be_sent(clean, attempt, self.run.run_after)]
+                return [self._decided_accepted(clean, request, self.run.run_after)]
         others = ", ".join(f"post {r.post_id} account {r.social_account_id} ({r.state})" for r in strangers[:5])
         self._unknown(
             clean,
             "in_doubt",
             f"the record of this task instance is about another target: {others}. The list that the task is mapped over, "
             "or a template, has changed between tries, so another task instance may have sent this one",
-            attempt,
+            request,
         )
         return []
 
@@ -321,23 +321,23 @@ class Submission:
             if clean.key in self.journal.records:
                 # On a page that can be read.
                 continue
-            attempt = self.journal.attempt_if_unreadable(clean.key)
-            match self._decision(clean, attempt):
+            request = self.journal.request_if_unreadable(clean.key)
+            match self._decision(clean, request):
                 case "not_sent":
-                    decided.append(self._lost(clean, attempt))
+                    decided.append(self._lost(clean, request))
                 case "sent":
-                    decided.append(self._said_to_be_sent(clean, attempt, self.run.run_after))
+                    decided.append(self._decided_accepted(clean, request, self.run.run_after))
                 case _:
-                    self._unknown(clean, "in_doubt", f"the record of earlier tries cannot be read ({problem})", attempt)
+                    self._unknown(clean, "in_doubt", f"the record of earlier tries cannot be read ({problem})", request)
         if decided:
             # On a page that can be read from now on, so that each decision is obeyed once.
             self.journal.put(decided)
         if not self._verdicts:
             return True
         for record in self._records():
-            is_decided = record.attempt == self.journal.attempt_if_unreadable(record.key)
+            is_decided = record.request == self.journal.request_if_unreadable(record.key)
             if record.state == "sent" and not is_decided:
-                self._unknown(record, "in_doubt", "it is looked for when all others are decided", record.attempt or "")
+                self._unknown(record, "in_doubt", "it is looked for when all others are decided", record.request or "")
             elif record.state != "accepted":
                 self._verdicts[record.key] = outcome_about(
                     record,
@@ -354,19 +354,19 @@ class Submission:
         changed: list[Record] = []
         asked = self.clock.now()
         in_doubt = self._in_doubt()
-        due = [record for record in in_doubt if self._looks.get((record.key, record.attempt), asked) <= asked]
-        later = [self._looks.get((record.key, record.attempt), asked) for record in in_doubt]
+        due = [record for record in in_doubt if self._looks.get((record.key, record.request), asked) <= asked]
+        later = [self._looks.get((record.key, record.request), asked) for record in in_doubt]
         looks = [at for at in later if at > asked]
-        for record, answer in self._read(due):
-            verdict = judge_doubt(record, answer, self.clock.now(), self.rules.settle, asked)
-            decision = None if isinstance(verdict, Adopt) else self._decision(record, record.attempt or "")
+        for record, response in self._read(due):
+            verdict = resolve_doubt(record, response, self.clock.now(), self.rules.settle_time, asked)
+            decision = None if isinstance(verdict, Adopt) else self._decision(record, record.request or "")
             if decision == "sent":
-                changed.append(self._said_to_be_sent(record, record.attempt or "", record.fence))
+                changed.append(self._decided_accepted(record, record.request or "", record.fence))
                 continue
-            if decision == "not_sent" and not isinstance(verdict, LookAgain):
+            if decision == "not_sent" and not isinstance(verdict, PollAgain):
                 # Before ``settle`` is over nobody can know that it will not come.
                 verdict = SendAgain()
-                record = self._with_known(record, answer)
+                record = self._with_known(record, response)
             match verdict:
                 case Adopt(scheduled):
                     self.log.info(
@@ -374,7 +374,7 @@ class Submission:
                         request_of(record),
                         record.social_account_id,
                         scheduled.id,
-                        plain(scheduled.created_at, 40),
+                        sanitize(scheduled.created_at, 40),
                     )
                     changed.append(self._adopted(record, outcome_of(scheduled, record.team_id, record.post_id)))
                 case SendAgain():
@@ -389,11 +389,11 @@ class Submission:
                     changed.append(record.model_copy(update={"state": "clean"}))
                     if record.try_number == self.run.try_number and record.sends >= MAX_SENDS:
                         self._exhausted(record)
-                case LookAgain(at):
+                case PollAgain(at):
                     looks.append(at)
-                    self._looks[record.key, record.attempt] = at
+                    self._looks[record.key, record.request] = at
                 case Unknown(why, reason):
-                    self._unknown(record, reason, why, record.attempt or "")
+                    self._unknown(record, reason, why, record.request or "")
         if changed:
             self.journal.put(changed)
         if looks and due:
@@ -403,10 +403,10 @@ class Submission:
             )
         return min(looks, default=None)
 
-    def _with_known(self, record: Record, answer: Answer[Post] | OctosparkError) -> Record:
+    def _with_known(self, record: Record, response: Response[Post] | OctosparkError) -> Record:
         """Keep what a person has seen, and called somebody else's, from standing in the way of the next request."""
-        latest = None if isinstance(answer, OctosparkError) else answer.value.latest_scheduled_post
-        service_time = None if isinstance(answer, OctosparkError) else answer.service_time
+        latest = None if isinstance(response, OctosparkError) else response.value.latest_scheduled_post
+        service_time = None if isinstance(response, OctosparkError) else response.service_time
         if latest is None or not bears_our_marks(record, latest, service_time, self.clock.now()):
             return record
         return record.model_copy(
@@ -430,12 +430,12 @@ class Submission:
         self.log.error("%s", error)
         self._give_up([record], error, "not_sent")
 
-    def _decision(self, record: Record, attempt: str) -> str | None:
+    def _decision(self, record: Record, request: str) -> str | None:
         """Return what a person decided about a request in doubt: ``sent``, ``not_sent``, or None."""
-        match self.journal.decision(record.social_account_id, attempt):
+        match self.journal.decision(record.social_account_id, request):
             case "sent" | "not_sent" as decision:
                 self.log.info(
-                    "A person decided about account %s, attempt %s: %s.", record.social_account_id, attempt, decision
+                    "A person decided about account %s, attempt %s: %s.", record.social_account_id, request, decision
                 )
                 return decision
             case None:
@@ -444,16 +444,16 @@ class Submission:
                 self.log.warning(
                     'The decision about account %s, attempt %s is %s; write {"decision": "sent"} or {"decision": "not_sent"}.',
                     record.social_account_id,
-                    attempt,
-                    plain(other, 60),
+                    request,
+                    sanitize(other, 60),
                 )
                 return None
 
-    def _said_to_be_sent(self, record: Record, attempt: str, fence: datetime) -> Record:
+    def _decided_accepted(self, record: Record, request: str, fence: datetime) -> Record:
         return record.model_copy(
             update={
                 "state": "accepted",
-                "attempt": attempt,
+                "request": request,
                 "try_number": self.run.try_number,
                 "max_tries": self.run.max_tries,
                 "fenced_at": format_instant(fence),
@@ -514,8 +514,8 @@ class Submission:
     def _refresh(self, records: Sequence[Record]) -> None:
         """Look what has become of submissions since they were recorded; what cannot be seen stays as recorded."""
         changed = []
-        for record, answer in self._read(records):
-            latest = None if isinstance(answer, OctosparkError) else answer.value.latest_scheduled_post
+        for record, response in self._read(records):
+            latest = None if isinstance(response, OctosparkError) else response.value.latest_scheduled_post
             if latest is None or not same_id(latest.id, record.accepted.scheduled_post_id):
                 continue
             seen = outcome_of(latest, record.team_id, record.post_id)
@@ -528,8 +528,8 @@ class Submission:
         """Whether a submission of a record's target has ended in a way that allows another one."""
         # A clear raises ``max_tries``.
         cleared = record.max_tries is not None and self.run.max_tries > record.max_tries
-        settle = self.rules.settle
-        if record.adopted and (not cleared or settle is None or self.clock.now() < record.fence + settle):
+        settle_time = self.rules.settle_time
+        if record.adopted and (not cleared or settle_time is None or self.clock.now() < record.fence + settle_time):
             # It bears our marks, but somebody else may have made it, while ours is hidden by it or still to come.
             return False
         return frees(outcome, self.rules, cleared=cleared)
@@ -542,14 +542,14 @@ class Submission:
         in_doubt = {record.key[:2] for record in self._in_doubt()}
         calls: dict[tuple[str, str], _Call] = {}
         for announcement in self.announcements:
-            if self._pace.width is not None and len(calls) >= self._pace.width:
+            if self._concurrency.concurrency is not None and len(calls) >= self._concurrency.concurrency:
                 break
             if announcement.post in in_doubt or announcement.post in calls:
                 continue
             left = self._left_to_send(announcement)
             if left:
-                width = announcement.accounts_per_call or len(left)
-                calls[announcement.post] = _Call(announcement, tuple(left[:width]))
+                concurrency = announcement.accounts_per_call or len(left)
+                calls[announcement.post] = _Call(announcement, tuple(left[:concurrency]))
         return list(calls.values())
 
     def _left_to_send(self, announcement: Announcement) -> list[Record]:
@@ -566,32 +566,32 @@ class Submission:
 
     def _send(self, calls: Sequence[_Call]) -> None:
         timely = [call for call in calls if not self._is_too_late(call)]
-        answers = self.api.request_all([call.reading for call in timely])
+        responses = self.api.request_all([call.reading for call in timely])
         ready: list[_Ready] = []
         unread: list[tuple[_Call, OctosparkError]] = []
         refused: list[tuple[_Call, OctosparkError]] = []
-        for call, answer in zip(timely, answers, strict=True):
-            if not isinstance(answer, OctosparkError):
-                prepared = self._prepare(call, answer)
+        for call, response in zip(timely, responses, strict=True):
+            if not isinstance(response, OctosparkError):
+                prepared = self._prepare(call, response)
                 ready += [prepared] if prepared else []
-            elif self.at_once is not None and isinstance(answer, OctosparkRateLimitError):
-                refused.append((call, answer))
+            elif self.at_once is not None and isinstance(response, OctosparkRateLimitError):
+                refused.append((call, response))
             else:
-                unread.append((call, answer))
+                unread.append((call, response))
         got_through = bool(ready) and self._submit(ready, refused)
         if got_through:
             self._fruitless = 0
-        elif ready or any(isinstance(answer, OctosparkError) for answer in answers):
+        elif ready or any(isinstance(response, OctosparkError) for response in responses):
             self._fruitless += 1
         # Not before what is ready has left: what is given up must not be on its way.
         for call, error in unread:
             self._stop(call, error)
         if any(isinstance(error, OctosparkRateLimitError) for _, error in refused):
-            self._pace.had_enough()
+            self._concurrency.had_enough()
         elif got_through:
-            self._pace.went_well()
+            self._concurrency.went_well()
         self._after_refusals(refused)
-        self._pace.tell(self.log, self.clock.now(), len(self._announced), self._count_left)
+        self._concurrency.tell(self.log, self.clock.now(), len(self._announced), self._count_left)
 
     def _submit(self, ready: Sequence[_Ready], refused: list[tuple[_Call, OctosparkError]]) -> bool:
         """Send what is ready and take in the answers; return whether there was one.
@@ -609,7 +609,7 @@ class Submission:
             elif proves_nothing_sent(result):
                 turned_down.append((call, result))
             else:
-                self.log.warning("Whether this was accepted is not known: %s", plain(result))
+                self.log.warning("Whether this was accepted is not known: %s", sanitize(result))
         if answered:
             self.journal.put_surely(answered)
         if turned_down:
@@ -637,23 +637,23 @@ class Submission:
         self._give_up(call.records, error, "late")
         return True
 
-    def _prepare(self, call: _Call, answer: Answer[Post]) -> _Ready | None:
+    def _prepare(self, call: _Call, response: Response[Post]) -> _Ready | None:
         """Check a call against what the post shows now; return what of it may go out."""
-        latest = answer.value.latest_scheduled_post
-        records = tuple(r for r in call.records if latest is None or self._may_follow(r, latest, answer.service_time))
+        latest = response.value.latest_scheduled_post
+        records = tuple(r for r in call.records if latest is None or self._may_follow(r, latest, response.service_time))
         if not records:
             return None
         operation = call.announcement.operation([record.social_account_id for record in records])
         if self.rules.dry_run:
             self.log.info(
-                "Dry run: would send %s %s with %s", operation.method, operation.url_path, plain(operation.body, 2000)
+                "Dry run: would send %s %s with %s", operation.method, operation.url_path, sanitize(operation.body, 2000)
             )
             self._verdicts.update({record.key: outcome_about(record, "pending", "dry_run") for record in records})
             return None
         baseline = Baseline(
             scheduled_post_id=latest.id if latest else None,
             updated_at=latest.updated_at if latest else None,
-            service_time=format_instant(answer.service_time) if answer.service_time else None,
+            service_time=format_instant(response.service_time) if response.service_time else None,
         )
         return _Ready(call.announcement, records, operation, baseline)
 
@@ -688,7 +688,7 @@ class Submission:
         elif self._is_repeat(latest, service_time):
             error = OctosparkAlreadySubmittedError(
                 f"Post {record.post_id} has a submission to account {record.social_account_id} that this task did not "
-                f"make: {latest.id}, created {plain(latest.created_at, 40)}, after this run was due "
+                f"make: {latest.id}, created {sanitize(latest.created_at, 40)}, after this run was due "
                 f"({self.run.run_after.isoformat()}). Nothing was sent. Set allow_repeat=True to submit it all the same.",
                 target=f"post {record.post_id} account {record.social_account_id}",
             )
@@ -711,12 +711,12 @@ class Submission:
         now = self.clock.now()
         sent: list[Record] = []
         for call in ready:
-            attempt = _new_attempt()
+            request = _new_request()
             sent += [
                 record.model_copy(
                     update={
                         "state": "sent",
-                        "attempt": attempt,
+                        "request": request,
                         "try_number": self.run.try_number,
                         "max_tries": self.run.max_tries,
                         "fenced_at": format_instant(now),
@@ -735,7 +735,7 @@ class Submission:
                 "Submitting post %s to %s (attempt %s).",
                 call.announcement.post_id,
                 ", ".join(record.social_account_id for record in call.records),
-                attempt,
+                request,
             )
         self._free.difference_update(record.key for record in sent)
         self.journal.put(sent)
@@ -758,18 +758,18 @@ class Submission:
         pause = 0.0
         for call, error in refused:
             delay = delay_after(error, max(1, self._fruitless))
-            if not is_passing(error) or self._fruitless > MAX_REFUSALS or delay > LONGEST_DELAY:
+            if not is_transient(error) or self._fruitless > MAX_REFUSALS or delay > LONGEST_DELAY:
                 self._stop(call, error)
             else:
-                self.log.warning("Not accepted, trying again in %.0f s: %s", delay, plain(error))
+                self.log.warning("Not accepted, trying again in %.0f s: %s", delay, sanitize(error))
                 pause = max(pause, delay)
         if pause:
             self.clock.sleep(pause)
 
     def _stop(self, call: _Call, error: OctosparkError) -> None:
         """Give up on what the same would refuse in this try: the announcement, or all of them."""
-        self.log.error("%s", plain(error))
-        is_for_all = isinstance(error, OctosparkAuthError) or (is_passing(error) and self._fruitless > MAX_REFUSALS)
+        self.log.error("%s", sanitize(error))
+        is_for_all = isinstance(error, OctosparkAuthError) or (is_transient(error) and self._fruitless > MAX_REFUSALS)
         concerned = {record.key: record for record in call.records}
         for announcement in self.announcements if is_for_all else [call.announcement]:
             concerned |= {record.key: record for record in self._left_to_send(announcement)}
@@ -786,13 +786,13 @@ class Submission:
     def _records(self) -> list[Record]:
         return [self.journal.records[key] for key in self._announced if key in self.journal.records]
 
-    def _read(self, records: Sequence[Record]) -> list[tuple[Record, Answer[Post] | OctosparkError]]:
+    def _read(self, records: Sequence[Record]) -> list[tuple[Record, Response[Post] | OctosparkError]]:
         """Read the posts of records, each post once."""
         posts = list(dict.fromkeys((record.team_id, record.post_id) for record in records))
         if not posts:
             return []
-        answers = dict(zip(posts, self.api.request_all([get_post(*post) for post in posts]), strict=True))
-        return [(record, answers[record.team_id, record.post_id]) for record in records]
+        responses = dict(zip(posts, self.api.request_all([get_post(*post) for post in posts]), strict=True))
+        return [(record, responses[record.team_id, record.post_id]) for record in records]
 
     def _time_to_send(self, record: Record) -> str | None:
         """Return the time that is sent with a record's target, as it is recorded."""
@@ -805,18 +805,18 @@ class Submission:
             if is_known and (record.accepted.end == "published" or reason == "late"):
                 # It was to be submitted once more. That it is not does not change what has become of it.
                 self._free.discard(record.key)
-                self.log.warning("Not submitted to account %s once more: %s", record.social_account_id, plain(error))
+                self.log.warning("Not submitted to account %s once more: %s", record.social_account_id, sanitize(error))
                 continue
             self.error = self.error or error
-            verdict = outcome_about(record, "failed", reason, plain(error))
+            verdict = outcome_about(record, "failed", reason, sanitize(error))
             if not isinstance(error, OctosparkFailError):
                 verdict = verdict.model_copy(update={"error_category": "transient"})
             self._verdicts[record.key] = verdict
 
-    def _unknown(self, record: Record, reason: Reason, why: str, attempt: str) -> None:
-        self._verdicts[record.key] = outcome_about(record, "unknown", reason, plain(why))
-        self.notes[record.key] = note_on_doubt(record, plain(why), attempt, self.run.state_store)
+    def _unknown(self, record: Record, reason: Reason, why: str, request: str) -> None:
+        self._verdicts[record.key] = outcome_about(record, "unknown", reason, sanitize(why))
+        self.notes[record.key] = note_on_doubt(record, sanitize(why), request, self.run.state_store)
 
 
-def _new_attempt() -> str:
+def _new_request() -> str:
     return secrets.token_hex(4)

@@ -8,32 +8,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from airflow_provider_octospark.api.backoff import is_passing
+from airflow_provider_octospark.api.backoff import is_transient
 from airflow_provider_octospark.api.models import Outcome, Post, Reason, ScheduledPost
-from airflow_provider_octospark.api.responses import Answer
-from airflow_provider_octospark.api.text import plain
+from airflow_provider_octospark.api.responses import Response
+from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
     OctosparkConnectError,
     OctosparkError,
     OctosparkHeldUpError,
 )
-from airflow_provider_octospark.parameters.defaults import SETTLE, IfLate, IfSubmitted
+from airflow_provider_octospark.parameters.defaults import SETTLE_TIME, IfLate, IfSubmitted
 from airflow_provider_octospark.parameters.times import on_service_clock, parse_instant
 from airflow_provider_octospark.polling.wait import classify, same_id
 from airflow_provider_octospark.submission.journal import Record
 
-LONGEST_SETTLE = timedelta(days=30)
-"""The longest ``settle``."""
+LONGEST_SETTLE_TIME = timedelta(days=30)
+"""The longest ``settle_time``."""
 
 SETTLE_MARGIN = timedelta(minutes=1)
-"""By how much ``settle`` must exceed ``submit_timeout``: the time that a request may take to begin to leave."""
+"""By how much ``settle_time`` must exceed ``submit_timeout``: the time that a request may take to begin to leave."""
 
 LEAVE_WITHIN = timedelta(seconds=30)
 """How long after its fence a request may begin to leave; less than ``SETTLE_MARGIN``."""
 
-LOOKS_IN_DOUBT = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=4))
-"""When, after the fence, a request in doubt is looked for; the last look is at the end of ``settle``."""
+POLLS_IN_DOUBT = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=4))
+"""When, after the fence, a request in doubt is looked for; the last look is at the end of ``settle_time``."""
 
 MAX_REFUSALS = 4
 """How often in one try a call is made anew after a refusal that passes by itself (429, no connection)."""
@@ -78,7 +78,7 @@ class Run:
 class Rules:
     """How a task wants its submissions treated; the parameters of the operators.
 
-    :param settle: time after which a request in doubt that left no trace is sent again; None never sends it again.
+    :param settle_time: time after which a request in doubt that left no trace is sent again; None never sends it again.
     :param resubmit_failed: whether a proven failure frees a target for a retry.
     :param if_already_submitted: what a later try does with a target that was submitted and is not free.
     :param allow_repeat: whether to submit although somebody else submitted the same target since the run began.
@@ -90,7 +90,7 @@ class Rules:
     :param forgets: whether a retry will know nothing of this try (no store), and could not tell whose failure it finds.
     """
 
-    settle: timedelta | None = SETTLE
+    settle_time: timedelta | None = SETTLE_TIME
     resubmit_failed: bool = True
     if_already_submitted: IfSubmitted = "reattach"
     allow_repeat: bool = False
@@ -104,16 +104,16 @@ class Rules:
     def check(self, submit_timeout: float) -> None:
         """Check the rules against the connection.
 
-        :raises OctosparkArgumentError: if ``settle`` could end while a request is still under way, or is beyond 30 days.
+        :raises OctosparkArgumentError: if ``settle_time`` could end while a request is still under way, or is beyond 30 days.
         """
         least = timedelta(seconds=submit_timeout) + SETTLE_MARGIN
-        if self.settle is not None and self.settle > LONGEST_SETTLE:
+        if self.settle_time is not None and self.settle_time > LONGEST_SETTLE_TIME:
             raise OctosparkArgumentError(
-                f"settle is {self.settle}; it must be at most {LONGEST_SETTLE}. settle=None never sends again what is in doubt."
+                f"settle is {self.settle_time}; it must be at most {LONGEST_SETTLE_TIME}. settle_time=None never sends again what is in doubt."
             )
-        if self.settle is not None and self.settle <= least:
+        if self.settle_time is not None and self.settle_time <= least:
             raise OctosparkArgumentError(
-                f"settle is {self.settle}; it must be more than the connection's submit_timeout plus a minute, which is "
+                f"settle is {self.settle_time}; it must be more than the connection's submit_timeout plus a minute, which is "
                 f"{least}. Raise settle or lower submit_timeout."
             )
 
@@ -131,7 +131,7 @@ class SendAgain:
 
 
 @dataclass(frozen=True)
-class LookAgain:
+class PollAgain:
     """Neither is proven yet."""
 
     at: datetime
@@ -145,55 +145,55 @@ class Unknown:
     reason: Reason = "in_doubt"
 
 
-def judge_doubt(
+def resolve_doubt(
     record: Record,
-    answer: Answer[Post] | OctosparkError,
+    response: Response[Post] | OctosparkError,
     now: datetime,
-    settle: timedelta | None,
+    settle_time: timedelta | None,
     asked: datetime | None = None,
-) -> Adopt | SendAgain | LookAgain | Unknown:
+) -> Adopt | SendAgain | PollAgain | Unknown:
     """Decide about a request that may have been accepted, from what the service shows of the post.
 
     :param record: the target's record, in state ``sent``.
-    :param answer: the post, or why it could not be read.
+    :param response: the post, or why it could not be read.
     :param now: our clock when the answer had come.
-    :param settle: see :class:`Rules`.
+    :param settle_time: see :class:`Rules`.
     :param asked: our clock when the post was asked for (default ``now``); an answer may take long, and what it shows may
         be as old as this.
     """
     asked = now if asked is None else asked
-    patience = SETTLE if settle is None else settle
-    if isinstance(answer, OctosparkError):
+    patience = SETTLE_TIME if settle_time is None else settle_time
+    if isinstance(response, OctosparkError):
         # While a post cannot be read nothing is proven; where that may pass by itself, twice the time is given.
-        given = 2 * patience if is_passing(answer) else patience
+        given = 2 * patience if is_transient(response) else patience
         if now < record.fence + given:
-            return LookAgain(_look_in_doubt(record, now, given))
-        return Unknown(f"the post cannot be read: {plain(answer)}", "access_lost")
-    latest = answer.value.latest_scheduled_post
-    is_marked = latest is not None and bears_our_marks(record, latest, answer.service_time, now)
+            return PollAgain(_poll_in_doubt(record, now, given))
+        return Unknown(f"the post cannot be read: {sanitize(response)}", "access_lost")
+    latest = response.value.latest_scheduled_post
+    is_marked = latest is not None and bears_our_marks(record, latest, response.service_time, now)
     if latest is not None and is_marked and is_adoptable(latest):
         return Adopt(latest)
     if asked < record.fence + patience:
-        return LookAgain(_look_in_doubt(record, now, patience))
-    if _is_early_by_its_clock(record, answer.service_time, patience):
+        return PollAgain(_poll_in_doubt(record, now, patience))
+    if _is_early_by_its_clock(record, response.service_time, patience):
         if asked < record.fence + 2 * patience:
-            return LookAgain(now + timedelta(minutes=1))
+            return PollAgain(now + timedelta(minutes=1))
         return Unknown("by the service's clock settle is not over, by ours twice that; one of them is wrong")
     if latest is not None and is_marked:
         return Unknown(
-            f"submission {latest.id}, created {plain(latest.created_at, 40)} for the same account, is {plain(latest.status, 40)}; "
+            f"submission {latest.id}, created {sanitize(latest.created_at, 40)} for the same account, is {sanitize(latest.status, 40)}; "
             "whether it is the one that was sent, or somebody else's, cannot be told"
         )
-    if not _is_as_before(record, latest, answer.service_time, now):
+    if not _is_as_before(record, latest, response.service_time, now):
         return Unknown(
             f"the post's latest submission is now {latest.id} of account {latest.social_account_id} "
-            f"({plain(latest.status, 40)}, created {plain(latest.created_at, 40)}); it is not what was sent, and the post "
+            f"({sanitize(latest.status, 40)}, created {sanitize(latest.created_at, 40)}); it is not what was sent, and the post "
             "is not as it was before"
             if latest
             else "the post shows no submission at all any more, where there was one before"
         )
-    if settle is None:
-        return Unknown("nothing new is to be seen, and with settle=None nothing in doubt is sent again")
+    if settle_time is None:
+        return Unknown("nothing new is to be seen, and with settle_time=None nothing in doubt is sent again")
     return SendAgain()
 
 
@@ -213,9 +213,9 @@ def is_adoptable(latest: ScheduledPost) -> bool:
     return classify(latest)[0] != "failed"
 
 
-def _look_in_doubt(record: Record, now: datetime, patience: timedelta) -> datetime:
+def _poll_in_doubt(record: Record, now: datetime, patience: timedelta) -> datetime:
     end = record.fence + patience
-    later = [record.fence + after for after in LOOKS_IN_DOUBT if record.fence + after > now]
+    later = [record.fence + after for after in POLLS_IN_DOUBT if record.fence + after > now]
     return min([*later, end if end > now else now + timedelta(minutes=1)])
 
 
@@ -240,8 +240,8 @@ def bears_our_marks(record: Record, latest: ScheduledPost, service_time: datetim
         return False
     if record.scheduled_at is None:
         return True
-    wanted, got = parse_instant(record.scheduled_at), parse_instant(latest.scheduled_at)
-    return wanted is not None and got is not None and abs(wanted - got) < timedelta(seconds=1)
+    pending, got = parse_instant(record.scheduled_at), parse_instant(latest.scheduled_at)
+    return pending is not None and got is not None and abs(pending - got) < timedelta(seconds=1)
 
 
 def _is_as_before(record: Record, latest: ScheduledPost | None, service_time: datetime | None, now: datetime) -> bool:

@@ -10,21 +10,21 @@ from typing import Any
 
 from airflow_provider_octospark.api.models import (
     AccountResult,
-    End,
+    State,
     Outcome,
     Reason,
     ScheduledPost,
-    ScheduleMultiAnswer,
+    ScheduleMultiResponse,
 )
-from airflow_provider_octospark.api.responses import Answer
-from airflow_provider_octospark.api.text import Log, plain
+from airflow_provider_octospark.api.responses import Response
+from airflow_provider_octospark.api.text import Log, sanitize
 from airflow_provider_octospark.polling.wait import outcome_of, same_id
 from airflow_provider_octospark.submission.decisions import note_on_doubt
 from airflow_provider_octospark.submission.journal import Journal, Record, Target, target_key
 from airflow_provider_octospark.submission.rules import Run
 
 
-def outcome_about(record: Record, end: End, reason: Reason | None, message: str | None = None) -> Outcome:
+def outcome_about(record: Record, end: State, reason: Reason | None, message: str | None = None) -> Outcome:
     """Return what is to be said of a target of which the service has said nothing."""
     return Outcome(
         team_id=record.team_id,
@@ -58,16 +58,16 @@ def in_doubt_again(record: Record) -> Record:
 def _rows(value: object) -> list[AccountResult]:
     if isinstance(value, ScheduledPost):
         return [AccountResult(social_account_id=value.social_account_id, scheduled_post=value)]
-    return list(value.data) if isinstance(value, ScheduleMultiAnswer) else []
+    return list(value.data) if isinstance(value, ScheduleMultiResponse) else []
 
 
-def settled(records: Sequence[Record], answer: Answer[Any], log: Log) -> list[Record]:
+def settled(records: Sequence[Record], response: Response[Any], log: Log) -> list[Record]:
     """Return the records of those accounts of which a readable answer speaks without contradiction.
 
     :param records: those of the targets of one request.
     """
     rows: dict[str, list[AccountResult]] = {}
-    for row in _rows(answer.value):
+    for row in _rows(response.value):
         rows.setdefault(row.social_account_id.lower(), []).append(row)
     result = []
     for record in records:
@@ -84,7 +84,7 @@ def settled(records: Sequence[Record], answer: Answer[Any], log: Log) -> list[Re
                 outcome.end,
             )
         elif refusals and not scheduled:
-            message = plain(refusals[0].message) or "the service gave no reason"
+            message = sanitize(refusals[0].message) or "the service gave no reason"
             outcome = outcome_about(record, "failed", None, message)
             log.error("Refused: post %s, account %s: %s", record.post_id, record.social_account_id, message)
         else:
@@ -94,7 +94,7 @@ def settled(records: Sequence[Record], answer: Answer[Any], log: Log) -> list[Re
             continue
         result.append(accepted(record, outcome))
     if rows:
-        log.warning("The answer speaks of accounts that were not asked for: %s.", plain(sorted(rows)))
+        log.warning("The answer speaks of accounts that were not asked for: %s.", sanitize(sorted(rows)))
     return result
 
 
@@ -123,11 +123,11 @@ def take_ends(journal: Journal, outcomes: Sequence[Outcome], run: Run) -> tuple[
         changed.append(believed(record, outcome))
         if changed[-1].state == "sent":
             why = (
-                f"submission {outcome.scheduled_post_id}, which was taken for it, has ended as {plain(outcome.status, 40)}; "
+                f"submission {outcome.scheduled_post_id}, which was taken for it, has ended as {sanitize(outcome.status, 40)}; "
                 "whether it is the one that was sent, or somebody else's, cannot be told"
             )
             told[-1] = outcome.model_copy(update={"end": "unknown", "reason": "in_doubt", "error_message": why})
-            notes[key] = note_on_doubt(changed[-1], why, record.attempt or "", run.state_store)
+            notes[key] = note_on_doubt(changed[-1], why, record.request or "", run.state_store)
     if changed:
         journal.put(changed)
     return told, notes

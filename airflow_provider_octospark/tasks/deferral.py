@@ -51,16 +51,16 @@ def until_published(
     )
 
 
-def until_settled(moment: datetime, **carried: Any) -> Deferral:
+def until_in_doubt_resolved(instant: datetime, **carried: Any) -> Deferral:
     """Return the deferral until a request in doubt is worth a look; the task goes on in ``resume_submission``.
 
     :param carried: what ``resume_submission`` is to be given besides the event; JSON primitives.
     """
     return Deferral(
-        trigger=until(moment),
+        trigger=until(instant),
         method_name="resume_submission",
         kwargs=carried,
-        timeout=moment - datetime.now(UTC) + FRAMEWORK_MARGIN,
+        timeout=instant - datetime.now(UTC) + FRAMEWORK_MARGIN,
     )
 
 

@@ -28,7 +28,7 @@ from airflow_provider_octospark.tasks.deferral import (
     SHORTEST_DEFERRAL,
     outcomes_or_wait,
     until_published,
-    until_settled,
+    until_in_doubt_resolved,
 )
 from airflow_provider_octospark.tasks.result import Notes, judge, note_key, note_on, report_published, report_unknown
 
@@ -143,7 +143,7 @@ class SubmitTask:
     def _pause(self, wait: WaitUntil) -> None:
         remaining = wait.time - datetime.now(UTC)
         if self.operator.deferrable and remaining > SHORTEST_DEFERRAL:
-            self.operator.defer(**until_settled(wait.time, **self._carried()))
+            self.operator.defer(**until_in_doubt_resolved(wait.time, **self._carried()))
         time.sleep(max(0.0, remaining.total_seconds()))
 
     def _new_wait(self, outcomes: Sequence[Outcome]) -> Wait:
@@ -153,9 +153,9 @@ class SubmitTask:
             started_at=datetime.now(UTC),
             publish_timeout=require_duration(operator.publish_timeout, field="publish_timeout"),
             since=self.run.run_after,
-            observe_timeout=require_duration(operator.observe_timeout, field="observe_timeout"),
-            floor=operator.poll_floor,
-            factor=operator.poll_factor,
+            hidden_timeout=require_duration(operator.hidden_timeout, field="hidden_timeout"),
+            interval=operator.poll_interval,
+            backoff=operator.poll_backoff,
         )
 
     def _await(self, hook: OctosparkHook, wait: Wait, notes: Notes) -> None:
@@ -167,7 +167,7 @@ class SubmitTask:
             if self.operator.deferrable:
                 self._defer(wait, notes)
             now = datetime.now(UTC)
-            time.sleep(max(0.0, (wait.next_look(now) - now).total_seconds()))
+            time.sleep(max(0.0, (wait.next_poll(now) - now).total_seconds()))
 
     def _defer(self, wait: Wait, notes: Notes) -> NoReturn:
         operator = self.operator

@@ -32,7 +32,7 @@ WAIT_KEY = "octospark.wait"
 """Where mode ``reschedule`` keeps, from Airflow 3.3 on, what it has seen and told."""
 
 
-class SenseTask:
+class WaitTask:
     """One process's part of a wait.
 
     :param operator: the sensor, its templates rendered.
@@ -69,9 +69,9 @@ class SenseTask:
             started_at=started_at,
             publish_timeout=require_duration(operator.publish_timeout, field="publish_timeout"),
             since=since,
-            observe_timeout=require_duration(operator.observe_timeout, field="observe_timeout"),
-            floor=operator.poll_floor,
-            factor=operator.poll_factor,
+            hidden_timeout=require_duration(operator.hidden_timeout, field="hidden_timeout"),
+            interval=operator.poll_interval,
+            backoff=operator.poll_backoff,
             latest=None if at_most is None else started_at + at_most,
         )
         return self._kept(wait) if operator.reschedule else wait
@@ -89,7 +89,7 @@ class SenseTask:
 
     def pause(self, now: datetime) -> float:
         """Return the seconds until the next look."""
-        return max(0.0, (self.wait.next_look(now) - now).total_seconds())
+        return max(0.0, (self.wait.next_poll(now) - now).total_seconds())
 
     def finish(self) -> Any:
         """End the task with what is known."""

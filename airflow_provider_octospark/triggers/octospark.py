@@ -11,8 +11,8 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_octospark.api.models import Outcome, Post
-from airflow_provider_octospark.api.responses import Answer
-from airflow_provider_octospark.api.text import plain
+from airflow_provider_octospark.api.responses import Response
+from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.cancellation import acancel, read_cancellable
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkProtocolError
 from airflow_provider_octospark.polling.poller import LONGEST_SLEEP
@@ -21,10 +21,10 @@ from airflow_provider_octospark.triggers.reading import Reader
 
 EVENT_FORMAT = 1
 
-FIRST_LOOK_AFTER = timedelta(seconds=5)
+FIRST_POLL_AFTER = timedelta(seconds=5)
 """Airflow fails a task whose trigger fires before the scheduler has seen it defer. Nothing fires earlier, whatever for."""
 
-FIRST_LOOKS_WITHIN = timedelta(seconds=1)
+FIRST_POLLS_WITHIN = timedelta(seconds=1)
 """Time over which the first looks of triggers that start together are spread."""
 
 _CANCELLING: set[asyncio.Task[None]] = set()
@@ -67,8 +67,8 @@ class OctosparkPostTrigger(BaseTrigger):
         """Take back what is still scheduled, if a person marked the task as failed; clears leave it to the next try."""
         if self.cancel_on_kill is None or self.task_instance is None:
             return
-        wanted = read_cancellable(self.cancel_on_kill)
-        work = asyncio.create_task(acancel(self.octospark_conn_id, wanted, self.task_instance, self.log))
+        pending = read_cancellable(self.cancel_on_kill)
+        work = asyncio.create_task(acancel(self.octospark_conn_id, pending, self.task_instance, self.log))
         _CANCELLING.add(work)
         work.add_done_callback(_CANCELLING.discard)
         # Airflow 3.3 cancels a trigger anew every second until it has ended, this method too; the work goes on.
@@ -77,18 +77,18 @@ class OctosparkPostTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event: ``{"format": 1, "outcomes": [...]}`` or ``{"format": 1, "error": "..."}``."""
         loop = asyncio.get_running_loop()
-        not_before = loop.time() + FIRST_LOOK_AFTER.total_seconds()
+        not_before = loop.time() + FIRST_POLL_AFTER.total_seconds()
         try:
             wait = Wait.from_json(self.wait)
-            spread = random.random() * FIRST_LOOKS_WITHIN  # noqa: S311
-            wait.hold(datetime.now(UTC) + FIRST_LOOK_AFTER + spread)
+            spread = random.random() * FIRST_POLLS_WITHIN  # noqa: S311
+            wait.hold(datetime.now(UTC) + FIRST_POLL_AFTER + spread)
             await self._observe(wait)
             event = {"format": EVENT_FORMAT, "outcomes": [outcome.as_json() for outcome in wait.outcomes]}
         except Exception as error:
             # A trigger that raises loses what it waited for.
             self.log.exception("The wait broke down.")
             cause = _cause(error)
-            event = {"format": EVENT_FORMAT, "error": f"{type(cause).__name__}: {plain(cause, 500)}"}
+            event = {"format": EVENT_FORMAT, "error": f"{type(cause).__name__}: {sanitize(cause, 500)}"}
         await asyncio.sleep(max(0.0, not_before - loop.time()))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
@@ -96,21 +96,21 @@ class OctosparkPostTrigger(BaseTrigger):
         posts = wait.posts()
         async with Reader(self.octospark_conn_id) as reader:
             if len(posts) == 1:
-                await self._follow(posts[0], wait, reader)
+                await self._subscribe(posts[0], wait, reader)
                 return
             async with asyncio.TaskGroup() as group:
                 for post in posts:
-                    group.create_task(self._follow(post, wait, reader))
+                    group.create_task(self._subscribe(post, wait, reader))
 
-    async def _follow(self, post: tuple[str, str], wait: Wait, reader: Reader) -> None:
+    async def _subscribe(self, post: tuple[str, str], wait: Wait, reader: Reader) -> None:
         """Look at one post whenever it is due for that, until all that is waited for at it has ended."""
-        follower = _Follower(post, wait, self._tell)
-        while (pause := follower.pause()) is not None:
+        subscriber = _Subscriber(post, wait, self._tell)
+        while (pause := subscriber.pause()) is not None:
             if pause > 0:
                 await asyncio.sleep(min(pause, LONGEST_SLEEP))
                 continue
             try:
-                await reader.follow(post, follower)
+                await reader.subscribe(post, subscriber)
             except OctosparkError as error:
                 self._tell(wait.failed(post, error, datetime.now(UTC)))
 
@@ -119,7 +119,7 @@ class OctosparkPostTrigger(BaseTrigger):
             self.log.info("%s", line)
 
 
-class _Follower:
+class _Subscriber:
     """One post of a wait, as the poller shows it."""
 
     def __init__(self, post: tuple[str, str], wait: Wait, tell: Callable[[list[str]], None]) -> None:
@@ -138,12 +138,12 @@ class _Follower:
         self._tell(lines := wait.expire(post, now))
         return self.pause() if lines else 0.0
 
-    def is_shown_by(self, answer: Answer[Post]) -> bool:
-        return self._wait.is_shown_by(self._post, answer, datetime.now(UTC))
+    def is_shown_by(self, response: Response[Post]) -> bool:
+        return self._wait.is_shown_by(self._post, response, datetime.now(UTC))
 
-    def see(self, answer: Answer[Post]) -> None:
+    def see(self, response: Response[Post]) -> None:
         self.looks += 1
-        self._tell(self._wait.saw(self._post, answer, datetime.now(UTC)))
+        self._tell(self._wait.saw(self._post, response, datetime.now(UTC)))
 
 
 def _cause(error: Exception) -> Exception:
@@ -160,15 +160,15 @@ def outcomes_of_event(event: Any) -> list[Outcome]:
     """
     if not isinstance(event, dict) or event.get("format") != EVENT_FORMAT:
         raise OctosparkProtocolError(
-            f"The trigger's event cannot be read ({plain(event, 200)}); was the provider changed while the task was deferred? "
+            f"The trigger's event cannot be read ({sanitize(event, 200)}); was the provider changed while the task was deferred? "
             "A retry waits again and submits nothing."
         )
     if "error" in event:
         raise OctosparkProtocolError(
-            f"The wait broke down in the triggerer ({plain(event['error'], 500)}). A retry waits again and submits nothing."
+            f"The wait broke down in the triggerer ({sanitize(event['error'], 500)}). A retry waits again and submits nothing."
         )
     try:
         return [Outcome.model_validate(entry) for entry in event["outcomes"]]
     except (KeyError, TypeError, ValueError) as error:
-        problem = plain(error, 200)
+        problem = sanitize(error, 200)
     raise OctosparkProtocolError(f"The trigger's event cannot be read ({problem}). A retry waits again.")

@@ -136,8 +136,8 @@ class Cursor:
 def _due(scheduled: ScheduledPost) -> float | None:
     """When it was to be published; not ``updatedAt``, for that of an old publication changes too."""
     known = [
-        moment.astimezone(UTC).timestamp()
-        for moment in map(parse_instant, (scheduled.scheduled_at, scheduled.created_at))
-        if moment is not None
+        instant.astimezone(UTC).timestamp()
+        for instant in map(parse_instant, (scheduled.scheduled_at, scheduled.created_at))
+        if instant is not None
     ]
     return max(known, default=None)

@@ -16,7 +16,7 @@ from airflow_provider_octospark.airflow_compat import asset_state_stores, requir
 from airflow_provider_octospark.api.backoff import delay_after
 from airflow_provider_octospark.api.models import Outcome, Post
 from airflow_provider_octospark.api.operations import post_of
-from airflow_provider_octospark.api.text import plain
+from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError, OctosparkRequestError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.parameters import arguments
@@ -212,22 +212,22 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
 
         for post_id in next_reads.keys() - set(missing):
             del next_reads[post_id]
-        wanted = sorted((each for each in missing if when(each) <= clock()), key=when)
+        pending = sorted((each for each in missing if when(each) <= clock()), key=when)
         news: list[Outcome] = []
 
         async def read(post_id: str) -> None:
             next_reads[post_id] = clock() + max(self.interval, cursor.pause_after(post_id, now))
             try:
-                answer = await reader.read((self.team_id, post_id))
+                response = await reader.read((self.team_id, post_id))
             except OctosparkError as error:
                 log.debug("Post %s cannot be read: %s", post_id, error)
             else:
-                news.extend(cursor.take(self.team_id, [answer.value], answer.service_time, datetime.now(UTC)))
+                news.extend(cursor.take(self.team_id, [response.value], response.service_time, datetime.now(UTC)))
 
-        if wanted:
+        if pending:
             try:
                 async with asyncio.timeout(READS_WITHIN), asyncio.TaskGroup() as group:
-                    for post_id in wanted[:READS_AT_ONCE]:
+                    for post_id in pending[:READS_AT_ONCE]:
                         group.create_task(read(post_id))
             except TimeoutError:
                 log.warning(
@@ -293,7 +293,7 @@ async def looks(team_id: str, interval: float, octospark_conn_id: str) -> AsyncI
     async with Reader(octospark_conn_id) as reader:
         while True:
             try:
-                answer = await reader.entries(team_id, limit)
+                response = await reader.entries(team_id, limit)
             except OctosparkError as error:
                 failures += 1
                 if isinstance(error, OctosparkRequestError):
@@ -315,14 +315,14 @@ async def looks(team_id: str, interval: float, octospark_conn_id: str) -> AsyncI
             if failures:
                 log.info("The posts of team %s can be listed again.", team_id)
             failures = 0
-            entries = answer.value.data
+            entries = response.value.data
             posts = [post for post in map(post_of, entries) if post is not None]
             if unreadable != len(entries) - len(posts):
                 unreadable = len(entries) - len(posts)
                 log.warning(
                     "Of %d posts of team %s, %d cannot be read; they are left out.", len(entries), team_id, unreadable
                 )
-            yield Look(posts, answer.service_time)
+            yield Look(posts, response.service_time)
             await asyncio.sleep(interval)
 
 
@@ -337,4 +337,4 @@ def _seconds(interval: object) -> float:
 
 def _words(error: Exception) -> str:
     # Its text may be anything, a secret too.
-    return plain(type(error).__name__, 80)
+    return sanitize(type(error).__name__, 80)

@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack
 from typing import Self, TypeVar
 
 from airflow_provider_octospark.api.models import Post, PostEntries
-from airflow_provider_octospark.api.responses import Answer
+from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import OctosparkAuthError, OctosparkError, OctosparkNetworkError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.polling.poller import Poller, subscribed
-from airflow_provider_octospark.polling.subscriptions import Follower
+from airflow_provider_octospark.polling.subscriptions import Subscriber
 from airflow_provider_octospark.triggers.shared_settings import Refusal, settings_of
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Reader:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def follow(self, post: tuple[str, str], follower: Follower) -> None:
+    async def subscribe(self, post: tuple[str, str], subscriber: Subscriber) -> None:
         """Show a follower a post whenever it wants to look, until it has nothing more to look at.
 
         A key that is refused is tried once more as it is in Airflow by then, each time that it has been good meanwhile.
@@ -48,15 +48,15 @@ class Reader:
         refusal: Refusal | None = None
         while True:
             settings = self._settings if self._settings and refusal is None else await self._connect(refusal)
-            looks = follower.looks
+            looks = subscriber.looks
             try:
-                return await self._ask_with(settings, lambda poller: poller.follow(*post, follower))
+                return await self._ask_with(settings, lambda poller: poller.subscribe(*post, subscriber))
             except OctosparkAuthError:
-                if refusal is not None and follower.looks == looks:
+                if refusal is not None and subscriber.looks == looks:
                     raise
             refusal = Refusal(settings, asyncio.get_running_loop().time())
 
-    async def read(self, post: tuple[str, str]) -> Answer[Post]:
+    async def read(self, post: tuple[str, str]) -> Response[Post]:
         """Return a post as the service shows it now; a refused key is tried once more as it is in Airflow by then.
 
         :param post: team and post.
@@ -64,7 +64,7 @@ class Reader:
         """
         return await self._ask(lambda poller: poller.read(*post))
 
-    async def entries(self, team_id: str, limit: int) -> Answer[PostEntries]:
+    async def entries(self, team_id: str, limit: int) -> Response[PostEntries]:
         """Return one list of a team's posts as the service shows it now; a refused key as in :meth:`read`.
 
         :raises OctosparkError: of the class that fits what happened.

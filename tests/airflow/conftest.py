@@ -37,8 +37,8 @@ def connect(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let triggers look at once: these tests run no scheduler that would have to see the task defer first."""
-    monkeypatch.setattr(trigger_module, "FIRST_LOOK_AFTER", timedelta(0))
-    monkeypatch.setattr(trigger_module, "FIRST_LOOKS_WITHIN", timedelta(milliseconds=50))
+    monkeypatch.setattr(trigger_module, "FIRST_POLL_AFTER", timedelta(0))
+    monkeypatch.setattr(trigger_module, "FIRST_POLLS_WITHIN", timedelta(milliseconds=50))
 
 
 @dataclass

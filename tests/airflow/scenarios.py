@@ -44,7 +44,7 @@ class Submitted:
 
     def begin(self) -> None:
         """Let its time come."""
-        self.emulator.person("reschedule", self.post_id, scheduled_at=self.emulator.now())
+        self.emulator.user_action("reschedule", self.post_id, scheduled_at=self.emulator.now())
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Scenario:
     category: str | None = None
     happens: Callable[[Submitted], object] = Submitted.begin
     provider: Any = "x"
-    scripted: dict[str, Any] = field(default_factory=lambda: {"fate": "slow", "seconds": QUICK})
+    scripted: dict[str, Any] = field(default_factory=lambda: {"scenario": "slow", "seconds": QUICK})
     faults: tuple[dict[str, Any], ...] = ()
     sensor: dict[str, Any] = field(default_factory=dict)
     skipped: bool = False
@@ -99,14 +99,14 @@ class Scenario:
 
 
 def _fails(category: str) -> dict[str, Any]:
-    return {"fate": "fail", "seconds": QUICK, "error_category": category, "error_code": f"E_{category.upper()}"}
+    return {"scenario": "fail", "seconds": QUICK, "error_category": category, "error_code": f"E_{category.upper()}"}
 
 
 def _hidden_by(provider: Any) -> Callable[[Submitted], object]:
     def happens(submitted: Submitted) -> None:
         submitted.begin()
         account_id = submitted.emulator.account_id(provider)
-        submitted.emulator.person("post_now", submitted.post_id, social_account_id=account_id)
+        submitted.emulator.user_action("post_now", submitted.post_id, social_account_id=account_id)
 
     return happens
 
@@ -114,12 +114,12 @@ def _hidden_by(provider: Any) -> Callable[[Submitted], object]:
 PUBLISHED = Scenario("published at once", "published")
 REJECTED = Scenario("failed for good: validation", "failed", category="validation", scripted=_fails("validation"))
 SHORT = {"publish_timeout": 1.0}
-STUCK = Scenario("stuck", "unknown", "deadline", scripted={"fate": "stuck"}, sensor=SHORT)
+STUCK = Scenario("stuck", "unknown", "deadline", scripted={"scenario": "stuck"}, sensor=SHORT)
 HIDDEN = Scenario("hidden by another account's", "unknown", "not_observable", happens=_hidden_by("linkedin"))
 
 SCENARIOS = (
     PUBLISHED,
-    Scenario("published after an upload", "published", provider="youtube", scripted={"fate": "slow", "seconds": 0.5}),
+    Scenario("published after an upload", "published", provider="youtube", scripted={"scenario": "slow", "seconds": 0.5}),
     Scenario(
         "failed for now: rate limited", "failed", category="rate_limited", scripted=_fails("rate_limited"), alone=False
     ),
@@ -128,25 +128,25 @@ SCENARIOS = (
     REJECTED,
     Scenario("failed for good: permanent", "failed", category="permanent", scripted=_fails("permanent"), alone=False),
     Scenario(
-        "cancelled by the service", "failed", "cancelled", scripted={"fate": "cancel", "seconds": QUICK}, alone=False
+        "cancelled by the service", "failed", "cancelled", scripted={"scenario": "cancel", "seconds": QUICK}, alone=False
     ),
     Scenario(
-        "cancelled by a person", "failed", "cancelled", happens=lambda it: it.emulator.person("cancel", it.post_id)
+        "cancelled by a person", "failed", "cancelled", happens=lambda it: it.emulator.user_action("cancel", it.post_id)
     ),
     Scenario(
-        "moved to draft", "failed", "cancelled", happens=lambda it: it.emulator.person("move_to_draft", it.post_id)
+        "moved to draft", "failed", "cancelled", happens=lambda it: it.emulator.user_action("move_to_draft", it.post_id)
     ),
     Scenario("superseded", "unknown", "superseded", happens=_hidden_by("x")),
     HIDDEN,
     Scenario(
-        "failed, but live", "unknown", "in_doubt", "transient", scripted={"fate": "fail_but_live", "seconds": QUICK}
+        "failed, but live", "unknown", "in_doubt", "transient", scripted={"scenario": "fail_but_live", "seconds": QUICK}
     ),
     Scenario(
         "failed, but live in the platform's state",
         "unknown",
         "in_doubt",
         "transient",
-        scripted={"fate": "fail_but_live", "seconds": QUICK, "shown_in": "state"},
+        scripted={"scenario": "fail_but_live", "seconds": QUICK, "shown_in": "state"},
         alone=False,
     ),
     Scenario("deleted", "unknown", "not_observable", faults=({"fault": "status", "status": 404, "times": 10_000},)),
@@ -168,9 +168,9 @@ FOR_ONE = (
         "never fail of a proven failure", "failed", category="validation", scripted=_fails("validation"),
         sensor={"never_fail": True}, skipped=True,
     ),
-    Scenario("soft fail of an unknown", "unknown", "deadline", scripted={"fate": "stuck"}, sensor={**SHORT, "soft_fail": True}),
+    Scenario("soft fail of an unknown", "unknown", "deadline", scripted={"scenario": "stuck"}, sensor={**SHORT, "soft_fail": True}),
     Scenario(
-        "never fail of an unknown", "unknown", "deadline", scripted={"fate": "stuck"},
+        "never fail of an unknown", "unknown", "deadline", scripted={"scenario": "stuck"},
         sensor={**SHORT, "never_fail": True, "silent_fail": True},
     ),
 )  # fmt: skip

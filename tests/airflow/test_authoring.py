@@ -62,7 +62,7 @@ def dag_of_everything() -> DAG:
         "recurrence_interval_days": 7,
         "recurrence_ends_at": datetime(2031, 1, 1, tzinfo=UTC),
         "publish_timeout": timedelta(hours=2),
-        "settle": timedelta(minutes=20),
+        "settle_time": timedelta(minutes=20),
         "max_lateness": timedelta(hours=1),
     }
     with DAG("everything", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
@@ -126,8 +126,8 @@ def test_operators_can_be_copied_and_pickled(offline: list[str]) -> None:
     ],
 )
 def test_names_of_our_own_hide_none_of_airflow_s(operator: Any, base: Any, required: dict[str, Any]) -> None:
-    plain, ours = base(task_id="plain"), operator(task_id="ours", **required)
-    assert {name for name in vars(ours) if name not in vars(plain) and hasattr(plain, name)} == set()
+    sanitize, ours = base(task_id="plain"), operator(task_id="ours", **required)
+    assert {name for name in vars(ours) if name not in vars(sanitize) and hasattr(sanitize, name)} == set()
     if base is BaseSensorOperator:
         # Private to Airflow, but the one place where it asks how long to pause: a version without it would not ask us.
         assert hasattr(base, "_get_next_poke_interval")
@@ -242,7 +242,7 @@ def test_every_field_of_the_sensor_is_a_template() -> None:
 
 
 def test_poke_interval_is_airflow_s_name_for_the_floor() -> None:
-    assert OctosparkPostSensor(task_id="default").poll_floor == 4.0
-    assert OctosparkPostSensor(task_id="given", poll_floor=60).poll_floor == 60
-    assert OctosparkPostSensor(task_id="poked", poke_interval=timedelta(minutes=2)).poll_floor == 120.0
-    assert OctosparkPostSensor(task_id="both", poke_interval=30, poll_floor=1).poll_floor == 30.0
+    assert OctosparkPostSensor(task_id="default").poll_interval == 4.0
+    assert OctosparkPostSensor(task_id="given", poll_interval=60).poll_interval == 60
+    assert OctosparkPostSensor(task_id="poked", poke_interval=timedelta(minutes=2)).poll_interval == 120.0
+    assert OctosparkPostSensor(task_id="both", poke_interval=30, poll_interval=1).poll_interval == 30.0

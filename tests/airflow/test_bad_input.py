@@ -52,15 +52,15 @@ CASES = [
     Bad("now", "first_comment is", {"first_comment": ["text"]}),
     Bad("now", "engagement_comment_trigger is", {"engagement_comment_trigger": 7}),
     Bad("now", "repost_after is", {"repost_after": "tomorrow"}),
-    Bad("now", "settle is", {"settle": timedelta(minutes=5)}),
-    Bad("now", "settle is", {"settle": "5"}),
+    Bad("now", "settle is", {"settle_time": timedelta(minutes=5)}),
+    Bad("now", "settle is", {"settle_time": "5"}),
     Bad("now", "if_already_submitted is", {"if_already_submitted": "always"}),
     Bad("now", "if_late is", {"if_late": "never"}),
     Bad("now", "max_lateness is", {"max_lateness": 0}),
     Bad("now", "publish_timeout is", {"publish_timeout": "1 h"}),
-    Bad("now", "observe_timeout is", {"observe_timeout": -1}),
-    Bad("now", "poll_floor is", {"poll_floor": 0}),
-    Bad("now", "poll_factor is", {"poll_factor": "quick"}),
+    Bad("now", "hidden_timeout is", {"hidden_timeout": -1}),
+    Bad("now", "poll_interval is", {"poll_interval": 0}),
+    Bad("now", "poll_backoff is", {"poll_backoff": "quick"}),
     *(
         Bad("multi", "social_account_ids", {"social_account_ids": value})
         for value in ([], None, "[", "", [A, A], [A, A.upper()], [A, None], f"{A},{A}", "{{ none }}")
@@ -93,8 +93,8 @@ CASES = [
     Bad("sensor", "publish_timeout is", {"publish_timeout": 0, "mode": "reschedule"}),
     Bad("sensor", "timeout is", {"timeout": timedelta(0)}),
     # Not even a task that may fail softly hides a mistake.
-    Bad("sensor", "poll_floor is", {"poll_floor": -1, "soft_fail": True}),
-    Bad("sensor", "poll_floor is", {"poll_floor": "x", "deferrable": True, "never_fail": True}),
+    Bad("sensor", "poll_interval is", {"poll_interval": -1, "soft_fail": True}),
+    Bad("sensor", "poll_interval is", {"poll_interval": "x", "deferrable": True, "never_fail": True}),
     Bad("sensor", "team_id is not set", {"publication": None, "post_id": POST}, connection="no_team"),
     Bad("now", "no connection 'never_made'", connection="never_made"),
     Bad("multi", "no connection 'never_made'", connection="never_made"),

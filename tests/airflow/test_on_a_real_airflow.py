@@ -53,7 +53,7 @@ with DAG("batch", schedule=None, params={{"announcements": []}}):
         **COMMON,
     )
 
-for where, how in (("deferred", {{"deferrable": True}}), ("staying", {{"poll_floor": 2.0}})):
+for where, how in (("deferred", {{"deferrable": True}}), ("staying", {{"poll_interval": 2.0}})):
     with DAG(f"stopped_{{where}}", schedule=None, params=PARAMS):
         OctosparkScheduleMultiOperator(
             task_id="schedule",

@@ -30,7 +30,7 @@ from tests.system.dag_runs import RunDag
 
 pytestmark = pytest.mark.slow
 
-QUICK: dict[str, Any] = {"poll_floor": 0.05, "poll_factor": 0.0, "observe_timeout": 0.5, "publish_timeout": 60.0}
+QUICK: dict[str, Any] = {"poll_interval": 0.05, "poll_backoff": 0.0, "hidden_timeout": 0.5, "publish_timeout": 60.0}
 RETRIES: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(0)}
 LINK = "_link_OctosparkPublishedPostLink"
 NOWHERE = "00000000-0000-4000-8000-000000000000"
@@ -43,11 +43,11 @@ class Prepared:
         self._emulator = emulator
         self._posts: dict[str, str] = {}
 
-    def post(self, name: str, **fate: Any) -> str:
+    def post(self, name: str, **scenario: Any) -> str:
         """Make a post that is published quickly, or fares as told."""
         post_id = self._posts[name] = self._emulator.add_post(name)
-        scripted: dict[str, Any] = {"fate": "slow", "seconds": 0.05, "post_id": post_id}
-        self._emulator.script(**scripted | fate)
+        scripted: dict[str, Any] = {"scenario": "slow", "seconds": 0.05, "post_id": post_id}
+        self._emulator.script(**scripted | scenario)
         return post_id
 
     def counts(self) -> dict[str, tuple[int, int]]:
@@ -130,27 +130,27 @@ def test_post_now_waiting_or_not_and_deferred_or_not(
 def test_what_fails_is_retried_only_where_that_can_help(
     emulator: Emulator, prepared: Prepared, run_dag: RunDag, recorder: Recorder, pushed: list[Any]
 ) -> None:
-    transient = {"fate": "fail", "error_category": "transient", "error_message": "The platform was busy"}
-    fates: dict[str, dict[str, Any]] = {
+    transient = {"scenario": "fail", "error_category": "transient", "error_message": "The platform was busy"}
+    scenarios: dict[str, dict[str, Any]] = {
         "once_transient": {**transient, "times": 1},
         "once_transient_deferred": {**transient, "times": 1},
-        "once_rate_limited": {"fate": "fail", "error_category": "rate_limited", "times": 1},
+        "once_rate_limited": {"scenario": "fail", "error_category": "rate_limited", "times": 1},
         "always_transient": transient,
         "not_resubmitted": {**transient, "times": 1},
-        "validation": {"fate": "fail", "error_category": "validation"},
-        "permanent": {"fate": "fail", "error_category": "permanent"},
-        "cancelled": {"fate": "cancel"},
-        "but_live": {"fate": "fail_but_live"},
+        "validation": {"scenario": "fail", "error_category": "validation"},
+        "permanent": {"scenario": "fail", "error_category": "permanent"},
+        "cancelled": {"scenario": "cancel"},
+        "but_live": {"scenario": "fail_but_live"},
     }
     more: dict[str, dict[str, Any]] = {
         "once_transient_deferred": {"deferrable": True},
         "not_resubmitted": {"resubmit_failed": False},
     }
     with DAG("failures", schedule=None, default_args=recorder.default_args()) as dag:
-        for name, fate in fates.items():
+        for name, scenario in scenarios.items():
             OctosparkPostNowOperator(
                 task_id=name,
-                post_id=prepared.post(name, **fate),
+                post_id=prepared.post(name, **scenario),
                 social_account_id=emulator.account_id("x"),
                 wait_for_completion=True,
                 **QUICK,
@@ -169,7 +169,7 @@ def test_what_fails_is_retried_only_where_that_can_help(
         "cancelled": (1, 0),
         "but_live": (1, 1),
     }
-    for name in fates:
+    for name in scenarios:
         if name in once:
             assert ended[name, "success"] == ended[name, "up_for_retry"] == 1
         else:
@@ -202,7 +202,7 @@ def test_what_cannot_be_sent(emulator: Emulator, prepared: Prepared, run_dag: Ru
         "no_account": {"social_account_id": NOWHERE},
         "disabled": {"social_account_id": emulator.account_id("x", "disabled")},
         "by_somebody": {
-            "pre_execute": lambda _: emulator.person("post_now", posts["by_somebody"], social_account_id=account)
+            "pre_execute": lambda _: emulator.user_action("post_now", posts["by_somebody"], social_account_id=account)
         },
         "past_is_skipped": {"if_late": "skip"},
     }

@@ -53,7 +53,7 @@ def sensor(task_id: str, submitted: Sequence[tuple[Scenario, Submitted]], public
             scenario, submission = waits_to_happen.pop()
             scenario.happens(submission)
 
-    short = {"poll_floor": 0.05, "poll_factor": 0.0, "observe_timeout": 0.5, "publish_timeout": 60.0}
+    short = {"poll_interval": 0.05, "poll_backoff": 0.0, "hidden_timeout": 0.5, "publish_timeout": 60.0}
     OctosparkPostSensor(
         task_id=task_id, publication=publication, retries=2, pre_execute=let_it_happen, **short | arguments
     )
@@ -146,12 +146,12 @@ def test_a_key_that_is_rotated_during_the_wait_is_read_anew(
             connect()
         emulator.advance(60)
 
-    person = threading.Thread(target=rotate)
+    user_action = threading.Thread(target=rotate)
     with DAG(f"rotated_{mode}", schedule=None) as dag:
         sensor("wait", [], it.publication(), **MODES[mode])
-    person.start()
+    user_action.start()
     run = run_dag(dag)
-    person.join()
+    user_action.join()
     assert run.states() == {("wait", -1): "success"}
     check(PUBLISHED, it, run.xcom("wait"))
     # Mode reschedule reads the connection for each look anyway.
@@ -165,16 +165,16 @@ def test_by_post_and_account_it_waits_for_what_this_run_submitted(
     old, new, later = (emulator.add_post(title) for title in ("evergreen", "new", "later"))
     emulator.script("slow", social_account_id=x, seconds=0.05)
     for post_id in (old, new):
-        emulator.person("post_now", post_id, social_account_id=x)
+        emulator.user_action("post_now", post_id, social_account_id=x)
     time.sleep(1.1)  # The service tells its clock in whole seconds.
 
     def submit(context: Any) -> None:
         for post_id in (new, later):
             if not any(each["contentItemId"] == post_id for each in made):
-                made.extend(emulator.person("post_now", post_id, social_account_id=x))  # type: ignore[arg-type]
+                made.extend(emulator.user_action("post_now", post_id, social_account_id=x))  # type: ignore[arg-type]
 
     made: list[dict[str, Any]] = []
-    short: dict[str, Any] = {"poll_floor": 0.05, "poll_factor": 0.0, "publish_timeout": 2.0, "observe_timeout": 0.5}
+    short: dict[str, Any] = {"poll_interval": 0.05, "poll_backoff": 0.0, "publish_timeout": 2.0, "hidden_timeout": 0.5}
     with DAG("by_post", schedule=None, default_args=recorder.default_args()) as dag:
         # Published in some earlier week: that is not what this run waits for.
         OctosparkPostSensor(task_id="old", post_id=old, **short)

@@ -35,7 +35,7 @@ from tests.airflow.stepping import TaskSteps
 
 pytestmark = pytest.mark.slow
 
-QUICK: dict[str, Any] = {"poll_floor": 0.05, "poll_factor": 0.0, "observe_timeout": 0.5, "publish_timeout": 60.0}
+QUICK: dict[str, Any] = {"poll_interval": 0.05, "poll_backoff": 0.0, "hidden_timeout": 0.5, "publish_timeout": 60.0}
 STRIKES = timedelta(seconds=4)
 """After so long the task's time-out strikes: in the middle of a request that is never answered, on a busy machine too."""
 
@@ -92,7 +92,7 @@ def post_now(post_id: str, account_id: str, request: pytest.FixtureRequest) -> S
 def settling(connect: Callable[..., None]) -> dict[str, Any]:
     """Arguments of a task whose requests settle within a second; the connection allows it."""
     connect(submit_timeout=0.5)
-    return {"settle": 1.0}
+    return {"settle_time": 1.0}
 
 
 def wait_for_submission(emulator: Emulator) -> None:
@@ -150,10 +150,10 @@ def test_a_time_out_that_strikes_before_the_request_arrives(
 ) -> None:
     connect(submit_timeout=30)
     emulator.fault("post-now", "no_answer", when="before")
-    steps = post_now(wait_for_completion=True, execution_timeout=STRIKES, settle=31)
+    steps = post_now(wait_for_completion=True, execution_timeout=STRIKES, settle_time=31)
     assert steps.try_once() == "up_for_retry"
     connect(submit_timeout=0.5)
-    steps.task.settle = 1.0
+    steps.task.settle_time = 1.0
     assert steps.try_once() == "success"
     assert counts(emulator) == (1, 1)
     assert len([each for each in emulator.requests() if each["method"] == "POST"]) == 2
@@ -303,7 +303,7 @@ def test_a_wait_for_a_request_to_settle_that_nobody_ended(
 ) -> None:
     """The task is thrown out of its deferral, and the next try finds what was sent."""
     emulator.fault("post-now", "late", seconds=6.0)
-    steps = post_now(deferrable=True, **{**settling, "settle": 12.0})
+    steps = post_now(deferrable=True, **{**settling, "settle_time": 12.0})
     assert steps.try_once() == "deferred"
     if times_out:
         steps.time_out()
@@ -362,7 +362,7 @@ def test_a_person_s_decision_is_obeyed_by_the_next_try(
     steps = post_now(deferrable=True, **settling)
     assert steps.try_once() == "deferred"
     # Somebody publishes the same post elsewhere: now nobody can tell from the post what became of the request.
-    emulator.person("post_now", post_id, social_account_id=emulator.account_id("threads"))
+    emulator.user_action("post_now", post_id, social_account_id=emulator.account_id("threads"))
     steps.fire(steps.run_trigger())
     state = steps.resume()
     while state == "deferred":
@@ -381,8 +381,8 @@ def test_a_person_s_decision_is_obeyed_by_the_next_try(
     assert message in lines[0] or put[1] in lines[0]
     body = put[2] if decision == "sent" else put[3]
     assert decision in body
-    answer = rest_api.put(put[1], content=body, headers={"Content-Type": "application/json"})
-    assert answer.status_code == 204, answer.text
+    response = rest_api.put(put[1], content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 204, response.text
     page = re.search(r"The record is under (\S+)\.$", message)
     assert page is not None
     [record] = rest_api.get(page[1]).json()["value"]["records"]
@@ -511,7 +511,7 @@ def wait_for(emulator: Emulator, account_id: str, request: pytest.FixtureRequest
     def make(*post_ids: str, **arguments: Any) -> TaskSteps:
         publications = []
         for post_id in post_ids:
-            [made] = emulator.person("post_now", post_id, social_account_id=account_id)
+            [made] = emulator.user_action("post_now", post_id, social_account_id=account_id)
             publications.append(
                 {
                     "team_id": emulator.team_id,
@@ -585,7 +585,7 @@ def test_in_mode_reschedule_the_wait_is_kept_between_looks(frozen: Emulator, pos
     before = len(frozen.requests())
     assert steps.again() == "up_for_reschedule"
     assert {each["path"].rpartition("/")[2] for each in frozen.requests()[before:]} <= {slow}
-    frozen.person("cancel", slow)
+    frozen.user_action("cancel", slow)
     # A clear begins anew.
     steps.clear()
     assert steps.try_once() == "up_for_reschedule"

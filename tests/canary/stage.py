@@ -138,9 +138,9 @@ class Stage:
                 "retries": 1,
                 "on_failure_callback": [self.keep_error],
                 "on_retry_callback": [self.keep_error],
-                "settle": timedelta(seconds=3),
-                "poll_floor": 0.5,
-                "observe_timeout": timedelta(seconds=3),
+                "settle_time": timedelta(seconds=3),
+                "poll_interval": 0.5,
+                "hidden_timeout": timedelta(seconds=3),
             }
             if isinstance(each, MappedOperator):
                 known = set(inspect.signature(each.operator_class.__init__).parameters) | set(list(changes)[:4])
@@ -184,10 +184,10 @@ def _hurry() -> None:
         (retrying, "FIRST_DELAY", 0.02),
         (retrying, "LONGEST_DELAY", 0.2),
         (submission_rules, "SETTLE_MARGIN", timedelta(0)),
-        (submission_rules, "LOOKS_IN_DOUBT", (timedelta(seconds=1),)),
+        (submission_rules, "POLLS_IN_DOUBT", (timedelta(seconds=1),)),
         (submit_task, "SHORTEST_DEFERRAL", timedelta(seconds=0.5)),
-        (triggers, "FIRST_LOOK_AFTER", timedelta(seconds=0.3)),
-        (triggers, "FIRST_LOOKS_WITHIN", timedelta(seconds=0.1)),
+        (triggers, "FIRST_POLL_AFTER", timedelta(seconds=0.3)),
+        (triggers, "FIRST_POLLS_WITHIN", timedelta(seconds=0.1)),
     ]
     for module, name, value in sooner:
         assert hasattr(module, name)
@@ -212,13 +212,13 @@ def _store_triggers(stage: Stage) -> None:
 
 def _test_connection(stage: Stage) -> None:
     """What the button of the connection's form shows."""
-    answers = []
+    responses = []
     for faults in ([], [_status("*", 401)], [_status("*", 503)], [_fault("*", "reset", OFTEN)]):
         stage.emulator.clear_faults()
         stage.emulator.faults(faults)
-        answers.append(OctosparkHook().test_connection())
+        responses.append(OctosparkHook().test_connection())
     stage.emulator.clear_faults()
-    (stage.folder / "test_connection.json").write_text(json.dumps(answers))
+    (stage.folder / "test_connection.json").write_text(json.dumps(responses))
 
 
 def _keep_lists(stage: Stage) -> None:

@@ -117,11 +117,11 @@ class History:
             "post_id": self.post_id,
             "social_account_ids": self.accounts,
             "scheduled_at": (
-                datetime.now(UTC) + timedelta(seconds=SCHEDULED_IN[plan.shape.waits] * world.pace)
+                datetime.now(UTC) + timedelta(seconds=SCHEDULED_IN[plan.shape.waits] * world.concurrency)
             ).isoformat(),
             "held_up": plan.held_up,
         }
-        world.watch.follow(plan.name)
+        world.watch.subscribe(plan.name)
         self._begin = time.monotonic()
         world.trigger(plan.shape.dag_id, plan.name, conf)
 
@@ -129,9 +129,9 @@ class History:
 
     def _add_fault(self, fault: Mapping[str, Any] | None, at: Moment = "request") -> None:
         if fault is not None:
-            wanted = {"operation": self._operation_at(at), "post_id": self.post_id, **fault}
-            self._faults[wanted["operation"]] += 1
-            self.world.watch.add_fault(wanted)
+            pending = {"operation": self._operation_at(at), "post_id": self.post_id, **fault}
+            self._faults[pending["operation"]] += 1
+            self.world.watch.add_fault(pending)
 
     def _arrivals(self, operation: str) -> int:
         """How many calls of an operation faults have struck so far."""
@@ -203,7 +203,7 @@ class History:
             case "person posts":
                 self._sleep_until(moment)
                 another = self.world.accounts[-1]
-                self.world.control.person("post_now", self.post_id, social_account_id=another)
+                self.world.control.user_action("post_now", self.post_id, social_account_id=another)
         return True
 
     def _continue(self, victims: Sequence[Process]) -> None:

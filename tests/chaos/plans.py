@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, Literal
 
-from tests.chaos.shapes import EXECUTION_TIMEOUT, HEARTBEAT_TIMEOUT, SETTLE, SHAPES, Shape, Waits
+from tests.chaos.shapes import EXECUTION_TIMEOUT, HEARTBEAT_TIMEOUT, SETTLE_TIME, SHAPES, Shape, Waits
 
 Action = Literal["kill", "stop", "clear", "kill triggerer", "person posts"]
 Victims = Literal["task", "supervisor", "both"]
@@ -129,7 +129,7 @@ def _strike(random: Random, shape: Shape, *, first: bool) -> Strike:
     victims: Victims = random.choice(("task", "supervisor", "both"))
     seconds = 0.0
     if action == "stop":
-        beyond = SETTLE if random.random() < 0.2 else HEARTBEAT_TIMEOUT
+        beyond = SETTLE_TIME if random.random() < 0.2 else HEARTBEAT_TIMEOUT
         seconds = beyond + random.uniform(6, 14)
     return Strike(action, at, after, victims, seconds, fault)
 

@@ -12,7 +12,7 @@ HEARTBEAT_TIMEOUT: Final = 20
 """Seconds without a heartbeat after which Airflow takes a task for dead; by default it is 300."""
 
 SUBMIT_TIMEOUT: Final = 5.0
-SETTLE: Final = 67.0
+SETTLE_TIME: Final = 67.0
 """Just more than the shortest that goes with the above: a minute longer than it."""
 
 PATIENT_CONN_ID: Final = "octospark_patient"
@@ -22,7 +22,7 @@ PATIENT_SETTLE: Final = 76.0
 
 EXECUTION_TIMEOUT: Final = 6.0
 
-OBSERVE_TIMEOUT: Final = 10.0
+HIDDEN_TIMEOUT: Final = 10.0
 """How long a publication that others hide is waited for after its time."""
 
 Call = Literal["post now", "one call", "one by one"]
@@ -49,9 +49,9 @@ class Shape:
         return "_".join(words).replace(" ", "_")
 
     @property
-    def settle(self) -> float:
+    def settle_time(self) -> float:
         """In seconds."""
-        return PATIENT_SETTLE if self.hurried else SETTLE
+        return PATIENT_SETTLE if self.hurried else SETTLE_TIME
 
 
 CALLS: Final[tuple[Call, ...]] = ("post now", "one call", "one by one")

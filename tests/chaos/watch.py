@@ -46,7 +46,7 @@ class Watch:
         for thread in self._threads:
             thread.join()
 
-    def follow(self, run_id: str) -> None:
+    def subscribe(self, run_id: str) -> None:
         """Look at the task of this run, too."""
         with self._news:
             self._followed.add(run_id)

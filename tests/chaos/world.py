@@ -83,7 +83,7 @@ class World:
         self._changing = threading.Lock()
 
     @property
-    def pace(self) -> float:
+    def concurrency(self) -> float:
         """How much slower than usual this machine is at present, up to a limit."""
         return min(max(1.0, self.stack.start_seconds / USUAL_START_SECONDS), SLOWEST_PACE)
 

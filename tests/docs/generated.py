@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from airflow_provider_octospark import exceptions
-from airflow_provider_octospark.api.models import End, Outcome, Reason
+from airflow_provider_octospark.api.models import State, Outcome, Reason
 from airflow_provider_octospark.emulator.http.server import Emulator
 from airflow_provider_octospark.emulator.service.faults import Fault
-from airflow_provider_octospark.emulator.service.scenarios import FateRule
+from airflow_provider_octospark.emulator.service.scenarios import ScenarioRule
 from airflow_provider_octospark.emulator.service.service import Service
 from airflow_provider_octospark.emulator.settings import Settings
 from airflow_provider_octospark.get_provider_info import get_provider_info
@@ -127,7 +127,7 @@ def _reference() -> Iterator[str]:
     yield "## Outcome"
     yield summary(Outcome)
     yield "Fields: " + ", ".join(f"`{name}`" for name in Outcome.model_fields) + "."
-    yield f"`end` is one of {_listed(get_args(End))}; `reason` is null or one of {_listed(get_args(Reason))}."
+    yield f"`end` is one of {_listed(get_args(State))}; `reason` is null or one of {_listed(get_args(Reason))}."
     yield "## Errors"
     yield (
         "`from airflow_provider_octospark.exceptions import …`. All are `OctosparkError`, and that is an `AirflowException`; "
@@ -143,7 +143,7 @@ def _reference() -> Iterator[str]:
     yield summary(Emulator)
     yield "\n".join([*_methods(Service), *_methods(Emulator, own=True)])
     yield "### What shall become of a submission: script"
-    yield "\n".join(_model_fields(FateRule))
+    yield "\n".join(_model_fields(ScenarioRule))
     yield "### What shall go wrong: fault"
     yield "\n".join(_model_fields(Fault))
     yield "### Undocumented points of the service: settings"

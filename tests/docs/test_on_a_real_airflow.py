@@ -36,7 +36,7 @@ with DAG("in_doubt", schedule=None, params={{"post_id": "", "social_account_id":
         post_id="{{{{ params.post_id }}}}",
         social_account_id="{{{{ params.social_account_id }}}}",
         # As short as a request of at most `submit_timeout` allows.
-        settle=timedelta(seconds={SUBMIT_TIMEOUT + 62}),
+        settle_time=timedelta(seconds={SUBMIT_TIMEOUT + 62}),
         retries=3,
     )
 """
@@ -75,7 +75,7 @@ def submissions(emulator: EmulatorProcess, conf: dict[str, str]) -> list[dict[st
     ("post", "answer", "published"), [(0, "Approve", 1), (1, "Reject", 0)], ids=["approved", "rejected"]
 )
 def test_a_post_goes_out_only_if_a_person_says_so(
-    stack: AirflowStack, emulator: EmulatorProcess, post: int, answer: str, published: int
+    stack: AirflowStack, emulator: EmulatorProcess, post: int, response: str, published: int
 ) -> None:
     conf = conf_of(emulator, post)
     run_id = stack.rest.trigger("octospark_approval", conf)
@@ -88,11 +88,11 @@ def test_a_post_goes_out_only_if_a_person_says_so(
     assert submissions(emulator, conf) == []
     # No person answers in the moment in which Airflow's scheduler has not seen yet that the task waits.
     time.sleep(5)
-    stack.rest.call("PATCH", path, json={"chosen_options": [answer], "params_input": {}})
+    stack.rest.call("PATCH", path, json={"chosen_options": [response], "params_input": {}})
     assert stack.rest.wait_for_run("octospark_approval", run_id, PATIENCE) == "success"
     assert len(submissions(emulator, conf)) == published
-    wanted = "success" if published else "skipped"
-    assert stack.rest.task(Task("octospark_approval", run_id, "publish")).state == wanted
+    pending = "success" if published else "skipped"
+    assert stack.rest.task(Task("octospark_approval", run_id, "publish")).state == pending
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -107,7 +107,7 @@ def test_the_runbook_ends_an_unknown(stack: AirflowStack, emulator: EmulatorProc
         emulator.control.fault({"operation": "get-post", "fault": "status", "status": 403, "skip": 1, **about})
         tasks[decision] = Task("in_doubt", stack.rest.trigger("in_doubt", conf), "publish")
         wait_for_fault(emulator, conf, when)
-        emulator.control.person("post_now", conf["post_id"], social_account_id=another_account(emulator))
+        emulator.control.user_action("post_now", conf["post_id"], social_account_id=another_account(emulator))
     for decision, publish in tasks.items():
         assert stack.rest.wait_for_task(publish, PATIENCE).state == "failed"
         assert stack.rest.task(publish).try_number == 1

@@ -34,10 +34,10 @@ def check_scheduled_post(scheduled: dict[str, Any]) -> None:
         assert isinstance(scheduled[name], dict)
 
 
-def refusal(answer: httpx.Response) -> str:
+def refusal(response: httpx.Response) -> str:
     """The message of a 400."""
-    assert answer.status_code == 400, answer.text
-    return str(answer.json()["error"]["message"])
+    assert response.status_code == 400, response.text
+    return str(response.json()["error"]["message"])
 
 
 class TestReading:
@@ -104,9 +104,9 @@ class TestReading:
 
 class TestSubmitting:
     def test_post_now(self, emulator: Emulator, caller: Caller, post_id: str, x: str) -> None:
-        answer = caller.post_now(post_id, x, platformSettings={"a": {"b": [1, None]}})
-        assert answer.status_code == 200
-        scheduled = answer.json()
+        response = caller.post_now(post_id, x, platformSettings={"a": {"b": [1, None]}})
+        assert response.status_code == 200
+        scheduled = response.json()
         check_scheduled_post(scheduled)
         assert (scheduled["contentItemId"], scheduled["socialAccountId"]) == (post_id, x)
         assert (scheduled["provider"], scheduled["status"]) == ("x", "publishing")
@@ -136,7 +136,7 @@ class TestSubmitting:
         assert len({each["platform_post_id"] for each in emulator.publications()}) == 9
 
     def test_schedule_multi(self, emulator: Emulator, caller: Caller, post_id: str, x: str, youtube: str) -> None:
-        answer = caller.schedule_multi(
+        response = caller.schedule_multi(
             post_id,
             [x, youtube],
             "2026-03-09T10:00:00+01:00",
@@ -144,8 +144,8 @@ class TestSubmitting:
             platformSettings={"for": "all", "also": 1},
             platformSettingsBySocialAccountId={youtube.upper(): {"for": "youtube"}},
         )
-        assert answer.status_code == 200
-        content = answer.json()
+        assert response.status_code == 200
+        content = response.json()
         assert content["outcome"] == {"totalCount": 2, "successCount": 2, "failureCount": 0}
         assert [each["socialAccountId"] for each in content["data"]] == [x, youtube]
         settings = []
@@ -186,9 +186,9 @@ class TestSubmitting:
     ) -> None:
         caller.schedule_multi(post_id, [x, youtube], NEXT_WEEK)
         caller.post_now(post_id, x)
-        answer = caller.move_to_draft(post_id)
-        assert answer.status_code == 200
-        assert answer.json()["id"] == post_id
+        response = caller.move_to_draft(post_id)
+        assert response.status_code == 200
+        assert response.json()["id"] == post_id
         statuses = [each["status"] for each in emulator.scheduled_posts(post_id)]
         assert statuses == ["draft", "draft", "publishing"]
         emulator.advance_until_idle()
@@ -206,9 +206,9 @@ class TestRefusing:
         headers = {} if authorization is None else {"Authorization": authorization}
         for method, path in [*PATHS.values(), ("POST", "/v1/teams/{teamId}/no-such-thing")]:
             url = path.format(teamId=emulator.team_id, postId=post_id, socialAccountId=emulator.account_id("x"))
-            answer = caller.tokenless.request(method, url, headers=headers, content=b"{")
-            assert answer.status_code == 401, path
-            assert answer.json()["error"]["message"]
+            response = caller.tokenless.request(method, url, headers=headers, content=b"{")
+            assert response.status_code == 401, path
+            assert response.json()["error"]["message"]
         assert emulator.submissions() == []
 
     def test_a_rotated_token(self, emulator: Emulator, caller: Caller, post_id: str) -> None:
@@ -263,8 +263,8 @@ class TestRefusing:
         self, emulator: Emulator, caller: Caller, post_id: str, x: str, field: str, value: Any
     ) -> None:
         body = {"socialAccountId": x, field: value}
-        answer = caller.http.post(f"{caller.team}/posts/{post_id}/post-now", json=body)
-        assert field in refusal(answer)
+        response = caller.http.post(f"{caller.team}/posts/{post_id}/post-now", json=body)
+        assert field in refusal(response)
         assert emulator.submissions() == []
 
     @pytest.mark.parametrize(
@@ -294,16 +294,16 @@ class TestRefusing:
         self, emulator: Emulator, caller: Caller, post_id: str, x: str, field: str, value: Any
     ) -> None:
         body = {"socialAccountIds": [x], "scheduledAt": NEXT_WEEK, field: value}
-        answer = caller.http.post(f"{caller.team}/posts/{post_id}/schedule-multi", json=body)
-        assert field in refusal(answer)
+        response = caller.http.post(f"{caller.team}/posts/{post_id}/schedule-multi", json=body)
+        assert field in refusal(response)
         assert emulator.submissions() == []
 
     @pytest.mark.parametrize("missing", ["socialAccountIds", "scheduledAt"])
     def test_missing_fields(self, caller: Caller, post_id: str, x: str, missing: str) -> None:
         body = {"socialAccountIds": [x], "scheduledAt": NEXT_WEEK}
         del body[missing]
-        answer = caller.http.post(f"{caller.team}/posts/{post_id}/schedule-multi", json=body)
-        assert missing in refusal(answer)
+        response = caller.http.post(f"{caller.team}/posts/{post_id}/schedule-multi", json=body)
+        assert missing in refusal(response)
 
     @pytest.mark.parametrize(
         "content",
@@ -316,15 +316,15 @@ class TestRefusing:
     )
     def test_bodies_that_are_no_json_object(self, caller: Caller, post_id: str, content: bytes) -> None:
         headers = {"Content-Type": "application/json"}
-        answer = caller.http.post(f"{caller.team}/posts/{post_id}/post-now", content=content, headers=headers)
-        assert refusal(answer)
+        response = caller.http.post(f"{caller.team}/posts/{post_id}/post-now", content=content, headers=headers)
+        assert refusal(response)
 
     @pytest.mark.parametrize("limit", ["0", "-1", "x", "1.5", ""])
     def test_limits(self, caller: Caller, limit: str) -> None:
         assert "limit" in refusal(caller.http.get(f"{caller.team}/posts", params={"limit": limit}))
 
     def test_wrong_methods_and_paths(self, caller: Caller, post_id: str) -> None:
-        answer = caller.http.get(f"{caller.team}/posts/{post_id}/post-now")
-        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+        response = caller.http.get(f"{caller.team}/posts/{post_id}/post-now")
+        assert (response.status_code, response.headers["allow"]) == (405, "POST")
         for path in ("/v1/nothing", f"{caller.team}/posts/{post_id}/", f"{caller.team}/posts/{post_id}/x"):
             assert caller.http.get(path).status_code == 404

@@ -61,24 +61,24 @@ class TestLists:
 
 class TestSteering:
     def test_faults(self, caller: Caller, post_id: str) -> None:
-        answer = caller.control("faults", [{"operation": "get-post", "fault": "status", "status": 418}])
-        assert answer.json()["data"] == [{"operation": "get-post", "fault": "status", "status": 418, "times": 1}]
-        assert caller.listed("faults") == answer.json()["data"]
+        response = caller.control("faults", [{"operation": "get-post", "fault": "status", "status": 418}])
+        assert response.json()["data"] == [{"operation": "get-post", "fault": "status", "status": 418, "times": 1}]
+        assert caller.listed("faults") == response.json()["data"]
         assert caller.get_post(post_id).status_code == 418
         caller.control("faults", [{"operation": "*", "fault": "reset", "times": 3}])
         caller.tokenless.delete("/_emulator/faults")
         assert caller.get_post(post_id).status_code == 200
 
     def test_script(self, emulator: Emulator, caller: Caller, post_id: str, x: str) -> None:
-        rule = {"post_id": post_id, "fate": "fail", "errorCategory": "auth", "errorCode": "E", "errorMessage": "M"}
+        rule = {"post_id": post_id, "scenario": "fail", "errorCategory": "auth", "errorCode": "E", "errorMessage": "M"}
         assert caller.control("script", rule).json()["data"] == [rule]
         caller.post_now(post_id, x)
         emulator.advance_until_idle()
         failed = caller.latest(post_id)
         assert (failed["errorCategory"], failed["errorCode"], failed["errorMessage"]) == ("auth", "E", "M")
-        unknown = {"post_id": "00000000-0000-0000-0000-000000000000", "fate": "fail"}
+        unknown = {"post_id": "00000000-0000-0000-0000-000000000000", "scenario": "fail"}
         assert caller.control("script", unknown).status_code == 404
-        nothing = caller.control("script", {"fate": "fail"})
+        nothing = caller.control("script", {"scenario": "fail"})
         assert nothing.status_code == 400
         assert "post_id" in nothing.json()["error"]["message"]
 
@@ -94,8 +94,8 @@ class TestSteering:
         assert caller.control("accounts", {"id": "none"}).status_code == 404
 
     def test_settings(self, emulator: Emulator, caller: Caller) -> None:
-        answer = caller.control("settings", {"latest": "updated", "list_limit": 3})
-        assert answer.json() == {**Settings().model_dump(), "latest": "updated", "list_limit": 3}
+        response = caller.control("settings", {"latest": "updated", "list_limit": 3})
+        assert response.json() == {**Settings().model_dump(), "latest": "updated", "list_limit": 3}
         assert emulator.settings.latest == "updated"
         refused = caller.control("settings", {"latest": "newest"})
         assert refused.status_code == 400
@@ -127,16 +127,16 @@ class TestSteering:
 
 class TestTime:
     def test_by_hand(self, emulator: Emulator, caller: Caller, post_id: str) -> None:
-        answer = caller.control("clock", {"advance_seconds": 90})
-        assert answer.json() == {"now": "2026-03-02T09:01:30.000Z", "factor": 0.0}
+        response = caller.control("clock", {"advance_seconds": 90})
+        assert response.json() == {"now": "2026-03-02T09:01:30.000Z", "factor": 0.0}
         date = parsedate_to_datetime(caller.get_post(post_id).headers["date"])
         assert date == START + timedelta(seconds=90) == emulator.now()
         assert caller.get_post("none").headers.get_list("date") == ["Mon, 02 Mar 2026 09:01:30 GMT"]
 
     def test_until_idle(self, emulator: Emulator, caller: Caller, post_id: str, x: str) -> None:
         caller.schedule_multi(post_id, [x], "2027-01-01T00:00:00Z")
-        answer = caller.control("clock", {"until_idle": True})
-        assert answer.json()["now"] == "2027-01-01T00:00:01.500Z"
+        response = caller.control("clock", {"until_idle": True})
+        assert response.json()["now"] == "2027-01-01T00:00:01.500Z"
         assert len(emulator.publications()) == 1
 
     def test_by_a_factor(self, emulator: Emulator, caller: Caller) -> None:

@@ -35,8 +35,8 @@ def test_it_has_all_operations(caller: Caller) -> None:
 
 def test_it_requires_what_the_seed_pages_require(caller: Caller) -> None:
     schemas = description(caller)["components"]["schemas"]
-    assert set(schemas["ScheduledPostAnswer"]["required"]) == REQUIRED
-    assert schemas["ScheduleMultiAnswer"]["required"] == ["data", "outcome"]
+    assert set(schemas["ScheduledPostResponse"]["required"]) == REQUIRED
+    assert schemas["ScheduleMultiResponse"]["required"] == ["data", "outcome"]
     assert schemas["PostNowRequest"]["required"] == ["socialAccountId"]
     assert sorted(schemas["ScheduleMultiRequest"]["required"]) == ["scheduledAt", "socialAccountIds"]
     interval = schemas["PostNowRequest"]["properties"]["recurrenceIntervalDays"]

@@ -39,10 +39,10 @@ def eventually(holds: Callable[[], bool]) -> bool:
 class TestBeforeAndAfterProcessing:
     def test_status(self, emulator: Emulator, caller: Caller, post_id: str, x: str, when: Any) -> None:
         emulator.fault("post-now", "status", status=503, headers={"Retry-After": "7"}, when=when)
-        answer = caller.post_now(post_id, x)
-        assert answer.status_code == 503
-        assert answer.headers["retry-after"] == "7"
-        assert answer.json()["error"]["message"] == "Service Unavailable"
+        response = caller.post_now(post_id, x)
+        assert response.status_code == 503
+        assert response.headers["retry-after"] == "7"
+        assert response.json()["error"]["message"] == "Service Unavailable"
         assert len(emulator.submissions()) == PROCESSED[when]
         assert last_request(emulator) == (503, "status")
         assert caller.post_now(post_id, x).status_code == 200
@@ -66,25 +66,25 @@ class TestBeforeAndAfterProcessing:
 
     def test_delay(self, emulator: Emulator, caller: Caller, post_id: str, x: str, when: Any) -> None:
         emulator.fault("post-now", "delay", seconds=0.3, when=when)
-        answers: list[httpx.Response] = []
+        responses: list[httpx.Response] = []
         begin = time.monotonic()
-        sending = threading.Thread(target=lambda: answers.append(caller.post_now(post_id, x)))
+        sending = threading.Thread(target=lambda: responses.append(caller.post_now(post_id, x)))
         sending.start()
         assert eventually(lambda: bool(emulator.requests()))
         if when == "after":
             assert eventually(lambda: bool(emulator.submissions()))
-            assert answers == []
+            assert responses == []
         sending.join()
         assert time.monotonic() - begin >= 0.3
-        assert answers[0].status_code == 200
+        assert responses[0].status_code == 200
         assert len(emulator.submissions()) == 1
 
     def test_not_json(self, emulator: Emulator, caller: Caller, post_id: str, x: str, when: Any) -> None:
         emulator.fault("post-now", "not_json", when=when)
-        answer = caller.post_now(post_id, x)
-        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        response = caller.post_now(post_id, x)
+        assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
         with pytest.raises(ValueError):
-            answer.json()
+            response.json()
         assert len(emulator.submissions()) == PROCESSED[when]
 
     def test_omit_account(
@@ -181,18 +181,18 @@ def test_any_status_with_any_body(
     emulator: Emulator, caller: Caller, post_id: str, status: int, body: Any, content_type: str
 ) -> None:
     emulator.faults([{"operation": "get-post", "fault": "status", "status": status, "body": body}])
-    answer = caller.get_post(post_id)
-    assert answer.status_code == status
-    assert answer.headers["content-type"] == content_type
-    assert (answer.text if isinstance(body, str) else answer.json()) == body
+    response = caller.get_post(post_id)
+    assert response.status_code == status
+    assert response.headers["content-type"] == content_type
+    assert (response.text if isinstance(body, str) else response.json()) == body
     assert caller.get_post(post_id).status_code == 200
 
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_statuses_without_a_body(emulator: Emulator, caller: Caller, post_id: str, status: int) -> None:
     emulator.fault("get-post", "status", status=status)
-    answer = caller.get_post(post_id)
-    assert (answer.status_code, answer.content) == (status, b"")
+    response = caller.get_post(post_id)
+    assert (response.status_code, response.content) == (status, b"")
     assert caller.get_post(post_id).status_code == 200
 
 
@@ -269,9 +269,9 @@ class TestWhichCalls:
     ],
 )
 def test_faults_that_make_no_sense(emulator: Emulator, caller: Caller, fault: dict[str, Any], named: str) -> None:
-    answer = caller.control("faults", [{"operation": "*", **fault}])
-    assert answer.status_code == 400
-    assert named in answer.json()["error"]["message"]
+    response = caller.control("faults", [{"operation": "*", **fault}])
+    assert response.status_code == 400
+    assert named in response.json()["error"]["message"]
     with pytest.raises(ValueError, match=named):
         emulator.faults([{"operation": "*", **fault}])
     assert emulator.faults([]) == []

@@ -133,7 +133,7 @@ class TestAgain:
         caller.post_now(post_id, x, recurrenceIntervalDays=1)
         emulator.advance(5)
         assert [each["status"] for each in emulator.scheduled_posts()] == ["failed", "scheduled"]
-        emulator.person("cancel", post_id)
+        emulator.user_action("cancel", post_id)
         emulator.advance_until_idle()
         assert [each["status"] for each in emulator.scheduled_posts()] == ["failed", "cancelled"]
 
@@ -252,12 +252,12 @@ class TestFates:
     @pytest.mark.parametrize(
         "rule",
         [
-            {"fate": "explode", "social_account_id": "it"},
-            {"fate": "publish"},
-            {"fate": "slow", "social_account_id": "it"},
-            {"fate": "publish", "social_account_id": "it", "error_code": "X"},
-            {"fate": "fail", "social_account_id": "it", "shown_in": "state"},
-            {"fate": "fail", "social_account_id": "it", "error_category": "bad_luck"},
+            {"scenario": "explode", "social_account_id": "it"},
+            {"scenario": "publish"},
+            {"scenario": "slow", "social_account_id": "it"},
+            {"scenario": "publish", "social_account_id": "it", "error_code": "X"},
+            {"scenario": "fail", "social_account_id": "it", "shown_in": "state"},
+            {"scenario": "fail", "social_account_id": "it", "error_category": "bad_luck"},
         ],
     )
     def test_rules_that_make_no_sense(self, emulator: Emulator, x: str, rule: dict[str, Any]) -> None:

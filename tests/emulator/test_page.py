@@ -10,21 +10,21 @@ from tests.emulator.calling import Caller
 
 
 def test_an_empty_page(emulator: Emulator, caller: Caller) -> None:
-    answer = caller.tokenless.get("/")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    response = caller.tokenless.get("/")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
     for post in emulator.posts:
-        assert post["title"] in answer.text
-        assert post["id"] in answer.text
+        assert post["title"] in response.text
+        assert post["id"] in response.text
     for account in emulator.social_accounts:
-        assert account["id"] in answer.text
-    assert "Nothing has been submitted yet." in answer.text
+        assert account["id"] in response.text
+    assert "Nothing has been submitted yet." in response.text
 
 
 def test_nothing_comes_from_elsewhere(caller: Caller) -> None:
-    answer = caller.http.get("/")
-    assert re.findall(r"(?:src|href|url|action|import)\s*[=(]\s*[\"']?(?:https?:)?//", answer.text) == []
-    policy = answer.headers["content-security-policy"]
+    response = caller.http.get("/")
+    assert re.findall(r"(?:src|href|url|action|import)\s*[=(]\s*[\"']?(?:https?:)?//", response.text) == []
+    policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "script-src 'sha256-" in policy
 

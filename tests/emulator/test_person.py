@@ -23,7 +23,7 @@ def scheduled(caller: Caller, post_id: str, x: str) -> dict[str, Any]:
 
 
 def test_reschedule_by_an_hour(emulator: Emulator, caller: Caller, post_id: str, scheduled: dict[str, Any]) -> None:
-    (moved,) = emulator.person("reschedule", post_id)
+    (moved,) = emulator.user_action("reschedule", post_id)
     assert moved["id"] == scheduled["id"]
     assert moved["scheduledAt"] == "2026-03-09T10:00:00.000Z"
     assert moved["updatedAt"] > scheduled["updatedAt"]
@@ -34,7 +34,7 @@ def test_reschedule_by_an_hour(emulator: Emulator, caller: Caller, post_id: str,
 def test_reschedule_to_an_earlier_time(
     emulator: Emulator, caller: Caller, post_id: str, scheduled: dict[str, Any]
 ) -> None:
-    emulator.person("reschedule", post_id, scheduled_at=START + timedelta(hours=1))
+    emulator.user_action("reschedule", post_id, scheduled_at=START + timedelta(hours=1))
     emulator.advance(3602)
     assert caller.latest(post_id)["status"] == "published"
     emulator.advance_until_idle()
@@ -45,18 +45,18 @@ def test_reschedule_to_an_earlier_time(
 def test_taking_it_off(
     emulator: Emulator, caller: Caller, post_id: str, scheduled: dict[str, Any], action: Any, status: str
 ) -> None:
-    assert [each["status"] for each in emulator.person(action, post_id)] == [status]
+    assert [each["status"] for each in emulator.user_action(action, post_id)] == [status]
     emulator.advance_until_idle()
     assert caller.latest(post_id)["status"] == status
     assert emulator.publications() == []
-    assert emulator.person(action, post_id) == [] if action == "move_to_draft" else True
+    assert emulator.user_action(action, post_id) == [] if action == "move_to_draft" else True
 
 
 def test_a_draft_can_be_scheduled_again(
     emulator: Emulator, caller: Caller, post_id: str, scheduled: dict[str, Any]
 ) -> None:
-    emulator.person("move_to_draft", post_id)
-    (again,) = emulator.person("reschedule", post_id)
+    emulator.user_action("move_to_draft", post_id)
+    (again,) = emulator.user_action("reschedule", post_id)
     assert (again["id"], again["status"]) == (scheduled["id"], "scheduled")
     emulator.advance_until_idle()
     assert len(emulator.publications()) == 1
@@ -65,9 +65,9 @@ def test_a_draft_can_be_scheduled_again(
 def test_retry_is_the_same_scheduled_post(emulator: Emulator, caller: Caller, post_id: str, x: str) -> None:
     emulator.script("fail", post_id=post_id, times=1, error_category="transient")
     submitted = caller.post_now(post_id, x).json()
-    assert emulator.person("retry", post_id) == []
+    assert emulator.user_action("retry", post_id) == []
     emulator.advance(10)
-    (retried,) = emulator.person("retry", post_id)
+    (retried,) = emulator.user_action("retry", post_id)
     assert (retried["id"], retried["status"]) == (submitted["id"], "publishing")
     assert (retried["errorCategory"], retried["errorMessage"]) == (None, None)
     emulator.advance_until_idle()
@@ -76,22 +76,22 @@ def test_retry_is_the_same_scheduled_post(emulator: Emulator, caller: Caller, po
 
 
 def test_post_now_by_hand(emulator: Emulator, caller: Caller, post_id: str, x: str) -> None:
-    (made,) = emulator.person("post_now", post_id, social_account_id=x)
+    (made,) = emulator.user_action("post_now", post_id, social_account_id=x)
     assert caller.latest(post_id) == made
     emulator.advance_until_idle()
     assert [each["operation"] for each in emulator.submissions()] == ["person"]
     assert [each["scheduled_post_id"] for each in emulator.publications()] == [made["id"]]
     assert [each for each in emulator.requests() if each["method"] == "POST"] == []
     with pytest.raises(ValueError, match="social_account_id"):
-        emulator.person("post_now", post_id)
+        emulator.user_action("post_now", post_id)
 
 
 def test_only_one_account(emulator: Emulator, caller: Caller, post_id: str, x: str, youtube: str) -> None:
     caller.schedule_multi(post_id, [x, youtube], NEXT_WEEK)
-    emulator.person("cancel", post_id, social_account_id=youtube)
+    emulator.user_action("cancel", post_id, social_account_id=youtube)
     assert [each["status"] for each in emulator.scheduled_posts(post_id)] == ["scheduled", "cancelled"]
     with pytest.raises(LookupError):
-        emulator.person("cancel", "no such post")
+        emulator.user_action("cancel", "no such post")
 
 
 def test_over_http(caller: Caller, post_id: str, x: str, scheduled: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ def test_over_http(caller: Caller, post_id: str, x: str, scheduled: dict[str, An
         ({"action": "post_now", "post_id": post_id}, "social_account_id"),
         ({"action": "reschedule", "post_id": post_id, "scheduled_at": "later"}, "scheduled_at"),
     ):
-        answer = caller.control("person", order)
-        assert answer.status_code == 400
-        assert named in answer.json()["error"]["message"]
+        response = caller.control("person", order)
+        assert response.status_code == 400
+        assert named in response.json()["error"]["message"]
     assert caller.control("person", {"action": "cancel", "post_id": "none"}).status_code == 404

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.polling import poller
-from airflow_provider_octospark.polling import subscriptions as following
+from airflow_provider_octospark.polling import subscriptions as subscription
 from airflow_provider_octospark.triggers import published
 
 
@@ -28,9 +28,9 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "SHORTEST_INTERVAL", 0.01)
     monkeypatch.setattr(published, "STORE_PAUSE", 0.01)
     monkeypatch.setattr(published, "delay_after", lambda *_: 0.01)
-    monkeypatch.setattr(poller, "FIRST_GATHERING", 0.01)
-    monkeypatch.setattr(following, "GATHERING", 0.02)
-    monkeypatch.setattr(poller, "GATHERING", 0.02)
+    monkeypatch.setattr(poller, "FIRST_BATCH_DELAY", 0.01)
+    monkeypatch.setattr(subscription, "BATCH_DELAY", 0.02)
+    monkeypatch.setattr(poller, "BATCH_DELAY", 0.02)
 
 
 def run(scenario: Callable[[], Awaitable[Any]]) -> None:

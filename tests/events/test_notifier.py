@@ -112,20 +112,20 @@ def test_a_later_run_publishes_again(emulator: Emulator, notify: Call) -> None:
 
 def test_what_somebody_else_published_since_is_enough(emulator: Emulator, notify: Call) -> None:
     now = context()
-    emulator.person("post_now", emulator.posts[0]["id"], social_account_id=emulator.account_id("x"))
+    emulator.user_action("post_now", emulator.posts[0]["id"], social_account_id=emulator.account_id("x"))
     notify(notifier(emulator), now)
     assert submits(emulator) == 0
 
 
 def test_what_was_published_before_is_not_this_run_s(emulator: Emulator, notify: Call) -> None:
-    emulator.person("post_now", emulator.posts[0]["id"], social_account_id=emulator.account_id("x"))
+    emulator.user_action("post_now", emulator.posts[0]["id"], social_account_id=emulator.account_id("x"))
     notify(notifier(emulator), context(due=datetime.now(UTC) + timedelta(seconds=2)))
     assert submits(emulator) == 1
 
 
 def test_another_account_s_publication_is_no_reason(emulator: Emulator, notify: Call) -> None:
     now = context()
-    emulator.person("post_now", emulator.posts[0]["id"], social_account_id=emulator.account_id("linkedin"))
+    emulator.user_action("post_now", emulator.posts[0]["id"], social_account_id=emulator.account_id("linkedin"))
     notify(notifier(emulator), now)
     assert submits(emulator) == 1
 

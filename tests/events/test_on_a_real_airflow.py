@@ -155,7 +155,7 @@ def submissions(emulator: EmulatorProcess, post_id: str) -> int:
 def publish(emulator: EmulatorProcess, title: str) -> str:
     """A person publishes something; returns the id of the submission, once it is out."""
     post_id = emulator.control.add_post(title)
-    emulator.control.person("post_now", post_id, social_account_id=x(emulator))
+    emulator.control.user_action("post_now", post_id, social_account_id=x(emulator))
 
     def out() -> list[str]:
         return [each["scheduled_post_id"] for each in emulator.control.publications() if each["post_id"] == post_id]
@@ -166,8 +166,8 @@ def publish(emulator: EmulatorProcess, title: str) -> str:
 
 
 def runs(stack: AirflowStack, dag_id: str) -> list[str]:
-    answer = stack.rest.call("GET", f"/dags/{dag_id}/dagRuns", params={"limit": 100})
-    return [run["dag_run_id"] for run in answer["dag_runs"] if run["state"] == "success"]
+    response = stack.rest.call("GET", f"/dags/{dag_id}/dagRuns", params={"limit": 100})
+    return [run["dag_run_id"] for run in response["dag_runs"] if run["state"] == "success"]
 
 
 def told(stack: AirflowStack, dag_id: str, task_id: str) -> Counter[str]:
@@ -182,8 +182,8 @@ def told(stack: AirflowStack, dag_id: str, task_id: str) -> Counter[str]:
 
 def asset_events(stack: AirflowStack) -> list[dict[str, Any]]:
     """The events of the one asset, oldest first."""
-    answer = stack.rest.call("GET", "/assets/events", params={"limit": 100, "order_by": "timestamp"})
-    events: list[dict[str, Any]] = answer["asset_events"]
+    response = stack.rest.call("GET", "/assets/events", params={"limit": 100, "order_by": "timestamp"})
+    events: list[dict[str, Any]] = response["asset_events"]
     return [event for event in events if event["name"] == "published"]
 
 
@@ -235,7 +235,7 @@ def test_what_goes_out_at_once_starts_a_run_at_once(stack: AirflowStack, emulato
     """Of two events in a row, Airflow would keep the second for a later run."""
     posts = [emulator.control.add_post(f"Burst {number}") for number in range(4)]
     for post_id in posts:
-        emulator.control.person("post_now", post_id, social_account_id=x(emulator))
+        emulator.control.user_action("post_now", post_id, social_account_id=x(emulator))
 
     def out() -> set[str]:
         return {each["scheduled_post_id"] for each in emulator.control.publications() if each["post_id"] in posts}
@@ -331,6 +331,6 @@ def test_a_restart_of_the_triggerer_neither_repeats_nor_misses(stack: AirflowSta
 
 def test_the_key_is_in_no_log_and_no_cursor(stack: AirflowStack) -> None:
     assert lines(stack, TOKEN) == []
-    answer = stack.rest.call("GET", "/assets", params={"name_pattern": "published"})
-    assert TOKEN not in json.dumps(answer)
+    response = stack.rest.call("GET", "/assets", params={"name_pattern": "published"})
+    assert TOKEN not in json.dumps(response)
     assert quote(TOKEN) not in Path(stack.home / "airflow.db").read_bytes().decode("latin-1")

@@ -37,7 +37,7 @@ def watch(emulator: Emulator) -> OctosparkPublishedTrigger:
 
 def publish(emulator: Emulator, post: int = 0) -> str:
     """A person publishes a post; returns the id of the submission."""
-    [made] = emulator.person("post_now", emulator.posts[post]["id"], social_account_id=emulator.account_id("x"))
+    [made] = emulator.user_action("post_now", emulator.posts[post]["id"], social_account_id=emulator.account_id("x"))
     return made["id"]
 
 

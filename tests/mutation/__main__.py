@@ -15,11 +15,11 @@ def main() -> int:
     whole = re.fullmatch(r"\d+ passed", said) is not None
     print(f"with all guards: {said}", flush=True)
     killed = 0
-    width = max(len(guard.name) for guard in GUARDS)
+    concurrency = max(len(guard.name) for guard in GUARDS)
     for verdict in try_all() if whole else ():
-        killed += verdict.fate == "killed"
-        remark = "" if verdict.fate == "killed" else f"  ({verdict.said})"
-        print(f"{verdict.guard.name:{width}}  {verdict.guard.test}: {verdict.fate}{remark}", flush=True)
+        killed += verdict.scenario == "killed"
+        remark = "" if verdict.scenario == "killed" else f"  ({verdict.said})"
+        print(f"{verdict.guard.name:{concurrency}}  {verdict.guard.test}: {verdict.scenario}{remark}", flush=True)
     passed, failed = killed + whole, len(GUARDS) - killed + (not whole)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0

@@ -188,7 +188,7 @@ GUARDS = (
         (_RULES, "    asked = now if asked is None else asked\n", "    asked = now\n"),
     ),
     _guard(
-        "settle=None never sends again",
+        "settle_time=None never sends again",
         "test_without_settle_nothing_in_doubt_is_sent_again",
         (_RULES, "    if settle is None:\n", "    if False:\n"),
     ),
@@ -205,7 +205,7 @@ GUARDS = (
     _guard(
         "a decision 'not sent' waits for settle",
         "test_a_decision_is_obeyed_when_it_can_be_known",
-        (_SUBMISSION, 'decision == "not_sent" and not isinstance(verdict, LookAgain)', 'decision == "not_sent"'),
+        (_SUBMISSION, 'decision == "not_sent" and not isinstance(verdict, PollAgain)', 'decision == "not_sent"'),
     ),
     _guard(
         "nothing is sent to a post that is in doubt",

@@ -15,12 +15,12 @@ from airflow_provider_octospark.api.operations import get_post, post_now
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import OctosparkAlreadySubmittedError
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
-from airflow_provider_octospark.parameters.defaults import SETTLE
+from airflow_provider_octospark.parameters.defaults import SETTLE_TIME
 from airflow_provider_octospark.submission.rules import MAX_SENDS, Rules
 from tests.submission.harness import Job
 from tests.submission_histories.histories import HistoryBench, HistoryTask, Strike
 from tests.submission_histories.promises import broken
-from tests.wire.hostile import Exchange, answer
+from tests.wire.hostile import Exchange, response
 from tests.wire.own_server import ServerThread
 
 ANY_NUMBER = Rules(allow_repeat=True)
@@ -100,7 +100,7 @@ def test_a_first_try_leaves_word_that_nothing_was_sent(bench: HistoryBench, link
     """So the next one need not guess from what the service shows."""
     task = HistoryTask(bench, Job.post_now(bench))
     stop(task, "before the fence")
-    bench.person("post_now", task.job.post_id, linkedin)
+    bench.user_action("post_now", task.job.post_id, linkedin)
     finish(task)
     assert kept(bench)
     assert (task.state, accepted(task)) == ("success", 1)
@@ -109,7 +109,7 @@ def test_a_first_try_leaves_word_that_nothing_was_sent(bench: HistoryBench, link
 def test_a_lost_record_is_not_an_empty_one(bench: HistoryBench, linkedin: str) -> None:
     task = HistoryTask(bench, Job.post_now(bench, rules=ANY_NUMBER))
     task.step()
-    bench.person("post_now", task.job.post_id, linkedin)
+    bench.user_action("post_now", task.job.post_id, linkedin)
     task.lose_record()
     task.clear()
     finish(task)
@@ -133,7 +133,7 @@ def test_a_record_that_is_lost_during_a_deferral_is_not_an_empty_one(
     )
     context: Any = {"ti": ti, "dag_run": dag_run, "task_state_store": store}
     operator.execute(context)
-    bench.person("post_now", post_id, linkedin)
+    bench.user_action("post_now", post_id, linkedin)
     rows.clear()
     with pytest.raises(TaskDeferred):
         operator.resume_submission(context)
@@ -189,7 +189,7 @@ def test_a_process_that_was_overtaken_leaves_the_record_alone(bench: HistoryBenc
     task.lose("stale")
     finish(task)
     task.proceed(overtaken)
-    bench.person("post_now", task.job.post_id, linkedin)
+    bench.user_action("post_now", task.job.post_id, linkedin)
     task.clear()
     finish(task)
     assert kept(bench)
@@ -213,7 +213,7 @@ def adopt_what_fails(bench: HistoryBench) -> HistoryTask:
     bench.fault("post-now", "late", seconds=600.0)
     task.step(lingers=True)
     bench.service.script("fail", social_account_id=youtube, times=1, error_category="transient")
-    bench.person("post_now", task.job.post_id, youtube)
+    bench.user_action("post_now", task.job.post_id, youtube)
     for stepped in task.alive():
         task.proceed(stepped)
     finish(task)
@@ -236,7 +236,7 @@ def test_what_failed_before_it_was_found_is_not_adopted(bench: HistoryBench, x: 
     stop(task, "while it is under way")
     bench.advance(bench.in_flight_takes + 5)
     bench.service.script("fail", social_account_id=x, times=1, error_category="transient")
-    bench.person("post_now", task.job.post_id, x)
+    bench.user_action("post_now", task.job.post_id, x)
     bench.advance(5)
     finish(task)
     assert kept(bench)
@@ -250,7 +250,7 @@ def test_the_baseline_is_not_adopted(bench: HistoryBench, x: str) -> None:
     """It was created in the second in which it was read, so the clock tells nothing."""
     bench.service.script("slow", social_account_id=x, seconds=7_200.0, times=1)
     task = HistoryTask(bench, Job.post_now(bench, rules=ANY_NUMBER))
-    bench.person("post_now", task.job.post_id, x)
+    bench.user_action("post_now", task.job.post_id, x)
     bench.fault("post-now", "reset", when="before")
     finish(task)
     assert kept(bench)
@@ -262,9 +262,9 @@ def test_a_baseline_that_has_changed_proves_nothing(bench: HistoryBench, linkedi
     bench.service.configure(latest="updated")
     task = HistoryTask(bench, Job.post_now(bench))
     bench.service.script("slow", social_account_id=linkedin, seconds=600.0, times=1)
-    bench.person("post_now", task.job.post_id, linkedin)
+    bench.user_action("post_now", task.job.post_id, linkedin)
     stop(task, "while it is under way")
-    bench.advance(SETTLE.total_seconds() + 60)
+    bench.advance(SETTLE_TIME.total_seconds() + 60)
     finish(task)
     assert kept(bench)
     assert (task.state, accepted(task)) == ("failed", 1)
@@ -275,9 +275,9 @@ def test_what_was_there_before_is_not_adopted(bench: HistoryBench, x: str, linke
     bench.service.configure(latest="updated")
     post_id = bench.service.posts[0]["id"]
     bench.service.script("slow", social_account_id=x, seconds=300.0, times=1)
-    bench.person("post_now", post_id, x)
+    bench.user_action("post_now", post_id, x)
     bench.advance(5)
-    bench.person("post_now", post_id, linkedin)
+    bench.user_action("post_now", post_id, linkedin)
     bench.advance(10)
     task = HistoryTask(bench, Job.post_now(bench))
     bench.fault("post-now", "reset", when="before")
@@ -290,7 +290,7 @@ def test_only_what_is_for_the_time_that_was_sent_is_adopted(bench: HistoryBench,
     task = HistoryTask(bench, Job.schedule_multi(bench, accounts=[x]))
     bench.fault("schedule-multi", "reset", when="before")
     task.step()
-    bench.person("post_now", task.job.post_id, x)
+    bench.user_action("post_now", task.job.post_id, x)
     finish(task)
     assert [outcome.end for outcome in bench.reports[-1].outcomes] == ["unknown"]
     assert kept(bench)
@@ -300,7 +300,7 @@ def test_only_what_is_of_the_same_account_is_adopted(bench: HistoryBench, linked
     task = HistoryTask(bench, Job.post_now(bench))
     bench.fault("post-now", "reset", when="before")
     task.step()
-    bench.person("post_now", task.job.post_id, linkedin)
+    bench.user_action("post_now", task.job.post_id, linkedin)
     finish(task)
     assert [outcome.end for outcome in bench.reports[-1].outcomes] == ["unknown"]
     assert kept(bench)
@@ -315,7 +315,7 @@ def test_what_takes_effect_late_is_waited_for(bench: HistoryBench) -> None:
 
 
 def test_without_settle_nothing_in_doubt_is_sent_again(bench: HistoryBench) -> None:
-    task = HistoryTask(bench, Job.post_now(bench, rules=Rules(settle=None)))
+    task = HistoryTask(bench, Job.post_now(bench, rules=Rules(settle_time=None)))
     bench.fault("post-now", "late", seconds=2 * 86_400.0)
     finish(task)
     bench.advance(86_400)
@@ -337,14 +337,14 @@ def test_settle_passes_by_the_clock_of_the_service_too(bench: HistoryBench) -> N
 
 
 def test_an_answer_is_as_old_as_its_question(bench: HistoryBench, linkedin: str) -> None:
-    """A look that took longer than ``settle`` tells nothing of what came about meanwhile."""
+    """A look that took longer than ``settle_time`` tells nothing of what came about meanwhile."""
     task = HistoryTask(bench, Job.post_now(bench, rules=ANY_NUMBER))
     bench.fault("post-now", "late", seconds=300.0)
     task.step()
     task.step(Strike(4, "pause"))
     assert task.tries[0].points.names[-1] == "after request"
-    bench.advance(2 * SETTLE.total_seconds() + 60)
-    bench.person("post_now", task.job.post_id, linkedin)
+    bench.advance(2 * SETTLE_TIME.total_seconds() + 60)
+    bench.user_action("post_now", task.job.post_id, linkedin)
     task.proceed(task.alive()[0])
     finish(task)
     assert kept(bench)
@@ -369,13 +369,13 @@ def decide_not_sent(task: HistoryTask) -> None:
 def test_a_decision_is_about_one_request(bench: HistoryBench, linkedin: str) -> None:
     task = HistoryTask(bench, Job.post_now(bench, rules=ANY_NUMBER))
     stop(task, "before the request leaves")
-    bench.person("post_now", task.job.post_id, linkedin)
+    bench.user_action("post_now", task.job.post_id, linkedin)
     finish(task)
     decide_not_sent(task)
     bench.fault("post-now", "late", seconds=20.0)
     task.step()
     bench.advance(25)
-    bench.person("post_now", task.job.post_id, linkedin)
+    bench.user_action("post_now", task.job.post_id, linkedin)
     finish(task)
     assert kept(bench)
     assert (task.state, accepted(task)) == ("failed", 1)
@@ -427,7 +427,7 @@ def exchange(status: int) -> tuple[int, list[str]]:
     async def behave(exchange: Exchange) -> None:
         while True:
             request = await exchange.read_request()
-            await exchange.send(answer(status if request.method == "POST" else 200, b'{"id": "post"}'))
+            await exchange.send(response(status if request.method == "POST" else 200, b'{"id": "post"}'))
 
     submission = post_now("team", "post", PostNowRequest(social_account_id="account"))
     with ServerThread(behave) as server:
@@ -479,7 +479,7 @@ def test_a_failure_that_may_be_live_is_not_submitted_again(bench: HistoryBench, 
 def test_what_a_person_cancelled_is_not_submitted_again(bench: HistoryBench, x: str) -> None:
     task = HistoryTask(bench, Job.schedule_multi(bench, accounts=[x]))
     task.step()
-    bench.person("cancel", task.job.post_id)
+    bench.user_action("cancel", task.job.post_id)
     task.clear()
     finish(task)
     assert kept(bench)
@@ -509,7 +509,7 @@ def test_what_was_revived_before_it_is_submitted_again(bench: HistoryBench, x: s
     task = killed_after_acceptance(bench, ANY_NUMBER)
     task.step(Strike(6, "pause"))
     assert task.tries[1].points.names[-1] == "before request"
-    bench.person("retry", task.job.post_id)
+    bench.user_action("retry", task.job.post_id)
     bench.advance(5)
     task.proceed(task.alive()[0])
     finish(task)

@@ -37,7 +37,7 @@ class Verdict:
     """What became of a mutation. ``said`` is how the run of the tests ended."""
 
     guard: Guard
-    fate: Fate
+    scenario: Fate
     said: str
 
 
@@ -112,11 +112,11 @@ def try_all(guards: Iterable[Guard] = GUARDS, workers: int = 2) -> Iterator[Verd
 
     :raises SourceChangedError: before anything is run, if a mutation no longer fits the source.
     """
-    wanted = list(guards)
-    for guard in wanted:
+    pending = list(guards)
+    for guard in pending:
         without(guard)
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        yield from pool.map(try_without, wanted)
+        yield from pool.map(try_without, pending)
 
 
 def try_with_all(guards: Iterable[Guard] = GUARDS) -> str:

@@ -152,7 +152,7 @@ def _doubts() -> list[Case]:
             trouble.situation,
             "Looks for it; finds the submission, and adopts it. Nothing is sent again."
             if trouble.accepted
-            else "Looks for it until `settle` is over; the post is as it was before, so it is sent again.",
+            else "Looks for it until `settle_time` is over; the post is as it was before, so it is sent again.",
             _after_trouble(trouble),
             "success",
             ("published",),
@@ -164,16 +164,16 @@ def _doubts() -> list[Case]:
 
 def _silent_for_an_hour(bench: Bench) -> Task:
     bench.fault("post-now", "late", seconds=3600.0)
-    return _played(_task(bench, Job.post_now(bench, rules=Rules(settle=None))))
+    return _played(_task(bench, Job.post_now(bench, rules=Rules(settle_time=None))))
 
 
 def _never_arrives(bench: Bench) -> Task:
     bench.fault("post-now", "reset")
-    return _played(_task(bench, Job.post_now(bench, rules=Rules(settle=None))))
+    return _played(_task(bench, Job.post_now(bench, rules=Rules(settle_time=None))))
 
 
 def _shows_up_too_late(bench: Bench) -> Task:
-    """The first request takes effect after `settle`, while the second is refused."""
+    """The first request takes effect after `settle_time`, while the second is refused."""
     bench.fault("post-now", "late", seconds=1200.0)
     bench.fault("post-now", "status", status=429, headers={"Retry-After": "600"})
     return _played(_task(bench))
@@ -258,7 +258,7 @@ def _replaced(bench: Bench) -> Task:
 
 
 def _held_up(bench: Bench) -> Task:
-    """The process stands still between its fence and the request, for longer than `settle`."""
+    """The process stands still between its fence and the request, for longer than `settle_time`."""
     task = _task(bench, Job.post_now(bench))
     at = _point(task, "before submission")
 
@@ -377,11 +377,11 @@ def _fails_and_is_cleared(category: str, *, shows: bool = True, **rules: Any) ->
 
 
 def _fate(
-    fate: Any, *, clear: bool = False, options: Mapping[str, Any] | None = None, **rules: Any
+    scenario: Any, *, clear: bool = False, options: Mapping[str, Any] | None = None, **rules: Any
 ) -> Callable[[Bench], Task]:
     def play(bench: Bench) -> Task:
         task = _task(bench, _with_rules(bench, **rules))
-        bench.service.script(fate, post_id=task.job.post_id, times=1, **(options or {}))
+        bench.service.script(scenario, post_id=task.job.post_id, times=1, **(options or {}))
         return _cleared(task) if clear else _played(task)
 
     return play
@@ -452,7 +452,7 @@ def _person_after_lost_answer(
         at = _after_submission(task)
         task.run({at: kill})
         account = bench.service.account_id("linkedin") if by_hand_on_other else None
-        bench.service.person(action, task.job.post_id, social_account_id=account, **options)
+        bench.service.user_action(action, task.job.post_id, social_account_id=account, **options)
         return _played(task)
 
     return play
@@ -462,7 +462,7 @@ def _person_retries(bench: Bench) -> Task:
     task = _task(bench)
     bench.service.script("fail", post_id=task.job.post_id, error_category="transient", times=1)
     task.run()
-    bench.service.person("retry", task.job.post_id)
+    bench.service.user_action("retry", task.job.post_id)
     return _played(task)
 
 
@@ -473,7 +473,7 @@ def _person_retries_after_refusal(bench: Bench) -> Task:
     task.run()
     bench.fault("post-now", "status", status=429, times=1, headers={"Retry-After": "600"})
     task.retry()
-    bench.service.person("retry", task.job.post_id)
+    bench.service.user_action("retry", task.job.post_id)
     bench.service.advance(60)
     return _played(task)
 
@@ -486,7 +486,7 @@ def _by_hand(at: str, **rules: Any) -> Callable[[Bench], Task]:
         point = _point(task, at, nth=2 if at == "before set octospark" else 1)
         task.run({point: kill})
         bench.advance(60)
-        bench.service.person("post_now", task.job.post_id, social_account_id=task.job.accounts[0])
+        bench.service.user_action("post_now", task.job.post_id, social_account_id=task.job.accounts[0])
         return _played(task)
 
     return play
@@ -495,7 +495,7 @@ def _by_hand(at: str, **rules: Any) -> Callable[[Bench], Task]:
 def _evergreen(bench: Bench) -> Task:
     """The same post went out on the same account last week."""
     job = Job.post_now(bench)
-    bench.service.person("post_now", job.post_id, social_account_id=job.accounts[0])
+    bench.service.user_action("post_now", job.post_id, social_account_id=job.accounts[0])
     bench.service.advance(7 * 86_400)
     return _played(_task(bench, job))
 
@@ -506,7 +506,7 @@ def _evergreen(bench: Bench) -> Task:
 def _decided(decision: Any, *, arrived: bool) -> Callable[[Bench], Task]:
     def play(bench: Bench) -> Task:
         bench.fault("post-now", "late" if arrived else "reset", seconds=3600.0 if arrived else None)
-        task = _task(bench, Job.post_now(bench, rules=Rules(settle=None)))
+        task = _task(bench, Job.post_now(bench, rules=Rules(settle_time=None)))
         task.finish()
         task.decide(task.job.accounts[0], decision)
         task.clear()
@@ -662,44 +662,44 @@ CASES: list[Case] = [
     *_doubts(),
     Case(
         "No clear answer",
-        "No answer comes, `settle=None`, and the request is processed an hour later",
+        "No answer comes, `settle_time=None`, and the request is processed an hour later",
         "Looks for 15 minutes, sends nothing again, and says unknown.",
         _silent_for_an_hour, "failed", (_U,), (1,), _UNKNOWN,
     ),
     Case(
         "No clear answer",
-        "The connection is reset, `settle=None`, and the request never arrived",
+        "The connection is reset, `settle_time=None`, and the request never arrived",
         "Looks for 15 minutes, sends nothing again, and says unknown.",
         _never_arrives, "failed", (_U,), (0,), _UNKNOWN,
     ),
     Case(
         "No clear answer",
-        "The request is processed after 20 minutes, later than `settle`; until then 429 keeps a second one out",
-        "The retry finds the submission, and adopts it all the same; the log says to raise `settle`.",
+        "The request is processed after 20 minutes, later than `settle_time`; until then 429 keeps a second one out",
+        "The retry finds the submission, and adopts it all the same; the log says to raise `settle_time`.",
         _shows_up_too_late, "success", (_P,), (1,),
     ),
     Case(
         "No clear answer",
         "The service answers 409 every time",
-        "Sends twice in each try, each time after `settle`; fails when the retries are used up.",
+        "Sends twice in each try, each time after `settle_time`; fails when the retries are used up.",
         _always_conflict, "failed", (_F,), (0,), OctosparkServerError,
     ),
     Case(
         "No clear answer",
-        "The answer is lost, and the post cannot be read for twice `settle`",
+        "The answer is lost, and the post cannot be read for twice `settle_time`",
         "Says unknown; the record stays, and a clear looks again.",
         _unreadable_post, "failed", (_U,), (1,), _UNKNOWN,
     ),
     Case(
         "No clear answer",
         "The answer is lost, and the API key is revoked",
-        "Says unknown when `settle` is over; with a new key, a clear looks again.",
+        "Says unknown when `settle_time` is over; with a new key, a clear looks again.",
         _key_revoked, "failed", (_U,), (1,), _UNKNOWN,
     ),
     Case(
         "No clear answer",
         "The answer is lost, and what was accepted fails before it is found",
-        "It may be somebody else's, and the task's own be hidden by it: unknown when `settle` is over.",
+        "It may be somebody else's, and the task's own be hidden by it: unknown when `settle_time` is over.",
         _fails_before_it_is_found, "failed", (_U,), (1,), _UNKNOWN, on_target=(0,),
     ),
     Case(
@@ -717,7 +717,7 @@ CASES: list[Case] = [
     Case(
         "Killed",
         "The task is killed before it has written anything",
-        "The next try cannot know that nothing was sent: it looks until `settle` is over, then sends.",
+        "The next try cannot know that nothing was sent: it looks until `settle_time` is over, then sends.",
         _killed_before_anything, "success", (_W,), (1,),
     ),
     Case(
@@ -729,7 +729,7 @@ CASES: list[Case] = [
     Case(
         "Killed",
         "The task is killed between the fence and the request",
-        "The next try looks until `settle` is over, then sends.",
+        "The next try looks until `settle_time` is over, then sends.",
         _killed_at("before submission"), "success", (_W,), (1,),
     ),
     Case(
@@ -948,13 +948,13 @@ CASES: list[Case] = [
     Case(
         "A person in between",
         "The answer is lost, and a person cancels the submission",
-        "It may be somebody else's, and the task's own be hidden by it: unknown when `settle` is over.",
+        "It may be somebody else's, and the task's own be hidden by it: unknown when `settle_time` is over.",
         _person_after_lost_answer("cancel"), "failed", (_U,), (1,), _UNKNOWN, on_target=(0,),
     ),
     Case(
         "A person in between",
         "The answer is lost, and a person moves the post back to draft",
-        "The same: unknown when `settle` is over.",
+        "The same: unknown when `settle_time` is over.",
         _person_after_lost_answer("move_to_draft"), "failed", (_U,), (1,), _UNKNOWN, on_target=(0,),
     ),
     Case(
@@ -1086,7 +1086,7 @@ CASES: list[Case] = [
     Case(
         "The record",
         "The record is lost, and nothing was sent",
-        "Falls back on time: looks until `settle` is over, then sends.",
+        "Falls back on time: looks until `settle_time` is over, then sends.",
         _record_lost(sent=False), "success", (_W,), (1,),
     ),
     Case(
@@ -1098,7 +1098,7 @@ CASES: list[Case] = [
     Case(
         "The record",
         "Before Airflow 3.3 the task is killed before the request",
-        "Falls back on time: looks until `settle` is over, then sends.",
+        "Falls back on time: looks until `settle_time` is over, then sends.",
         _without_store(at="before submission"), "success", (_W,), (1,),
     ),
     Case(
@@ -1145,7 +1145,7 @@ CASES: list[Case] = [
     ),
     Case(
         "Time",
-        "The request was not accepted, and `scheduled_at` passes before `settle` is over",
+        "The request was not accepted, and `scheduled_at` passes before `settle_time` is over",
         "Fails; nothing is sent again.",
         _time_over_while_in_doubt, "failed", (_F,), (0,), OctosparkTooLateError,
     ),

@@ -258,27 +258,27 @@ class TappedApi:
 
     def request_all(self, operations: Iterable[Operation[Any]]) -> list[Any]:
         """Send safe operations."""
-        wanted = list(operations)
-        if not wanted:
+        pending = list(operations)
+        if not pending:
             return []
         self._process.reach("before request")
         self._bench.advance(REQUEST_TAKES)
-        results = self._bench.client.request_all(wanted)
+        results = self._bench.client.request_all(pending)
         self._process.reach("after request")
         return results
 
     def submit_all(self, operations: Iterable[Operation[Any]], leave_by: datetime) -> list[Any]:
         """Send submissions."""
-        wanted = list(operations)
+        pending = list(operations)
         self._process.reach("before submission")
         self._bench.advance(REQUEST_TAKES)
         bench, results = self._bench, None
         if bench.emulator is not None:
             if self._process.points.strikes_next:
-                results = [bench.send_and_lose(operation, leave_by) for operation in wanted]
+                results = [bench.send_and_lose(operation, leave_by) for operation in pending]
             self._process.reach("during submission")
         if results is None:
-            results = bench.submit(wanted, leave_by)
+            results = bench.submit(pending, leave_by)
         self._process.reach("after submission")
         return results
 
@@ -775,14 +775,14 @@ class Task:
         """As the triggerer: look until all has ended; nothing of it can be killed in a way that matters."""
         bench = self.bench
         while not wait.done:
-            bench.advance_to(wait.next_look(bench.now()))
+            bench.advance_to(wait.next_poll(bench.now()))
             for post in wait.posts_due(bench.now()):
                 try:
-                    answer = bench.client.request(get_post(*post))
+                    response = bench.client.request(get_post(*post))
                 except OctosparkError as error:
                     wait.failed(post, error, bench.now())
                 else:
-                    wait.saw(post, answer, bench.now())
+                    wait.saw(post, response, bench.now())
 
     # What the ledger says
 

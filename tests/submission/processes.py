@@ -147,8 +147,8 @@ class Nursery:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         assert line, "the nursery has died"
-        answer = json.loads(line)
-        return answer["status"], answer["said"]
+        response = json.loads(line)
+        return response["status"], response["said"]
 
 
 def world(task: Task) -> tuple[str, int]:
@@ -211,8 +211,8 @@ def _nurse() -> None:
         with os.fdopen(receiving) as reader:
             said = reader.read()
         _, status = os.waitpid(child, 0)
-        answer = {"status": os.waitstatus_to_exitcode(status), "said": json.loads(said or "{}")}
-        print(json.dumps(answer), flush=True)
+        response = {"status": os.waitstatus_to_exitcode(status), "said": json.loads(said or "{}")}
+        print(json.dumps(response), flush=True)
 
 
 if __name__ == "__main__":

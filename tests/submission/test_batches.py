@@ -20,7 +20,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkRateLimitError,
     OctosparkUnknownError,
 )
-from airflow_provider_octospark.submission.concurrency import Pace
+from airflow_provider_octospark.submission.concurrency import ConcurrencyLimit
 from airflow_provider_octospark.submission.journal import PAGE_KEY, Journal, MemoryStore, Record, page_key
 from airflow_provider_octospark.submission.protocol import Announcement
 from airflow_provider_octospark.submission.rules import Rules
@@ -289,8 +289,8 @@ def test_a_resumption_does_not_put_more_in_doubt(bench: Bench) -> None:
     task = Task(bench, Job.batch(bench, posts=6), retries=0)
     bench.fault("schedule-multi", "status", status=500, times=10_000)
     settled = bench.now() + timedelta(minutes=14)
-    attempt = task.start()
-    while attempt.until is not None and attempt.until < settled:
+    request = task.start()
+    while request.until is not None and request.until < settled:
         task.resume()
     assert sum(each["path"].endswith("schedule-multi") for each in bench.service.requests()) == 2
 
@@ -352,12 +352,12 @@ def test_more_than_a_page_holds_is_spread_over_several() -> None:
 
 
 def test_the_pace_halves_at_a_limit_and_grows_again() -> None:
-    pace = Pace(12)
-    pace.had_enough()
-    assert pace.width == 6
+    concurrency = ConcurrencyLimit(12)
+    concurrency.had_enough()
+    assert concurrency.concurrency == 6
     for _ in range(10):
-        pace.had_enough()
-    assert pace.width == 1
+        concurrency.had_enough()
+    assert concurrency.concurrency == 1
     for _ in range(20):
-        pace.went_well()
-    assert pace.width == 12
+        concurrency.went_well()
+    assert concurrency.concurrency == 12

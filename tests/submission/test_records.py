@@ -67,7 +67,7 @@ BAD_PAGES: dict[str, Spoil] = {
     "a record without its post": _without("post_id"),
     "a record of an unknown state": _with(state="prepared"),
     "a record with a state of another type": _with(state=["sent"]),
-    "a record without its attempt": _with(attempt=None),
+    "a record without its attempt": _with(request=None),
     "a record without its fence": _with(fenced_at=None),
     "a record whose fence is no time": _with(fenced_at="yesterday"),
     "a record whose fence has no zone": _with(fenced_at="2026-03-02T09:00:00"),
@@ -187,7 +187,7 @@ def test_a_bad_page_of_several_targets_needs_a_decision_for_each(bench: Bench) -
 def test_a_decision_that_is_none(bench: Bench, garbage: Any) -> None:
     """It is not obeyed, and the log says what to write."""
     bench.fault("post-now", "reset")
-    task = Task(bench, Job.post_now(bench, rules=Rules(settle=None)))
+    task = Task(bench, Job.post_now(bench, rules=Rules(settle_time=None)))
     task.finish()
     task.decide(task.job.accounts[0], garbage)
     task.clear()
@@ -201,7 +201,7 @@ def test_a_decision_that_is_none(bench: Bench, garbage: Any) -> None:
 def test_a_decision_is_for_one_request_only(bench: Bench) -> None:
     """What a person said of one request is never taken for what they would say of the next."""
     bench.fault("post-now", "reset", times=2)
-    task = Task(bench, Job.post_now(bench, rules=Rules(settle=None)))
+    task = Task(bench, Job.post_now(bench, rules=Rules(settle_time=None)))
     task.finish()
     first = task.decide(task.job.accounts[0], {"decision": "not_sent"})
     task.clear()
@@ -222,12 +222,12 @@ def test_a_decision_is_for_one_request_only(bench: Bench) -> None:
 
 
 def test_a_decision_while_it_is_looked_for(bench: Bench) -> None:
-    """`not_sent` is not obeyed before `settle` is over: nobody can know until then that the request will not come."""
+    """`not_sent` is not obeyed before `settle_time` is over: nobody can know until then that the request will not come."""
     bench.fault("post-now", "late", seconds=600.0)
     task = Task(bench, Job.post_now(bench))
     assert task.start().end == "deferred"
-    attempt = task.table.read(PAGE_KEY)["records"][0]["attempt"]
-    task.table.write(f"octospark.decision.{task.job.accounts[0]}.{attempt}", {"decision": "not_sent"})
+    request = task.table.read(PAGE_KEY)["records"][0]["request"]
+    task.table.write(f"octospark.decision.{task.job.accounts[0]}.{request}", {"decision": "not_sent"})
     task.finish()
     assert task.state == "success"
     assert task.count()[0].accepted == 1
@@ -236,7 +236,7 @@ def test_a_decision_while_it_is_looked_for(bench: Bench) -> None:
 def test_what_a_person_says_was_sent_stays_so(bench: Bench) -> None:
     """Neither a retry nor a clear submits it again, and waiting for it looks for what was created since."""
     bench.fault("post-now", "late", seconds=3600.0)
-    task = Task(bench, Job.post_now(bench, wait=True, rules=Rules(settle=None)))
+    task = Task(bench, Job.post_now(bench, wait=True, rules=Rules(settle_time=None)))
     task.finish()
     assert task.ends == ["unknown"]
     bench.service.advance(3600)
@@ -425,7 +425,7 @@ def test_the_record_is_lost_between_two_looks(bench: Bench) -> None:
 def test_the_record_is_lost_and_last_weeks_post_is_there(bench: Bench) -> None:
     """What was published before this run was due is not this run's."""
     job = Job.post_now(bench)
-    bench.service.person("post_now", job.post_id, social_account_id=job.accounts[0])
+    bench.service.user_action("post_now", job.post_id, social_account_id=job.accounts[0])
     bench.service.advance(7 * 86_400)
     task = killed_after(bench, "before submission", job)
     task.table.lose()
@@ -447,9 +447,9 @@ def test_the_record_is_lost_and_something_is_in_the_way(bench: Bench, hides: str
     task.table.lose()
     bench.service.advance(60)
     if hides == "another account":
-        bench.service.person("post_now", job.post_id, social_account_id=bench.service.account_id("linkedin"))
+        bench.service.user_action("post_now", job.post_id, social_account_id=bench.service.account_id("linkedin"))
     else:
-        bench.service.person("reschedule", job.post_id, social_account_id=old.job.accounts[0])
+        bench.service.user_action("reschedule", job.post_id, social_account_id=old.job.accounts[0])
     task.finish()
     bench.settle()
     assert task.ends == ["unknown"]

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_octospark import exceptions
-from airflow_provider_octospark.api.models import End, Outcome, Post, Reason, ScheduledPost
-from airflow_provider_octospark.api.responses import Answer
+from airflow_provider_octospark.api.models import State, Outcome, Post, Reason, ScheduledPost
+from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
     OctosparkAuthError,
@@ -25,21 +25,21 @@ from airflow_provider_octospark.exceptions import (
     OctosparkNetworkError,
     OctosparkServerError,
 )
-from airflow_provider_octospark.parameters.defaults import SETTLE
+from airflow_provider_octospark.parameters.defaults import SETTLE_TIME
 from airflow_provider_octospark.parameters.times import format_instant
 from airflow_provider_octospark.submission.journal import Baseline, Record
 from airflow_provider_octospark.submission.rules import (
     LEAVE_WITHIN,
     SETTLE_MARGIN,
     Adopt,
-    LookAgain,
+    PollAgain,
     Rules,
     Run,
     SendAgain,
     Unknown,
     frees,
     is_retryable_failure,
-    judge_doubt,
+    resolve_doubt,
     proves_nothing_sent,
 )
 
@@ -56,7 +56,7 @@ def moment(seconds: float) -> str:
 
 
 offsets = st.sampled_from([-7200.0, -60.0, -1.0, 0.0, 1.0, 60.0, 600.0])
-durations = st.sampled_from([None, timedelta(minutes=7), SETTLE, timedelta(hours=2)])
+durations = st.sampled_from([None, timedelta(minutes=7), SETTLE_TIME, timedelta(hours=2)])
 
 
 @st.composite
@@ -69,7 +69,7 @@ def records(draw: st.DrawFn) -> Record:
         post_id="post",
         social_account_id=draw(st.sampled_from([OURS, OURS.upper()])),
         state="sent",
-        attempt="12345678",
+        request="12345678",
         try_number=1,
         max_tries=1,
         fenced_at=format_instant(FENCE),
@@ -104,9 +104,9 @@ def submissions(draw: st.DrawFn) -> ScheduledPost | None:
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> Answer[Post]:
+def responses(draw: st.DrawFn) -> Response[Post]:
     """What the service answers when it is asked for the post; its clock agrees with ours."""
-    return Answer(Post(id="post", latest_scheduled_post=draw(submissions())), None)
+    return Response(Post(id="post", latest_scheduled_post=draw(submissions())), None)
 
 
 elapsed = st.sampled_from([0.0, 1.0, 14.0, 419.0, 420.0, 899.0, 900.0, 901.0, 7199.0, 7200.0, 86_400.0])
@@ -118,13 +118,13 @@ def after(seconds: float) -> datetime:
 
 
 @quick
-@given(records(), answers(), elapsed, durations)
+@given(records(), responses(), elapsed, durations)
 def test_only_what_can_be_ours_is_adopted(
-    record: Record, answer: Answer[Post], seconds: float, settle: timedelta | None
+    record: Record, response: Response[Post], seconds: float, settle_time: timedelta | None
 ) -> None:
     """Right account, not there before, not made by us earlier, not older than the request, for the time that was sent."""
-    verdict = judge_doubt(record, answer, after(seconds), settle)
-    latest = answer.value.latest_scheduled_post
+    verdict = resolve_doubt(record, response, after(seconds), settle_time)
+    latest = response.value.latest_scheduled_post
     if not isinstance(verdict, Adopt):
         return
     assert latest is not None
@@ -142,17 +142,17 @@ def test_only_what_can_be_ours_is_adopted(
 
 
 @quick
-@given(records(), answers(), elapsed, durations)
+@given(records(), responses(), elapsed, durations)
 def test_nothing_is_sent_again_that_may_be_out(
-    record: Record, answer: Answer[Post], seconds: float, settle: timedelta | None
+    record: Record, response: Response[Post], seconds: float, settle_time: timedelta | None
 ) -> None:
-    """Only after `settle`, never with `settle=None`, and only if the post is exactly as it was."""
-    verdict = judge_doubt(record, answer, after(seconds), settle)
+    """Only after `settle_time`, never with `settle_time=None`, and only if the post is exactly as it was."""
+    verdict = resolve_doubt(record, response, after(seconds), settle_time)
     if not isinstance(verdict, SendAgain):
         return
-    assert settle is not None
-    assert timedelta(seconds=seconds) >= settle
-    latest = answer.value.latest_scheduled_post
+    assert settle_time is not None
+    assert timedelta(seconds=seconds) >= settle_time
+    latest = response.value.latest_scheduled_post
     if record.baseline is None:
         for text in [latest.created_at, latest.updated_at] if latest else []:
             assert text is not None
@@ -165,46 +165,46 @@ def test_nothing_is_sent_again_that_may_be_out(
 
 
 @quick
-@given(records(), answers(), elapsed, durations)
+@given(records(), responses(), elapsed, durations)
 def test_there_is_an_end_to_looking(
-    record: Record, answer: Answer[Post], seconds: float, settle: timedelta | None
+    record: Record, response: Response[Post], seconds: float, settle_time: timedelta | None
 ) -> None:
-    """A next look lies ahead and not beyond `settle`; after that there is a verdict."""
-    now, patience = after(seconds), settle or SETTLE
-    verdict = judge_doubt(record, answer, now, settle)
-    if isinstance(verdict, LookAgain):
+    """A next look lies ahead and not beyond `settle_time`; after that there is a verdict."""
+    now, patience = after(seconds), settle_time or SETTLE_TIME
+    verdict = resolve_doubt(record, response, now, settle_time)
+    if isinstance(verdict, PollAgain):
         assert now < verdict.at <= FENCE + patience
     else:
         assert isinstance(verdict, Adopt) or now >= FENCE + patience
 
 
 def test_an_answer_that_took_long_is_as_old_as_its_question() -> None:
-    """What was asked before `settle` was over proves nothing, however late it is answered."""
+    """What was asked before `settle_time` was over proves nothing, however late it is answered."""
     record = Record(
         team_id="t",
         post_id="p",
         social_account_id="a",
         state="sent",
-        attempt="12345678",
+        request="12345678",
         fenced_at=format_instant(FENCE),
         baseline=Baseline(scheduled_post_id=None, updated_at=None, service_time=moment(0)),
     )
-    now = FENCE + SETTLE + timedelta(seconds=30)
-    answer = Answer(Post(id="p"), now)
-    assert isinstance(judge_doubt(record, answer, now, SETTLE, FENCE + SETTLE), SendAgain)
-    early = judge_doubt(record, answer, now, SETTLE, FENCE + SETTLE - timedelta(seconds=1))
-    assert isinstance(early, LookAgain)
+    now = FENCE + SETTLE_TIME + timedelta(seconds=30)
+    response = Response(Post(id="p"), now)
+    assert isinstance(resolve_doubt(record, response, now, SETTLE_TIME, FENCE + SETTLE_TIME), SendAgain)
+    early = resolve_doubt(record, response, now, SETTLE_TIME, FENCE + SETTLE_TIME - timedelta(seconds=1))
+    assert isinstance(early, PollAgain)
     assert early.at > now
 
 
 @quick
-@given(records(), answers(), elapsed, durations, st.sampled_from([-3600.0, -90.0, 90.0, 3600.0]))
+@given(records(), responses(), elapsed, durations, st.sampled_from([-3600.0, -90.0, 90.0, 3600.0]))
 def test_our_clock_may_be_off(
-    record: Record, answer: Answer[Post], seconds: float, settle: timedelta | None, skew: float
+    record: Record, response: Response[Post], seconds: float, settle_time: timedelta | None, skew: float
 ) -> None:
     """With all of our own times moved by the same amount, the verdict on what the service shows is the same."""
     off = timedelta(seconds=skew)
-    told = Answer(answer.value, after(seconds))
+    told = Response(response.value, after(seconds))
     moved = record.model_copy(
         update={
             "fenced_at": format_instant(FENCE + off),
@@ -212,11 +212,11 @@ def test_our_clock_may_be_off(
         }
     )
     verdict, other = (
-        judge_doubt(record, told, after(seconds), settle),
-        judge_doubt(moved, told, after(seconds) + off, settle),
+        resolve_doubt(record, told, after(seconds), settle_time),
+        resolve_doubt(moved, told, after(seconds) + off, settle_time),
     )
-    if isinstance(verdict, LookAgain):
-        assert isinstance(other, LookAgain)
+    if isinstance(verdict, PollAgain):
+        assert isinstance(other, PollAgain)
         assert other.at == verdict.at + off
     else:
         assert other == verdict
@@ -225,38 +225,38 @@ def test_our_clock_may_be_off(
 @quick
 @given(records(), elapsed, durations, st.sampled_from(sorted(vars(exceptions))))
 def test_what_cannot_be_read_proves_nothing(
-    record: Record, seconds: float, settle: timedelta | None, name: str
+    record: Record, seconds: float, settle_time: timedelta | None, name: str
 ) -> None:
-    """It is looked for again while that may help, for twice `settle`; then it is unknown."""
+    """It is looked for again while that may help, for twice `settle_time`; then it is unknown."""
     kind = getattr(exceptions, name)
     if not (isinstance(kind, type) and issubclass(kind, OctosparkError)):
         return
-    now, patience = after(seconds), settle or SETTLE
-    verdict = judge_doubt(record, kind("no"), now, settle)
-    assert isinstance(verdict, LookAgain | Unknown)
-    if isinstance(verdict, LookAgain):
+    now, patience = after(seconds), settle_time or SETTLE_TIME
+    verdict = resolve_doubt(record, kind("no"), now, settle_time)
+    assert isinstance(verdict, PollAgain | Unknown)
+    if isinstance(verdict, PollAgain):
         assert now < verdict.at <= FENCE + 2 * patience
     else:
         assert verdict.reason == "access_lost"
     if issubclass(kind, OctosparkNetworkError | OctosparkServerError):
-        assert isinstance(verdict, LookAgain) == (now < FENCE + 2 * patience)
+        assert isinstance(verdict, PollAgain) == (now < FENCE + 2 * patience)
     if issubclass(kind, OctosparkAuthError):
-        assert isinstance(verdict, LookAgain) == (now < FENCE + patience)
+        assert isinstance(verdict, PollAgain) == (now < FENCE + patience)
 
 
 def test_when_it_is_looked_for() -> None:
-    """Soon, then at longer intervals, then once more when `settle` is over."""
+    """Soon, then at longer intervals, then once more when `settle_time` is over."""
     record = Record(
         team_id="t",
         post_id="p",
         social_account_id="a",
         state="sent",
-        attempt="12345678",
+        request="12345678",
         fenced_at=format_instant(FENCE),
         baseline=Baseline(scheduled_post_id=None, updated_at=None, service_time=moment(0)),
     )
     looks, now = [], FENCE
-    while isinstance(verdict := judge_doubt(record, Answer(Post(id="p"), now), now, SETTLE), LookAgain):
+    while isinstance(verdict := resolve_doubt(record, Response(Post(id="p"), now), now, SETTLE_TIME), PollAgain):
         looks.append((verdict.at - FENCE).total_seconds())
         now = verdict.at
     assert looks == [15, 60, 240, 900]
@@ -288,7 +288,7 @@ def test_which_error_proves_that_nothing_was_sent(name: str) -> None:
 # What frees a target
 
 CATEGORIES = [None, "rate_limited", "transient", "auth", "validation", "permanent", "something new"]
-ENDS: list[tuple[End, Reason | None]] = [
+ENDS: list[tuple[State, Reason | None]] = [
     ("pending", None),
     ("published", None),
     ("failed", None),
@@ -301,7 +301,7 @@ ENDS: list[tuple[End, Reason | None]] = [
 PASSING = {"rate_limited", "transient"}
 
 
-def outcome(end: End, reason: Reason | None, category: str | None, submitted: bool, live: bool) -> Outcome:
+def outcome(end: State, reason: Reason | None, category: str | None, submitted: bool, live: bool) -> Outcome:
     """An outcome of those marks."""
     return Outcome(
         team_id="t",
@@ -365,7 +365,7 @@ def test_which_failure_is_worth_a_retry() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settle", "submit_timeout", "is_refused"),
+    ("settle_time", "submit_timeout", "is_refused"),
     [
         (timedelta(minutes=15), 300.0, False),
         (timedelta(minutes=6), 300.0, True),
@@ -375,9 +375,9 @@ def test_which_failure_is_worth_a_retry() -> None:
         (None, 86_400.0, False),
     ],
 )
-def test_settle_outlasts_a_request(settle: timedelta | None, submit_timeout: float, is_refused: bool) -> None:
-    """More than `submit_timeout` and a minute, or there is no `settle`."""
-    rules = Rules(settle=settle)
+def test_settle_outlasts_a_request(settle_time: timedelta | None, submit_timeout: float, is_refused: bool) -> None:
+    """More than `submit_timeout` and a minute, or there is no `settle_time`."""
+    rules = Rules(settle_time=settle_time)
     if not is_refused:
         rules.check(submit_timeout)
         return
@@ -386,7 +386,7 @@ def test_settle_outlasts_a_request(settle: timedelta | None, submit_timeout: flo
 
 
 def test_a_request_leaves_within_the_margin() -> None:
-    """Else it could still be under way when `settle` is over."""
+    """Else it could still be under way when `settle_time` is over."""
     assert LEAVE_WITHIN < SETTLE_MARGIN
 
 

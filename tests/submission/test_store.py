@@ -356,9 +356,9 @@ def test_a_dry_run_leaves_nothing_behind(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("width", "calls"), [(None, 1), (1, 3), (2, 2), (3, 1), (99, 1)])
-def test_accounts_per_call(bench: Bench, width: int | None, calls: int) -> None:
+def test_accounts_per_call(bench: Bench, concurrency: int | None, calls: int) -> None:
     """So many accounts in one request, and so many requests."""
-    task = Task(bench, Job.schedule_multi(bench, accounts_per_call=width))
+    task = Task(bench, Job.schedule_multi(bench, accounts_per_call=concurrency))
     task.finish()
     bench.settle()
     assert (task.state, posts(bench)) == ("success", calls)

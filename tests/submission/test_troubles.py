@@ -2,7 +2,7 @@
 
 Complete: each trouble of `cases.TROUBLES` with each form of submitting (one target; three with a call for each), with
 each way to go on (in the same try, deferred or in the worker; killed; cleared in a way that shows or not), with
-`latest` as created and as updated, and with `settle=None`; and for post-now a kill at every point of the troubled try.
+`latest` as created and as updated, and with `settle_time=None`; and for post-now a kill at every point of the troubled try.
 Sampled: our own clock ahead of the service's and behind it, for a few troubles only.
 """
 
@@ -95,8 +95,8 @@ def test_trouble_twice_in_a_row(bench: Bench, trouble: Trouble) -> None:
 
 @troubles
 def test_trouble_and_never_again(bench: Bench, trouble: Trouble) -> None:
-    """With `settle=None`, one request leaves and no more; what is found is adopted, all else is unknown."""
-    task = Task(bench, Job.post_now(bench, rules=Rules(settle=None)))
+    """With `settle_time=None`, one request leaves and no more; what is found is adopted, all else is unknown."""
+    task = Task(bench, Job.post_now(bench, rules=Rules(settle_time=None)))
     trouble.strike(bench)
     task.finish()
     bench.settle()
@@ -137,7 +137,7 @@ def test_trouble_with_a_clock_that_is_off(bench: Bench, name: str, minutes: floa
     trouble = next(each for each in TROUBLES if each.name == name)
     # The same post was published on the account shortly before this run was due.
     job = Job.post_now(bench)
-    bench.service.person("post_now", job.post_id, social_account_id=job.accounts[0])
+    bench.service.user_action("post_now", job.post_id, social_account_id=job.accounts[0])
     bench.service.advance(30)
     bench.skew = timedelta(minutes=minutes)
     task = Task(bench, job)

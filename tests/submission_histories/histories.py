@@ -15,7 +15,7 @@ from typing import Any, Literal
 from airflow_provider_octospark.api.client import OctosparkClient
 from airflow_provider_octospark.api.models import Outcome, Post
 from airflow_provider_octospark.api.operations import Operation, get_post
-from airflow_provider_octospark.api.responses import Answer
+from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkNetworkError
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.submission.journal import DECISION_KEY, PAGE_KEY
@@ -205,27 +205,27 @@ class WatchingClient:
     def request(self, operation: Operation[Any]) -> Any:
         """Read, as the triggerer does."""
         try:
-            answer = self._client.request(operation)
+            response = self._client.request(operation)
         except OctosparkError as error:
             self._see(error)
             raise
-        self._see(answer)
-        return answer
+        self._see(response)
+        return response
 
     def request_all(self, operations: Iterable[Operation[Any]]) -> list[Any]:
         """Read, as the submission does."""
-        answers: list[Any] = self._client.request_all(operations)
+        responses: list[Any] = self._client.request_all(operations)
         sight = self._bench.sight_here()
-        for answer in answers:
-            sight.read_at, sight.latest = self._bench.service.now(), self._see(answer)
-        return answers
+        for response in responses:
+            sight.read_at, sight.latest = self._bench.service.now(), self._see(response)
+        return responses
 
-    def _see(self, answer: Any) -> Fact | None:
+    def _see(self, response: Any) -> Fact | None:
         sight = self._bench.sight_here()
-        if not (isinstance(answer, Answer) and isinstance(answer.value, Post)):
+        if not (isinstance(response, Response) and isinstance(response.value, Post)):
             sight.ever_failed = True
             return None
-        latest = answer.value.latest_scheduled_post
+        latest = response.value.latest_scheduled_post
         sight.ever |= {latest.id if latest else ""}
         return self._bench.facts()[latest.id] if latest else None
 
@@ -360,7 +360,7 @@ class HistoryBench(Bench):
             self.advance(self.silence_takes)
         for operation, result in zip(numbered, results, strict=True):
             said = (
-                "accepted" if isinstance(result, Answer) else f"{type(result).__name__} {getattr(result, 'status', '')}"
+                "accepted" if isinstance(result, Response) else f"{type(result).__name__} {getattr(result, 'status', '')}"
             )
             self.say(f"   {operation.name} no. {_number_of(operation)}: {'no answer' if result is None else said}")
         return [OctosparkNetworkError("silence") if result is None else result for result in results]
@@ -378,10 +378,10 @@ class HistoryBench(Bench):
 
     # People.
 
-    def person(self, action: Any, post_id: str, account: str | None = None) -> None:
+    def user_action(self, action: Any, post_id: str, account: str | None = None) -> None:
         """Let a person act in the app."""
         before = self.facts()
-        self.service.person(action, post_id, social_account_id=account)
+        self.service.user_action(action, post_id, social_account_id=account)
         after = self.facts()
         changed = [fact.id for fact in after.values() if before.get(fact.id) != fact]
         self.say(
@@ -626,17 +626,17 @@ class HistoryTask(Task):
         while not wait.done:
             now = self.bench.now()
             looks += 1
-            next_look = wait.next_look(now)
+            next_poll = wait.next_poll(now)
             if looks > LOOKS_AT_LEAST:
-                next_look = max(next_look, now + (wait.deadline - now) / 3, now + timedelta(minutes=10))
-            self.bench.advance_to(next_look)
+                next_poll = max(next_poll, now + (wait.deadline - now) / 3, now + timedelta(minutes=10))
+            self.bench.advance_to(next_poll)
             for post in wait.posts_due(self.bench.now()):
                 try:
-                    answer = self.bench.client.request(get_post(*post))
+                    response = self.bench.client.request(get_post(*post))
                 except OctosparkError as error:
                     wait.failed(post, error, self.bench.now())
                 else:
-                    wait.saw(post, answer, self.bench.now())
+                    wait.saw(post, response, self.bench.now())
 
     def _report(self, process: Process, attempt: Try) -> None:
         bench = self.bench

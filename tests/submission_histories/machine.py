@@ -11,7 +11,7 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from airflow_provider_octospark.parameters.defaults import SETTLE
+from airflow_provider_octospark.parameters.defaults import SETTLE_TIME
 from airflow_provider_octospark.submission.journal import PAGE_KEY
 from airflow_provider_octospark.submission.rules import Rules
 from tests.submission.harness import SUBMIT_TIMEOUT, Job
@@ -59,17 +59,17 @@ READ_TROUBLES = [
     Trouble("get-post", "not_json"),
 ]
 FATES: list[dict[str, Any]] = [
-    {"fate": "fail", "error_category": "transient"},
-    {"fate": "fail", "error_category": "rate_limited"},
-    {"fate": "fail", "error_category": "auth"},
-    {"fate": "fail", "error_category": "validation"},
-    {"fate": "fail", "error_category": "permanent"},
-    {"fate": "stuck"},
-    {"fate": "cancel"},
-    {"fate": "slow", "seconds": 300.0},
-    {"fate": "fail_but_live", "shown_in": "post"},
-    {"fate": "fail_but_live", "shown_in": "state"},
-    {"fate": "fail_then_publish", "seconds": 400.0},
+    {"scenario": "fail", "error_category": "transient"},
+    {"scenario": "fail", "error_category": "rate_limited"},
+    {"scenario": "fail", "error_category": "auth"},
+    {"scenario": "fail", "error_category": "validation"},
+    {"scenario": "fail", "error_category": "permanent"},
+    {"scenario": "stuck"},
+    {"scenario": "cancel"},
+    {"scenario": "slow", "seconds": 300.0},
+    {"scenario": "fail_but_live", "shown_in": "post"},
+    {"scenario": "fail_but_live", "shown_in": "state"},
+    {"scenario": "fail_then_publish", "seconds": 400.0},
 ]
 DAMAGES = ("another version", "cut short", "a field too many", "a list", "a record twice", "half a record")
 
@@ -84,10 +84,10 @@ strikes = st.builds(
 
 
 @st.composite
-def all_rules(draw: st.DrawFn, settle: timedelta | None, recurs: bool) -> Rules:
+def all_rules(draw: st.DrawFn, settle_time: timedelta | None, recurs: bool) -> Rules:
     """How one task wants its submissions treated."""
     return Rules(
-        settle=settle,
+        settle_time=settle_time,
         resubmit_failed=draw(st.sampled_from((True, True, False))),
         if_already_submitted=draw(st.sampled_from(("reattach", "reattach", "resubmit", "fail"))),
         allow_repeat=draw(st.booleans()),
@@ -116,7 +116,7 @@ class Histories(RuleBasedStateMachine):
         data=st.data(),
         latest=st.sampled_from(("created", "updated")),
         skew=st.sampled_from((0, -75, 75)),
-        settle=st.sampled_from((SETTLE, SETTLE, None)),
+        settle_time=st.sampled_from((SETTLE_TIME, SETTLE_TIME, None)),
         kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=3, unique=True),
         seasoned=st.sampled_from(("", "x", "linkedin")),
         patient=st.booleans(),
@@ -126,7 +126,7 @@ class Histories(RuleBasedStateMachine):
         data: st.DataObject,
         latest: str,
         skew: int,
-        settle: timedelta | None,
+        settle_time: timedelta | None,
         kinds: list[str],
         seasoned: str,
         patient: bool,
@@ -135,11 +135,11 @@ class Histories(RuleBasedStateMachine):
         bench, service = self.bench, self.bench.service
         service.configure(latest=latest)
         bench.silence_takes = SUBMIT_TIMEOUT if patient else 0.0
-        self.settle = settle
+        self.settle_time = settle_time
         self.accounts = [service.account_id("x"), service.account_id("linkedin"), service.account_id("youtube")]
         self.posts = [service.posts[0]["id"], service.posts[1]["id"]]
         if seasoned:
-            bench.person("post_now", self.posts[0], service.account_id(seasoned))  # type: ignore[arg-type]
+            bench.user_action("post_now", self.posts[0], service.account_id(seasoned))  # type: ignore[arg-type]
             bench.advance(7 * 86_400)
         bench.skew = timedelta(seconds=skew)
         bench.advance(2)
@@ -158,7 +158,7 @@ class Histories(RuleBasedStateMachine):
     def _job(self, kind: str, data: st.DataObject) -> Job:
         recurs = data.draw(st.sampled_from((False, False, False, True)), label=f"{kind} recurs")
         options: dict[str, Any] = {
-            "rules": data.draw(all_rules(self.settle, recurs), label=f"rules of {kind}"),
+            "rules": data.draw(all_rules(self.settle_time, recurs), label=f"rules of {kind}"),
             "wait": data.draw(st.booleans(), label="waits"),
             "deferrable": data.draw(st.booleans(), label="deferrable"),
             "recurrence_interval_days": 1 if recurs else None,
@@ -212,19 +212,19 @@ class Histories(RuleBasedStateMachine):
     def task_runs_and_is_late(self, which: int, part: float, strike: Strike | None) -> None:
         """Airflow runs a try whose submission takes effect late, as late as the rules allow; nobody hears of it."""
         task = _one(self._runnable(), which)
-        longest = timedelta(days=2) if self.settle is None else self.settle
+        longest = timedelta(days=2) if self.settle_time is None else self.settle_time
         self._trouble(Trouble(task.job.kind, "late", {"seconds": float(int(longest.total_seconds() * part))}))
         task.step(strike)
 
     @precondition(lambda self: self._runnable())
-    @rule(which=which, fate=st.sampled_from(FATES))
-    def task_runs_into_its_fate(self, which: int, fate: dict[str, Any]) -> None:
+    @rule(which=which, scenario=st.sampled_from(FATES))
+    def task_runs_into_its_fate(self, which: int, scenario: dict[str, Any]) -> None:
         """Airflow runs a try, and the next publication on its account fares otherwise."""
         task = _one(self._runnable(), which)
         account = _one(task.job.accounts, which)
-        self.bench.say(f"to come on account {account[:4]}: {fate}")
-        self.bench.seen[f"fate {fate['fate']}"] += 1
-        self.bench.service.script(social_account_id=account, times=1, **fate)
+        self.bench.say(f"to come on account {account[:4]}: {scenario}")
+        self.bench.seen[f"fate {scenario['fate']}"] += 1
+        self.bench.service.script(social_account_id=account, times=1, **scenario)
         task.step()
 
     @precondition(lambda self: self._held())
@@ -318,10 +318,10 @@ class Histories(RuleBasedStateMachine):
         which=which,
         everywhere=st.booleans(),
     )
-    def person(self, action: str, which: int, everywhere: bool) -> None:
+    def user_action(self, action: str, which: int, everywhere: bool) -> None:
         """A person does something to the post in the app."""
         account = _one(self.accounts, which)
-        self.bench.person(action, self.posts[0], None if everywhere and action != "post_now" else account)
+        self.bench.user_action(action, self.posts[0], None if everywhere and action != "post_now" else account)
 
     def _undecided(self) -> list[HistoryTask]:
         return [task for task in self.tasks if task.state == "failed" and task.decision_keys()]

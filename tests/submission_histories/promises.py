@@ -85,7 +85,7 @@ def _is_asked_for(bench: HistoryBench, sent: Sent, fact: Fact, again: Sent) -> b
     seen = again.earlier.get((sent.number, fact.account))
     if seen is None:
         # It had no effect yet: only an effect later than the rules take into account excuses that.
-        return rules.settle is not None and fact.created_at - sent.at > rules.settle
+        return rules.settle_time is not None and fact.created_at - sent.at > rules.settle_time
     cleared = again.max_tries > sent.max_tries
     return rules.if_already_submitted == "resubmit" and cleared and seen.status in ENDED
 
@@ -179,7 +179,7 @@ def _wrong_failure(
         in_plain_sight = seen is not None and seen.id == fact.id and seen.may_be_live
         if fact.id in bench.ended_once and not in_plain_sight:
             continue  # It has been revived since, out of sight.
-        if then is None and rules.settle is not None and fact.created_at - sent.at > rules.settle:
+        if then is None and rules.settle_time is not None and fact.created_at - sent.at > rules.settle_time:
             continue  # Assumption 1 is broken.
         if then is not None and then.status in ENDED and _asked(report, sent):
             continue
@@ -247,14 +247,14 @@ def _could_be_known(
         if not moved:
             yield f"{latest.id}, which was in plain sight, is what was sent"
         return
-    if task.job.rules.settle is None:
+    if task.job.rules.settle_time is None:
         return
     others = [
         fact
         for fact in report.facts.values()
         if fact.post_id == outcome.post_id and max(fact.created_at, fact.updated_at) >= fence.read_at - WHOLE_SECONDS
     ]
-    if not others and report.at >= fence.at + task.job.rules.settle:
+    if not others and report.at >= fence.at + task.job.rules.settle_time:
         yield "nothing at all has happened to the post since, so nothing was accepted"
 
 

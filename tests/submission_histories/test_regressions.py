@@ -44,7 +44,7 @@ def test_anothers_failure_is_not_taken_for_ours(
         assert task.tries[0].points.names[-1] == "during submission"
         bench.advance(bench.in_flight_takes + 5)
     bench.service.script("fail", social_account_id=account, times=1, error_category=category)
-    bench.person("post_now", post_id, account)
+    bench.user_action("post_now", post_id, account)
     bench.advance(5)
     if clears == "before":
         task.clear()

@@ -97,8 +97,8 @@ def play(emulator: EmulatorProcess, stack: AirflowStack, say: Say) -> bool:
     scenario.script(emulator.control)
     stack.wait_for_dags(RUN_STATES.keys())
     say(f"triggering {', '.join(RUN_STATES)}")
-    pace = max(1.0, stack.start_seconds / USUAL_START_SECONDS)
-    confs = scenario.confs(everywhere_after=pace * EVERYWHERE_AFTER, campaign_after=pace * CAMPAIGN_AFTER)
+    concurrency = max(1.0, stack.start_seconds / USUAL_START_SECONDS)
+    confs = scenario.confs(everywhere_after=concurrency * EVERYWHERE_AFTER, campaign_after=concurrency * CAMPAIGN_AFTER)
     runs = {dag_id: stack.rest.trigger(dag_id, confs[dag_id]) for dag_id in RUN_STATES}
     run_states = _await_runs(stack, runs, say)
     found = find_outcomes(stack.rest, runs)
@@ -214,9 +214,9 @@ def print_table(found: Mapping[TargetKey, Found], providers: Mapping[str, str]) 
     header = ("DAG", "task", "map index", "provider", "status", "post id or link", "reason", "error")
     rows = [header, *(_row(each, providers) for each in sorted(found.values(), key=lambda each: each.task))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    rows.insert(1, tuple("-" * width for width in widths))
+    rows.insert(1, tuple("-" * concurrency for concurrency in widths))
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print("  ".join(cell.ljust(concurrency) for cell, concurrency in zip(row, widths, strict=True)).rstrip())
 
 
 def _row(found: Found, providers: Mapping[str, str]) -> tuple[str, ...]:

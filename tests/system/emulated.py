@@ -26,9 +26,9 @@ class EmulatorControl:
         # A proxy of the user's environment has no business with a server on this machine.
         self._client = httpx.Client(base_url=base_url, timeout=30, trust_env=False)
 
-    def script(self, fate: str, **rule: Any) -> None:
+    def script(self, scenario: str, **rule: Any) -> None:
         """Say how a post (`post_id`) or an account (`social_account_id`) will fare."""
-        self._post("script", {"fate": fate, **rule})
+        self._post("script", {"scenario": scenario, **rule})
 
     def clock(self, **change: float) -> None:
         """Move its time on by `advance_seconds`, or `until_idle`, or let it run at a `factor`."""
@@ -46,7 +46,7 @@ class EmulatorControl:
         """The faults that have not struck yet."""
         return self._get("faults")
 
-    def person(self, action: str, post_id: str, **details: str) -> None:
+    def user_action(self, action: str, post_id: str, **details: str) -> None:
         """Do what a person does in the app meanwhile, such as `post_now` on a `social_account_id`."""
         self._post("person", {"action": action, "post_id": post_id, **details})
 
@@ -67,16 +67,16 @@ class EmulatorControl:
         self._client.close()
 
     def _get(self, what: str) -> list[dict[str, Any]]:
-        answer = self._client.get(f"/_emulator/{what}")
-        answer.raise_for_status()
-        entries: list[dict[str, Any]] = answer.json()["data"]
+        response = self._client.get(f"/_emulator/{what}")
+        response.raise_for_status()
+        entries: list[dict[str, Any]] = response.json()["data"]
         return entries
 
     def _post(self, what: str, body: Any) -> Any:
-        answer = self._client.post(f"/_emulator/{what}", json=body)
-        if answer.is_error:
-            raise RuntimeError(f"{what} {body}: {answer.status_code} {answer.text}")
-        return answer.json()
+        response = self._client.post(f"/_emulator/{what}", json=body)
+        if response.is_error:
+            raise RuntimeError(f"{what} {body}: {response.status_code} {response.text}")
+        return response.json()
 
 
 class EmulatorProcess:

@@ -59,20 +59,20 @@ class AirflowRest:
         """Send one request to a path below `/api/v2` and return the JSON of its answer, or None."""
         if "Authorization" not in self._client.headers:
             self._log_in()
-        answer = self._client.request(method, f"/api/v2{path}", **arguments)
-        if answer.is_error:
-            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:2000]}")
-        return answer.json() if answer.content else None
+        response = self._client.request(method, f"/api/v2{path}", **arguments)
+        if response.is_error:
+            raise RuntimeError(f"{method} {path}: {response.status_code} {response.text[:2000]}")
+        return response.json() if response.content else None
 
     def health(self) -> dict[str, str | None]:
         """The status of each component, by name; empty while nobody answers."""
         try:
-            answer = self._client.get("/api/v2/monitor/health")
+            response = self._client.get("/api/v2/monitor/health")
         except httpx.TransportError:
             return {}
-        if answer.is_error:
+        if response.is_error:
             return {}
-        return {name: (part or {}).get("status") for name, part in answer.json().items()}
+        return {name: (part or {}).get("status") for name, part in response.json().items()}
 
     def warm_up(self) -> None:
         """Have the API server build what it serves tasks with, or the first task waits 5 s for it."""
@@ -92,8 +92,8 @@ class AirflowRest:
         body: dict[str, Any] = {"logical_date": None, "conf": dict(conf or {})}
         if run_id is not None:
             body["dag_run_id"] = run_id
-        answer = self.call("POST", f"/dags/{quote(dag_id)}/dagRuns", json=body)
-        return str(answer["dag_run_id"])
+        response = self.call("POST", f"/dags/{quote(dag_id)}/dagRuns", json=body)
+        return str(response["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """The state of a run."""
@@ -104,16 +104,16 @@ class AirflowRest:
         path = f"{_run_path(dag_id, run_id)}/taskInstances"
         rows: list[TaskView] = []
         while True:
-            answer = self.call("GET", path, params={"limit": 100, "offset": len(rows)})
-            rows += [_task_view(row) for row in answer["task_instances"]]
-            if len(rows) >= answer["total_entries"] or not answer["task_instances"]:
+            response = self.call("GET", path, params={"limit": 100, "offset": len(rows)})
+            rows += [_task_view(row) for row in response["task_instances"]]
+            if len(rows) >= response["total_entries"] or not response["task_instances"]:
                 return sorted(rows, key=lambda view: view.task)
 
     def tasks_of_runs(self, run_ids: Collection[str]) -> list[TaskView]:
         """The task instances of several runs, at most 100, in one request."""
         body = {"dag_run_ids": list(run_ids), "page_limit": 100}
-        answer = self.call("POST", "/dags/~/dagRuns/~/taskInstances/list", json=body)
-        return [_task_view(row) for row in answer["task_instances"]]
+        response = self.call("POST", "/dags/~/dagRuns/~/taskInstances/list", json=body)
+        return [_task_view(row) for row in response["task_instances"]]
 
     def task(self, task: Task) -> TaskView:
         """One task instance as it is now."""
@@ -162,13 +162,13 @@ class AirflowRest:
 
     def log(self, task: Task, try_number: int) -> str:
         """The log of one try, as plain lines."""
-        answer = self.call(
+        response = self.call(
             "GET",
             f"{_task_path(task)}/logs/{try_number}",
             params={"map_index": task.map_index, "full_content": True},
             headers={"Accept": "application/json"},
         )
-        return "\n".join(_log_line(entry) for entry in answer["content"])
+        return "\n".join(_log_line(entry) for entry in response["content"])
 
     def clear(self, dag_id: str, run_id: str, *tasks: str | tuple[str, int], only_failed: bool = False) -> None:
         """Clear tasks of a run (a mapped one as a pair with its index; none given: all), as a person does."""
@@ -183,13 +183,13 @@ class AirflowRest:
 
     def state_store(self, task: Task) -> dict[str, Any]:
         """All that a task has written into its state store."""
-        answer = self.call("GET", f"{_task_path(task)}/state-store", params={"map_index": task.map_index})
-        return {entry["key"]: entry["value"] for entry in answer["task_state_store"]}
+        response = self.call("GET", f"{_task_path(task)}/state-store", params={"map_index": task.map_index})
+        return {entry["key"]: entry["value"] for entry in response["task_state_store"]}
 
     def _log_in(self) -> None:
-        answer = self._client.post("/auth/token", json=self._credentials)
-        answer.raise_for_status()
-        self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        response = self._client.post("/auth/token", json=self._credentials)
+        response.raise_for_status()
+        self._client.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
 
 def _run_path(dag_id: str, run_id: str) -> str:

@@ -249,8 +249,8 @@ def test_one_of_some_words() -> None:
 
 
 def test_optional_durations_and_counts() -> None:
-    assert arguments.optional_duration(None, "settle") is None
-    assert arguments.optional_duration(60, "settle") == timedelta(minutes=1)
+    assert arguments.optional_duration(None, "settle_time") is None
+    assert arguments.optional_duration(60, "settle_time") == timedelta(minutes=1)
     assert arguments.optional_count(None, "accounts_per_call") is None
     assert arguments.optional_count(1, "accounts_per_call") == 1
 

@@ -20,7 +20,7 @@ def outcome(account: str = "a", **more: Any) -> Outcome:
 
 def record(account: str = "a", **more: Any) -> Record:
     values = {"team_id": "t", "post_id": "p", "social_account_id": account, "state": "accepted", "baseline": EMPTY}
-    values |= {"attempt": "1", "fenced_at": "2026-01-01T00:00:00Z"}
+    values |= {"request": "1", "fenced_at": "2026-01-01T00:00:00Z"}
     return Record.model_validate(values | {"outcome": outcome(account)} | more)
 
 

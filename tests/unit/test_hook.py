@@ -231,7 +231,7 @@ def waiting_for(*post_ids: str, team_id: str) -> Wait:
         Outcome(team_id=team_id, post_id=post_id, social_account_id=None, scheduled_post_id=None, end="pending")
         for post_id in post_ids
     ]
-    return Wait.start(pending, started_at=datetime.now(UTC), floor=0.1)
+    return Wait.start(pending, started_at=datetime.now(UTC), interval=0.1)
 
 
 def test_one_look_reads_each_post_once(hook: OctosparkHook, emulator: Emulator) -> None:

@@ -160,7 +160,7 @@ def test_what_is_no_zone_is_refused_by_name(value: object) -> None:
     [(timedelta(hours=2), timedelta(hours=2)), (7200, timedelta(hours=2)), (0.5, timedelta(seconds=0.5))],
 )
 def test_durations(value: object, duration: timedelta) -> None:
-    assert require_duration(value, field="settle") == duration
+    assert require_duration(value, field="settle_time") == duration
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_durations(value: object, duration: timedelta) -> None:
 )
 def test_what_is_no_duration_is_refused_by_name(value: object) -> None:
     with pytest.raises(OctosparkArgumentError, match=r"^settle "):
-        require_duration(value, field="settle")
+        require_duration(value, field="settle_time")
 
 
 @pytest.mark.parametrize(

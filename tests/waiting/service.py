@@ -119,7 +119,7 @@ class Service:
             self.limits.append(limit)
         if self.delay:
             await asyncio.sleep(self.delay)
-        status, body = await self._answer(parts.path, limit, head)
+        status, body = await self._response(parts.path, limit, head)
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         lines = [f"HTTP/1.1 {status} X", "Content-Type: application/json", f"Content-Length: {len(content)}"]
         lines += [
@@ -128,7 +128,7 @@ class Service:
         writer.write("\r\n".join([*lines, "", ""]).encode() + content)
         await writer.drain()
 
-    async def _answer(self, path: str, limit: int | None, head: str) -> Reply:
+    async def _response(self, path: str, limit: int | None, head: str) -> Reply:
         token = re.search(r"(?im)^authorization: Bearer (\S+)", head)
         if token is None or token[1] not in self.tokens:
             return 401, {"message": "no such key"}

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from airflow_provider_octospark.api.operations import Operation
-from airflow_provider_octospark.api.responses import Answer
+from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import (
     OctosparkAuthError,
@@ -88,7 +88,7 @@ class SimulatedService:
         """How many requests came within some time."""
         return sum(count for second, count in self.asked.items() if begin <= second < end)
 
-    def answer(self, operation: Operation[T], token: str) -> Answer[T]:
+    def response(self, operation: Operation[T], token: str) -> Response[T]:
         """What it answers at this moment."""
         now = self.clock.elapsed
         self.asked[int(now)] += 1
@@ -97,16 +97,16 @@ class SimulatedService:
         if token not in self.tokens:
             self.refused += 1
             raise OctosparkAuthError(f"{operation.name}: 401", status=401)
-        assert operation.answer is not None
+        assert operation.response is not None
         if operation.name == "list-posts":
             limit = int(operation.query["limit"])
             shown = [post.as_json(now) for post in self.posts.values()][:limit] if self.lists else []
-            return Answer(operation.answer.validate_python({"data": shown}), self.clock.now())
+            return Response(operation.response.validate_python({"data": shown}), self.clock.now())
         post = self.posts.get(operation.path[-1])
         if post is None:
             raise OctosparkNotFoundError("no such post", status=404)
         self.looks[post.id] += 1
-        return Answer(operation.answer.validate_python(post.as_json(now)), self.clock.now())
+        return Response(operation.response.validate_python(post.as_json(now)), self.clock.now())
 
     async def delay(self, operation: Operation[Any]) -> None:
         """A round trip."""
@@ -120,12 +120,12 @@ class SimulatedClient:
         self._service = service
         self._token = settings.token
 
-    async def read(self, operation: Operation[T], within: float = math.inf) -> Answer[T]:
+    async def read(self, operation: Operation[T], within: float = math.inf) -> Response[T]:
         """Send once."""
         await self._service.delay(operation)
         failure: OctosparkError
         try:
-            return self._service.answer(operation, self._token)
+            return self._service.response(operation, self._token)
         except OctosparkError as error:
             failure = error
         raise failure

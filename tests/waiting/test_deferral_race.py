@@ -43,7 +43,7 @@ def published_posts(control: EmulatorControl, account_id: str, count: int) -> li
     """Posts that have just gone out."""
     posts = [control.add_post(f"Out already {number}") for number in range(count)]
     for post_id in posts:
-        control.person("post_now", post_id, social_account_id=account_id)
+        control.user_action("post_now", post_id, social_account_id=account_id)
     control.clock(until_idle=True)
     assert {entry["post_id"] for entry in control.publications()} >= set(posts)
     return posts

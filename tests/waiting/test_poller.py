@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_octospark.api.models import Post
-from airflow_provider_octospark.api.responses import MAX_ANSWER_BYTES, Answer
+from airflow_provider_octospark.api.responses import MAX_RESPONSE_BYTES, Response
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import (
     OctosparkAnswerError,
@@ -27,7 +27,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkServerError,
 )
 from airflow_provider_octospark.polling import poller as poller_module
-from airflow_provider_octospark.polling import subscriptions as following
+from airflow_provider_octospark.polling import subscriptions as subscription
 from airflow_provider_octospark.polling.poller import OUTAGE, Poller, subscribed
 from tests.waiting import virtual_time
 from tests.waiting.service import Posts, Reply, Service
@@ -35,15 +35,15 @@ from tests.waiting.simulated_service import SimulatedService
 from tests.waiting.things import NOON, TEAM, new_id, scheduled_json
 from tests.waiting.virtual_time import Clock
 
-Seen = Answer[Post] | BaseException
+Seen = Response[Post] | BaseException
 
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gather for a tenth of the time, so that the tests need not wait so long."""
-    monkeypatch.setattr(following, "GATHERING", 0.1)
-    monkeypatch.setattr(poller_module, "GATHERING", 0.1)
-    monkeypatch.setattr(poller_module, "FIRST_GATHERING", 0.01)
+    monkeypatch.setattr(subscription, "BATCH_DELAY", 0.1)
+    monkeypatch.setattr(poller_module, "BATCH_DELAY", 0.1)
+    monkeypatch.setattr(poller_module, "FIRST_BATCH_DELAY", 0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ async def read_all(poller: Poller, posts: list[str], **options: Any) -> list[See
 def is_about(seen: list[Seen], posts: list[str]) -> bool:
     """Whether each answer is about the post that was asked for, and shows its submission."""
     return all(
-        isinstance(each, Answer)
+        isinstance(each, Response)
         and each.value.id == post
         and each.value.latest_scheduled_post is not None
         and each.value.latest_scheduled_post.content_item_id == post
@@ -165,7 +165,7 @@ def test_the_clock_of_the_service_comes_with_a_list_too() -> None:
         posts = service.add_posts(20)
         seen = await read_all(poller, posts)
         assert service.singles == 0
-        assert {each.service_time for each in seen if isinstance(each, Answer)} == {NOON}
+        assert {each.service_time for each in seen if isinstance(each, Response)} == {NOON}
 
     with_service(scenario)
 
@@ -176,7 +176,7 @@ def test_teams_are_kept_apart() -> None:
         stranger = new_id()
         seen = await asyncio.gather(*(poller.read(stranger, each) for each in service.posts), return_exceptions=True)
         service.listed = lambda _posts, _limit: []
-        assert all(isinstance(each, Answer | OctosparkNotFoundError) for each in seen)
+        assert all(isinstance(each, Response | OctosparkNotFoundError) for each in seen)
         assert all(f"/teams/{stranger}/" in path for path in service.requests)
 
     with_service(scenario)
@@ -226,18 +226,18 @@ def test_a_list_that_lies_changes_no_answer(lie: str) -> None:
         posts = service.add_posts(12)
         service.listed = lambda all_posts, _limit: LIES[lie](all_posts)
 
-        def is_mine(answer: Answer[Post]) -> bool:
-            latest = answer.value.latest_scheduled_post
+        def is_mine(response: Response[Post]) -> bool:
+            latest = response.value.latest_scheduled_post
             return (
                 latest is not None
-                and latest.id == service.submission(answer.value.id)["id"]
+                and latest.id == service.submission(response.value.id)["id"]
                 and latest.status != "failed"
             )
 
         for _ in range(3):
             seen = await read_all(poller, posts, shows=is_mine)
             assert is_about(seen, posts)
-            assert all(is_mine(each) for each in seen if isinstance(each, Answer))
+            assert all(is_mine(each) for each in seen if isinstance(each, Response))
         assert service.lists <= 3 * 2
 
     with_service(scenario)
@@ -301,7 +301,7 @@ def list_answers(reply: Reply) -> Callable[[str, int | None], Awaitable[Reply | 
         (200, b"<html>"),
         (200, []),
         (200, {"data": None}),
-        (200, b" " * (MAX_ANSWER_BYTES + 1)),
+        (200, b" " * (MAX_RESPONSE_BYTES + 1)),
         (401, {}),
         (301, {}),
     ],
@@ -342,7 +342,7 @@ def test_a_long_answer_for_one_post_hurts_only_its_readers() -> None:
         posts = service.add_posts(7)
         service.posts[posts[0]]["text"] = "x" * 5_000_000
         assert is_about(await read_all(poller, posts), posts), "5 MB can be read"
-        service.posts[posts[0]]["text"] = "x" * MAX_ANSWER_BYTES
+        service.posts[posts[0]]["text"] = "x" * MAX_RESPONSE_BYTES
         first, *others = await read_all(poller, posts)
         assert isinstance(first, OctosparkAnswerError)
         assert is_about(others, posts[1:])
@@ -441,7 +441,7 @@ def test_one_failing_post_does_not_look_like_an_outage() -> None:
         service.reply = some
         seen = await read_all(poller, posts)
         failed = [each for each in posts if each[-1] in "0123"]
-        assert [post for post, each in zip(posts, seen, strict=True) if not isinstance(each, Answer)] == failed
+        assert [post for post, each in zip(posts, seen, strict=True) if not isinstance(each, Response)] == failed
         assert service.singles == len(posts)
 
     with_service(scenario)
@@ -651,10 +651,10 @@ class Watcher:
             self._next = now + self._pauses[self.looks]
         return self._next - now
 
-    def is_shown_by(self, answer: Answer[Post]) -> bool:
+    def is_shown_by(self, response: Response[Post]) -> bool:
         return True
 
-    def see(self, answer: Answer[Post]) -> None:
+    def see(self, response: Response[Post]) -> None:
         self.looks += 1
         self.seen_at.append(asyncio.get_running_loop().time())
         self._next = None
@@ -680,7 +680,7 @@ def follow_on_a_virtual_clock(
             async def one(begin: float, watcher: Watcher) -> None:
                 posts[watcher] = service.add(due=0.0, out_at=math.inf).id
                 await asyncio.sleep(begin)
-                await poller.follow(TEAM, posts[watcher], watcher)
+                await poller.subscribe(TEAM, posts[watcher], watcher)
 
             await asyncio.gather(*(one(begin, watcher) for begin, watchers in groups.items() for watcher in watchers))
 
@@ -695,15 +695,15 @@ def test_a_list_that_comes_by_is_the_next_look_of_those_who_would_look_soon(monk
     assert late.looks == 9
     assert service.looks[posts[late]] == 1, "its first look only"
     assert late.seen_at[1] - late.seen_at[0] < 10.0
-    assert min(b - a for a, b in zip(late.seen_at, late.seen_at[1:], strict=False)) >= 10.0 * (1 - following.EARLY)
+    assert min(b - a for a, b in zip(late.seen_at, late.seen_at[1:], strict=False)) >= 10.0 * (1 - subscription.EARLY)
 
 
 def test_nobody_sees_a_list_long_before_its_look_or_before_its_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
     many = [Watcher([0.0] + [5.0] * 90) for _ in range(20)]
     patient, new = Watcher([0.0, 30.0, 300.0]), Watcher([6.0])
     service, _ = follow_on_a_virtual_clock(monkeypatch, {0.0: many, 0.1: [patient, new]})
-    assert 30.0 > patient.seen_at[1] - patient.seen_at[0] >= 30.0 * (1 - following.EARLY)
-    assert 300.0 > patient.seen_at[2] - patient.seen_at[1] >= 300.0 - following.EARLIEST
+    assert 30.0 > patient.seen_at[1] - patient.seen_at[0] >= 30.0 * (1 - subscription.EARLY)
+    assert 300.0 > patient.seen_at[2] - patient.seen_at[1] >= 300.0 - subscription.EARLIEST
     assert new.seen_at[0] >= 1000.0 + 0.1 + 6.0
     assert service.requests() <= 120
 
@@ -716,7 +716,7 @@ def test_a_list_is_no_news_to_those_who_have_looked_since_it_was_asked_for(monke
     many = [Watcher([0.0, 30.0]) for _ in range(20)]
     one = Watcher([0.0, 5.0, 5.0, 8.0, 8.0])
     follow_on_a_virtual_clock(monkeypatch, {0.0: many, 0.5: [one]}, Slow)
-    assert all(b - a >= 8.0 * (1 - following.EARLY) for a, b in zip(one.seen_at[2:], one.seen_at[3:], strict=False))
+    assert all(b - a >= 8.0 * (1 - subscription.EARLY) for a, b in zip(one.seen_at[2:], one.seen_at[3:], strict=False))
 
 
 def test_two_who_follow_one_post_are_each_shown_it_once_for_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -729,12 +729,12 @@ def test_two_who_follow_one_post_are_each_shown_it_once_for_a_look(monkeypatch: 
         posts = [service.add(due=0.0, out_at=math.inf).id for _ in range(50)]
         async with subscribed(service.settings()) as poller, asyncio.TaskGroup() as group:
             for number, watcher in enumerate(watchers):
-                group.create_task(poller.follow(TEAM, posts[number % 50], watcher))
+                group.create_task(poller.subscribe(TEAM, posts[number % 50], watcher))
 
     virtual_time.run(clock, scenario())
     for watcher in watchers:
         pauses = [b - a for a, b in zip(watcher.seen_at, watcher.seen_at[1:], strict=False)]
-        assert min(pauses) >= 10.0 * (1 - following.EARLY)
+        assert min(pauses) >= 10.0 * (1 - subscription.EARLY)
 
 
 def test_what_is_closed_over_its_followers_tells_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -745,9 +745,9 @@ def test_what_is_closed_over_its_followers_tells_them(monkeypatch: pytest.Monkey
     async def scenario() -> None:
         poller = Poller(service.settings())
         posts = [service.add(due=0.0, out_at=math.inf).id for _ in range(30)]
-        follows = [asyncio.create_task(poller.follow(TEAM, post, Watcher([0.0, 60.0]))) for post in posts[:20]]
+        follows = [asyncio.create_task(poller.subscribe(TEAM, post, Watcher([0.0, 60.0]))) for post in posts[:20]]
         await asyncio.sleep(5.0)
-        follows += [asyncio.create_task(poller.follow(TEAM, post, Watcher([0.0]))) for post in posts[20:]]
+        follows += [asyncio.create_task(poller.subscribe(TEAM, post, Watcher([0.0]))) for post in posts[20:]]
         await asyncio.sleep(0.11)
         await poller.aclose()
         ends = await asyncio.gather(*follows, return_exceptions=True)
@@ -761,11 +761,11 @@ def test_what_is_closed_over_its_followers_tells_them(monkeypatch: pytest.Monkey
 
 def test_a_follower_that_breaks_hurts_nobody_else() -> None:
     class Broken(Watcher):
-        def see(self, answer: Answer[Post]) -> None:
+        def see(self, response: Response[Post]) -> None:
             raise ValueError("cannot see")
 
     class Blind(Watcher):
-        def is_shown_by(self, answer: Answer[Post]) -> bool:
+        def is_shown_by(self, response: Response[Post]) -> bool:
             raise ValueError("cannot be shown")
 
     class Restless(Watcher):
@@ -777,7 +777,7 @@ def test_a_follower_that_breaks_hurts_nobody_else() -> None:
         watchers = [Watcher([0.0, 0.05]) for _ in posts]
         watchers[:3] = [Broken([0.0]), Blind([0.0]), Restless([0.0])]
         ends = await asyncio.gather(
-            *(poller.follow(TEAM, post, watcher) for post, watcher in zip(posts, watchers, strict=True)),
+            *(poller.subscribe(TEAM, post, watcher) for post, watcher in zip(posts, watchers, strict=True)),
             return_exceptions=True,
         )
         assert [str(end) for end in ends[:3]] == ["cannot see", "cannot be shown", "cannot wait"]
@@ -801,18 +801,18 @@ def test_a_follower_is_called_in_the_context_in_which_it_began() -> None:
             self.called.add(whose.get())
             return super().pause()
 
-        def is_shown_by(self, answer: Answer[Post]) -> bool:
+        def is_shown_by(self, response: Response[Post]) -> bool:
             self.called.add(whose.get())
             return True
 
-        def see(self, answer: Answer[Post]) -> None:
+        def see(self, response: Response[Post]) -> None:
             self.called.add(whose.get())
-            super().see(answer)
+            super().see(response)
 
     async def scenario(service: Service, poller: Poller) -> None:
         async def one(post: str) -> None:
             whose.set(post)
-            await poller.follow(TEAM, post, Named(post))
+            await poller.subscribe(TEAM, post, Named(post))
 
         await asyncio.gather(*(one(post) for post in service.add_posts(20)))
 
@@ -859,8 +859,8 @@ def test_answers_are_those_of_the_service_byte_for_byte() -> None:
         posts = service.add_posts(20, errorMessage="Umläute \u202e und \x00 mehr")
         by_list = await read_all(poller, posts)
         alone = await read_all(poller, posts, shows=lambda _: False)
-        assert [json.loads(each.value.model_dump_json()) for each in by_list if isinstance(each, Answer)] == [
-            json.loads(each.value.model_dump_json()) for each in alone if isinstance(each, Answer)
+        assert [json.loads(each.value.model_dump_json()) for each in by_list if isinstance(each, Response)] == [
+            json.loads(each.value.model_dump_json()) for each in alone if isinstance(each, Response)
         ]
 
     with_service(scenario)

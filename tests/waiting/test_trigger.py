@@ -21,7 +21,7 @@ from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.triggers import octospark as trigger_module
 from airflow_provider_octospark.triggers.octospark import (
     EVENT_FORMAT,
-    FIRST_LOOK_AFTER,
+    FIRST_POLL_AFTER,
     OctosparkPostTrigger,
     outcomes_of_event,
 )
@@ -127,7 +127,7 @@ def test_calls_and_delay_are_those_of_the_simulation(play: Callable[..., None], 
         posts = [service.add(due=due, out_at=due + publishing_time(chance)) for due in dues]
         outcomes = await triggerer.fire_each(posts)
         assert {outcome.end for outcome in outcomes} == {"published"}
-        simulated = simulate(policy(1), seconds(statistics.mean(dues)), posts=3000, first_pause=FIRST_LOOK_AFTER)
+        simulated = simulate(policy(1), seconds(statistics.mean(dues)), posts=3000, first_pause=FIRST_POLL_AFTER)
         delay = statistics.mean(triggerer.ended_at[post.id] - post.out_at for post in posts)
         assert delay <= 4.0
         assert abs(delay - simulated.delay) <= 0.8
@@ -296,7 +296,7 @@ def test_the_first_look_comes_at_least_5_seconds_after_the_start(play: Callable[
     async def scenario(triggerer: Triggerer, service: SimulatedService, clock: Clock) -> None:
         posts = [service.add(due=0.0, out_at=0.0) for _ in range(50)]
         await triggerer.fire_each(posts)
-        assert min(triggerer.ended_at.values()) >= FIRST_LOOK_AFTER.total_seconds() == 5.0
+        assert min(triggerer.ended_at.values()) >= FIRST_POLL_AFTER.total_seconds() == 5.0
         assert max(triggerer.ended_at.values()) <= 9.0
 
     play(scenario)
@@ -383,7 +383,7 @@ def test_something_nobody_thought_of_gives_an_event_that_names_it(play: Callable
         def broken(operation: Operation[Any], token: str) -> Any:
             raise LookupError("nobody thought of it")
 
-        service.answer = broken  # type: ignore[method-assign]
+        service.response = broken  # type: ignore[method-assign]
         [event] = [event async for event in triggerer.trigger(posts).run()]
         with pytest.raises(OctosparkProtocolError, match="LookupError: nobody thought of it"):
             outcomes_of_event(event.payload)
@@ -448,16 +448,16 @@ def test_a_look_at_something_hidden_asks_for_the_post_itself(play: Callable[...,
         posts = [service.add(due=0.0, out_at=60.0) for _ in range(20)]
         hidden = posts[0]
         shown_by_list = scheduled_json(hidden.id, status="published")
-        answer = service.answer
+        response = service.response
 
         def lying(operation: Any, token: str) -> Any:
-            seen = answer(operation, token)
+            seen = response(operation, token)
             for item in seen.value.data if operation.name == "list-posts" else []:
                 if item["id"] == hidden.id:
                     item["latestScheduledPost"] = shown_by_list
             return seen
 
-        service.answer = lying  # type: ignore[method-assign]
+        service.response = lying  # type: ignore[method-assign]
         outcomes = await triggerer.fire_each(posts)
         assert {outcome.end for outcome in outcomes} == {"published"}
         assert outcomes[0].scheduled_post_id == hidden.scheduled["id"]

@@ -23,7 +23,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkRateLimitError,
     OctosparkServerError,
 )
-from airflow_provider_octospark.parameters.defaults import OBSERVE_TIMEOUT, PUBLISH_TIMEOUT
+from airflow_provider_octospark.parameters.defaults import HIDDEN_TIMEOUT, PUBLISH_TIMEOUT
 from airflow_provider_octospark.parameters.times import format_instant
 from airflow_provider_octospark.polling.wait import NOT_FOUND_GRACE, Wait, classify, outcome_of, same_targets
 from tests.waiting.things import NOON, TEAM, answer_with, new_id, pending, scheduled_json, seconds
@@ -82,7 +82,7 @@ def test_what_is_on_its_way_is_not_to_come_whatever_the_service_s_clock_says() -
     wait = waiting()
     ahead = mine(status="publishing", scheduledAt=format_instant(NOON + timedelta(days=8)))
     wait.saw(KEY, answer_with(POST, ahead), NOON)
-    assert wait.next_look(NOON) <= NOON + timedelta(seconds=5)
+    assert wait.next_poll(NOON) <= NOON + timedelta(seconds=5)
 
 
 def test_text_of_the_service_is_made_harmless() -> None:
@@ -118,8 +118,8 @@ def test_what_is_hidden_ends_after_its_own_time(reason: str) -> None:
     wait = waiting()
     hiding = other(socialAccountId=account)
     wait.saw(KEY, answer_with(POST, hiding), NOON)
-    end = NOON + OBSERVE_TIMEOUT
-    assert wait.next_look(end - seconds(1)) <= end
+    end = NOON + HIDDEN_TIMEOUT
+    assert wait.next_poll(end - seconds(1)) <= end
     wait.saw(KEY, answer_with(POST, hiding), end - seconds(1))
     assert not wait.done
     [line] = wait.saw(KEY, answer_with(POST, hiding), end)
@@ -135,7 +135,7 @@ def test_what_is_hidden_before_it_is_due_may_be_seen_again_until_some_time_after
     wait.saw(KEY, answer_with(POST, other()), NOON)
     wait.saw(KEY, answer_with(POST, None), due)
     assert not wait.done
-    assert wait.look_at(KEY, due) <= due + OBSERVE_TIMEOUT
+    assert wait.look_at(KEY, due) <= due + HIDDEN_TIMEOUT
     wait.saw(KEY, answer_with(POST, mine(status="published")), due + seconds(60))
     assert wait.outcomes[0].end == "published"
 
@@ -143,7 +143,7 @@ def test_what_is_hidden_before_it_is_due_may_be_seen_again_until_some_time_after
 def test_a_submission_that_vanished_is_not_observable() -> None:
     wait = waiting()
     wait.saw(KEY, answer_with(POST, None), NOON)
-    wait.saw(KEY, answer_with(POST, None), NOON + OBSERVE_TIMEOUT)
+    wait.saw(KEY, answer_with(POST, None), NOON + HIDDEN_TIMEOUT)
     assert wait.outcomes[0].reason == "not_observable"
 
 
@@ -226,7 +226,7 @@ def test_at_its_deadline_a_wait_ends_as_unknown_after_a_last_look() -> None:
     wait = waiting(publish_timeout=timedelta(minutes=1))
     end = NOON + timedelta(minutes=1)
     wait.saw(KEY, answer_with(POST, mine()), end - seconds(0.5))
-    assert wait.next_look(end - seconds(0.5)) == end
+    assert wait.next_poll(end - seconds(0.5)) == end
     assert wait.expire(KEY, end) == []
     wait.saw(KEY, answer_with(POST, mine(status="published")), end)
     assert wait.outcomes[0].end == "published", "the last look is believed"
@@ -263,14 +263,14 @@ def test_a_post_that_a_person_moves_is_looked_at_by_its_new_time() -> None:
     wait.saw(
         KEY, answer_with(POST, mine(status="scheduled", scheduledAt=format_instant(NOON + timedelta(hours=20)))), NOON
     )
-    assert wait.next_look(NOON) >= NOON + timedelta(hours=10)
+    assert wait.next_poll(NOON) >= NOON + timedelta(hours=10)
 
 
 def test_the_end_of_the_calendar_does_no_harm() -> None:
     wait = waiting()
     wait.saw(KEY, answer_with(POST, mine(scheduledAt="9999-12-31T23:59:59Z")), NOON)
     wait.saw(KEY, answer_with(POST, other()), NOON)
-    assert NOON < wait.next_look(NOON) <= wait.deadline
+    assert NOON < wait.next_poll(NOON) <= wait.deadline
     assert Wait.start([pending(POST, mine(scheduledAt="9999-12-31T23:59:59Z"))], started_at=NOON).deadline > NOON
 
 
@@ -287,8 +287,8 @@ def test_what_passes_by_itself_does_not_end_a_wait(kind: type[OctosparkError]) -
     while now < wait.deadline - seconds(200):
         lines += wait.failed(KEY, kind("the wind blows"), now)
         assert not wait.done
-        assert wait.next_look(now) > now
-        now = wait.next_look(now)
+        assert wait.next_poll(now) > now
+        now = wait.next_poll(now)
     assert len(lines) == 1, "one line, not one for each look"
     assert "the wind blows" in lines[0]
     assert wait.saw(KEY, answer_with(POST, mine()), now)[0].endswith("can be read again")
@@ -324,14 +324,14 @@ def test_a_wait_never_comes_back_before_retry_after(retry_after: float, failures
     for _ in range(failures):
         wait.failed(KEY, OctosparkServerError("busy"), NOON)
     wait.failed(KEY, OctosparkRateLimitError("slow down", retry_after=retry_after), NOON)
-    assert wait.next_look(NOON) >= NOON + seconds(retry_after)
+    assert wait.next_poll(NOON) >= NOON + seconds(retry_after)
 
 
 def test_a_deadline_before_retry_after_ends_the_wait_without_a_look() -> None:
     wait = waiting(publish_timeout=timedelta(minutes=1))
     wait.failed(KEY, OctosparkRateLimitError("slow down", retry_after=600.0), NOON)
     end = NOON + timedelta(minutes=1)
-    assert wait.next_look(NOON) == end
+    assert wait.next_poll(NOON) == end
     assert wait.expire(KEY, end - seconds(1)) == []
     [line] = wait.expire(KEY, end)
     assert "deadline" in line
@@ -346,7 +346,7 @@ def test_after_an_outage_waits_do_not_come_back_at_once(down_for: timedelta) -> 
         now = NOON
         while now < NOON + down_for:
             wait.failed(KEY, OctosparkServerError("down"), now)
-            now = wait.next_look(now)
+            now = wait.next_poll(now)
         back.append((now - NOON - down_for).total_seconds())
     busiest = max(sum(1 for at in back if second <= at < second + 1) for second in range(120))
     assert max(back) <= 90.0
@@ -359,7 +359,7 @@ def test_waits_that_a_retry_after_holds_together_come_back_apart() -> None:
     for _ in range(1000):
         wait = waiting()
         wait.failed(KEY, OctosparkRateLimitError("slow down", retry_after=30.0), NOON)
-        back.append((wait.next_look(NOON) - NOON).total_seconds())
+        back.append((wait.next_poll(NOON) - NOON).total_seconds())
     assert min(back) >= 30.0
     assert max(back) - min(back) > 10.0
 
@@ -388,25 +388,25 @@ def test_a_line_is_written_when_something_changes_and_not_for_each_look() -> Non
 def test_a_long_upload_is_looked_at_less_often_and_a_stalled_one_at_least_every_minute() -> None:
     wait = waiting()
     wait.saw(KEY, answer_with(POST, uploading(0.0)), NOON)
-    assert wait.next_look(NOON) - NOON < seconds(5)
+    assert wait.next_poll(NOON) - NOON < seconds(5)
     now = NOON + seconds(10)
     wait.saw(KEY, answer_with(POST, uploading(0.1)), now)
-    assert seconds(45) <= wait.next_look(now) - now <= seconds(50), "90 s remain; half of that passes"
+    assert seconds(45) <= wait.next_poll(now) - now <= seconds(50), "90 s remain; half of that passes"
     now = NOON + timedelta(minutes=10)
     wait.saw(KEY, answer_with(POST, uploading(0.1)), now)
-    assert seconds(60) <= wait.next_look(now) - now <= seconds(66)
+    assert seconds(60) <= wait.next_poll(now) - now <= seconds(66)
     wait.saw(KEY, answer_with(POST, mine()), now)
-    assert wait.next_look(now) - now < seconds(25)
+    assert wait.next_poll(now) - now < seconds(25)
 
 
 # The wait as a record
 
 
-def in_some_state(steps: list[tuple[int, int]], count: int, floor: float) -> Wait:
+def in_some_state(steps: list[tuple[int, int]], count: int, interval: float) -> Wait:
     """A wait for so many posts after some looks: (which post, what came of it)."""
     shown = [scheduled_json(new_id(), scheduledAt=format_instant(NOON + timedelta(hours=i))) for i in range(count)]
     outcomes = [pending(each["contentItemId"], each if number % 3 else None) for number, each in enumerate(shown)]
-    wait = Wait.start(outcomes, started_at=NOON, since=NOON, floor=floor)
+    wait = Wait.start(outcomes, started_at=NOON, since=NOON, interval=interval)
     for index, what in steps:
         each = shown[index % count]
         key, now = (TEAM, each["contentItemId"]), NOON + seconds(index)
@@ -427,8 +427,8 @@ def in_some_state(steps: list[tuple[int, int]], count: int, floor: float) -> Wai
     st.integers(1, 5),
     st.floats(0.1, 600.0),
 )
-def test_a_wait_survives_being_written_down(steps: list[tuple[int, int]], count: int, floor: float) -> None:
-    wait = in_some_state(steps, count, floor)
+def test_a_wait_survives_being_written_down(steps: list[tuple[int, int]], count: int, interval: float) -> None:
+    wait = in_some_state(steps, count, interval)
     text = json.dumps(wait.as_json(), allow_nan=False)
     again = Wait.from_json(json.loads(text))
     assert again.outcomes == wait.outcomes
@@ -446,17 +446,17 @@ def test_a_restart_changes_neither_deadline_nor_schedule_nor_what_was_told() -> 
     wait = Wait.start([pending(POST, mine(scheduledAt=format_instant(due), status="scheduled"))], started_at=NOON)
     shown = mine(scheduledAt=format_instant(due), status="scheduled")
     assert wait.saw(KEY, answer_with(POST, shown), NOON)
-    planned = wait.next_look(NOON)
+    planned = wait.next_poll(NOON)
     arguments = wait.as_json()
     for restarted_at in (NOON + timedelta(hours=1), NOON + timedelta(days=2)):
         again = Wait.from_json(arguments)
         again.hold(restarted_at + seconds(5))
-        assert abs(again.next_look(restarted_at) - planned) <= timedelta(milliseconds=1), "no look that brings no news"
+        assert abs(again.next_poll(restarted_at) - planned) <= timedelta(milliseconds=1), "no look that brings no news"
         assert again.deadline == due + PUBLISH_TIMEOUT
         assert again.saw(KEY, answer_with(POST, shown), restarted_at) == [], "told already"
     late = Wait.from_json(arguments)
     late.hold(due + seconds(5))
-    assert late.next_look(due) == due + seconds(5)
+    assert late.next_poll(due) == due + seconds(5)
 
 
 @pytest.mark.parametrize(
@@ -467,11 +467,11 @@ def test_a_restart_changes_neither_deadline_nor_schedule_nor_what_was_told() -> 
         {"watches": [{}]},
         {"watches": 1, "started_at": "x"},
         {"started_at": "yesterday"},
-        {"observe_timeout": "x"},
-        {"observe_timeout": 1e300},
-        {"floor": 0},
-        {"floor": "x"},
-        {"factor": -1},
+        {"hidden_timeout": "x"},
+        {"hidden_timeout": 1e300},
+        {"interval": 0},
+        {"interval": "x"},
+        {"backoff": -1},
     ],
 )
 def test_what_cannot_be_read_is_refused(broken: dict[str, Any]) -> None:
@@ -480,16 +480,16 @@ def test_what_cannot_be_read_is_refused(broken: dict[str, Any]) -> None:
         Wait.from_json(data)
 
 
-@pytest.mark.parametrize("floor", [0, -1, float("nan"), float("inf"), "4", None, True])
-def test_a_senseless_floor_is_refused(floor: Any) -> None:
-    with pytest.raises(OctosparkArgumentError, match="poll_floor"):
-        waiting(floor=floor)
+@pytest.mark.parametrize("interval", [0, -1, float("nan"), float("inf"), "4", None, True])
+def test_a_senseless_floor_is_refused(interval: Any) -> None:
+    with pytest.raises(OctosparkArgumentError, match="poll_interval"):
+        waiting(interval=interval)
 
 
-@pytest.mark.parametrize("factor", [-0.1, float("nan"), "1", None, False])
-def test_a_senseless_factor_is_refused(factor: Any) -> None:
-    with pytest.raises(OctosparkArgumentError, match="poll_factor"):
-        waiting(factor=factor)
+@pytest.mark.parametrize("backoff", [-0.1, float("nan"), "1", None, False])
+def test_a_senseless_factor_is_refused(backoff: Any) -> None:
+    with pytest.raises(OctosparkArgumentError, match="poll_backoff"):
+        waiting(backoff=backoff)
 
 
 def test_same_targets_compares_what_was_known() -> None:

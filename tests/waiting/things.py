@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_octospark.api.models import Outcome, Post
-from airflow_provider_octospark.api.responses import Answer
+from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.parameters.times import format_instant
 
 TEAM = "11111111-1111-4111-8111-111111111111"
@@ -66,9 +66,9 @@ def post_json(post_id: str, scheduled: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def answer_with(post_id: str, scheduled: dict[str, Any] | None, service_time: datetime | None = None) -> Answer[Post]:
+def answer_with(post_id: str, scheduled: dict[str, Any] | None, service_time: datetime | None = None) -> Response[Post]:
     """A readable answer that shows a post."""
-    return Answer(Post.model_validate(post_json(post_id, scheduled)), service_time)
+    return Response(Post.model_validate(post_json(post_id, scheduled)), service_time)
 
 
 def pending(post_id: str, scheduled: dict[str, Any] | None = None, **fields: Any) -> Outcome:

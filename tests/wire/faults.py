@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tests.wire.calls import Call
-from tests.wire.hostile import Behaviour, Exchange, answer, answering
+from tests.wire.hostile import Behaviour, Exchange, response, answering
 
 Certificate = Literal["right", "other host", "expired", "unknown authority"]
 Address = Literal["listening", "refusing", "not accepting", "unresolvable", "unreachable", "slow to resolve"]
@@ -67,12 +67,12 @@ _CONNECTING = (
     Fault("connecting", "resolver does not answer in time", _the_same(_never), "slow to resolve", waits=True),
     Fault("connecting", "network unreachable", _the_same(_never), "unreachable"),
     Fault("connecting", "connection never accepted", _the_same(_never), "not accepting", waits=True),
-    Fault("TLS", "certificate for another host", _fixed(answer()), certificate="other host", asks_tls=True),
-    Fault("TLS", "certificate expired", _fixed(answer()), certificate="expired", asks_tls=True),
+    Fault("TLS", "certificate for another host", _fixed(response()), certificate="other host", asks_tls=True),
+    Fault("TLS", "certificate expired", _fixed(response()), certificate="expired", asks_tls=True),
     Fault(
-        "TLS", "certificate of an unknown authority", _fixed(answer()), certificate="unknown authority", asks_tls=True
+        "TLS", "certificate of an unknown authority", _fixed(response()), certificate="unknown authority", asks_tls=True
     ),
-    Fault("TLS", "plain HTTP on a TLS port", _fixed(answer()), asks_tls=True, waits=True),
+    Fault("TLS", "plain HTTP on a TLS port", _fixed(response()), asks_tls=True, waits=True),
     Fault("TLS", "handshake never answered", _the_same(_silent_from_the_start), asks_tls=True, waits=True),
 )
 
@@ -187,20 +187,20 @@ def _bomb(size: int) -> bytes:
 
 
 def _gzipped(call: Call) -> Behaviour:
-    return answering(answer(body=gzip.compress(json.dumps(call.good).encode()), headers={"Content-Encoding": "gzip"}))
+    return answering(response(body=gzip.compress(json.dumps(call.good).encode()), headers={"Content-Encoding": "gzip"}))
 
 
 def _padded(size: int) -> Callable[[Call], Behaviour]:
     def of(call: Call) -> Behaviour:
         good = call.good_copy()
         good["padding"] = "a" * size
-        return answering(answer(body=json.dumps(good).encode()))
+        return answering(response(body=json.dumps(good).encode()))
 
     return of
 
 
 def _good(headers: dict[str, str], before: bytes = b"") -> Callable[[Call], Behaviour]:
-    return lambda call: answering(before + answer(body=json.dumps(call.good).encode(), headers=headers))
+    return lambda call: answering(before + response(body=json.dumps(call.good).encode(), headers=headers))
 
 
 _GZIP = {"Content-Encoding": "gzip"}
@@ -208,7 +208,7 @@ _GZIP = {"Content-Encoding": "gzip"}
 # Bytes that are not the HTTP that they should be.
 _FRAMING = (
     Fault(
-        "framing", "fewer bytes than Content-Length says", _fixed(answer(body=b"{}", headers={"Content-Length": "9"}))
+        "framing", "fewer bytes than Content-Length says", _fixed(response(body=b"{}", headers={"Content-Length": "9"}))
     ),
     Fault("framing", "more bytes than Content-Length says", _good({"Content-Length": "5"})),
     Fault("framing", "Content-Length is no number", _good({"Content-Length": "many"})),
@@ -222,14 +222,14 @@ _FRAMING = (
     Fault("framing", "endless 100 Continue", _endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), waits=True),
     Fault("framing", "101 Switching Protocols", _fixed(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")),
     Fault("size", "gzip although not asked for", _gzipped, harmless=True),
-    Fault("size", "gzip bomb, 60 MB in 60 KB", _fixed(answer(body=_bomb(60_000_000), headers=_GZIP))),
-    Fault("size", "gzip that is broken", _fixed(answer(body=b"\x1f\x8b\x08\0garbage", headers=_GZIP))),
-    Fault("size", "gzip that is cut", _fixed(answer(body=gzip.compress(b"{}" * 500)[:-9], headers=_GZIP))),
+    Fault("size", "gzip bomb, 60 MB in 60 KB", _fixed(response(body=_bomb(60_000_000), headers=_GZIP))),
+    Fault("size", "gzip that is broken", _fixed(response(body=b"\x1f\x8b\x08\0garbage", headers=_GZIP))),
+    Fault("size", "gzip that is cut", _fixed(response(body=gzip.compress(b"{}" * 500)[:-9], headers=_GZIP))),
     Fault("size", "an encoding nobody asked for", _good({"Content-Encoding": "br"})),
     Fault("size", "5 MB", _padded(5_000_000), harmless=True),
-    Fault("size", "9 MB", _fixed(answer(body=b" " * 9_000_000))),
+    Fault("size", "9 MB", _fixed(response(body=b" " * 9_000_000))),
     Fault("size", "a body without end", _endless(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536)),
-    Fault("size", "a million empty values", _fixed(answer(body=b'{"data":[' + b"{}," * 999_999 + b"{}]}"))),
+    Fault("size", "a million empty values", _fixed(response(body=b'{"data":[' + b"{}," * 999_999 + b"{}]}"))),
 )
 
 
@@ -237,7 +237,7 @@ _FRAMING = (
 
 
 def _body(body: bytes) -> Callable[[Call], Behaviour]:
-    return _fixed(answer(body=body))
+    return _fixed(response(body=body))
 
 
 def _replaced(value: object) -> Callable[[Call], Behaviour]:
@@ -248,7 +248,7 @@ def _replaced(value: object) -> Callable[[Call], Behaviour]:
             return {key: replace(entry) for key, entry in node.items()}
         return [replace(entry) for entry in node] if isinstance(node, list) else value
 
-    return lambda call: answering(answer(body=json.dumps(replace(call.good)).encode()))
+    return lambda call: answering(response(body=json.dumps(replace(call.good)).encode()))
 
 
 def _each_scheduled(change: dict[str, Any]) -> Callable[[Call], Behaviour]:
@@ -262,7 +262,7 @@ def _each_scheduled(change: dict[str, Any]) -> Callable[[Call], Behaviour]:
             return {key: of(entry) for key, entry in node.items()} | touched
         return node
 
-    return lambda call: answering(answer(body=json.dumps(of(call.good)).encode()))
+    return lambda call: answering(response(body=json.dumps(of(call.good)).encode()))
 
 
 _BODIES = (
@@ -287,7 +287,7 @@ _BODIES = (
     ),
     Fault("200", "every value null", _replaced(None)),
     Fault("200", "every value a number", _replaced(7)),
-    Fault("200", "every value a huge number", _fixed(answer(body=b'{"id": 1' + b"0" * 5000 + b', "data": 1e999999}'))),
+    Fault("200", "every value a huge number", _fixed(response(body=b'{"id": 1' + b"0" * 5000 + b', "data": 1e999999}'))),
     Fault("200", "every value an object", _replaced({"a": 1})),
     Fault("200", "every value a list", _replaced([1])),
     Fault("200", "every value a text of 100 KB", _replaced("a" * 100_000)),
@@ -321,8 +321,8 @@ def _status(status: int) -> Fault:
     headers = {"Location": ELSEWHERE} if 300 <= status < 400 else {}
     body = json.dumps({"error": {"message": f"refused with {status}"}}).encode()
     if status == 304:
-        return Fault("status", "304", _fixed(answer(304, b"", {**headers, "Content-Length": "0"}), keeps=True))
-    return Fault("status", str(status), _fixed(answer(status, body, headers), keeps=True))
+        return Fault("status", "304", _fixed(response(304, b"", {**headers, "Content-Length": "0"}), keeps=True))
+    return Fault("status", str(status), _fixed(response(status, body, headers), keeps=True))
 
 
 _STATUSES = tuple(_status(status) for status in STATUSES)
@@ -334,18 +334,18 @@ _ERRORS = (
     Fault(
         "error body",
         "an HTML page of a proxy (502)",
-        _fixed(answer(502, b"<html><title>502 Bad Gateway</title>"), keeps=True),
+        _fixed(response(502, b"<html><title>502 Bad Gateway</title>"), keeps=True),
     ),
-    Fault("error body", "none (500)", _fixed(answer(500, b""), keeps=True)),
-    Fault("error body", "8 MB of text (500)", _fixed(answer(500, b"x" * 8_000_000), keeps=True)),
+    Fault("error body", "none (500)", _fixed(response(500, b""), keeps=True)),
+    Fault("error body", "8 MB of text (500)", _fixed(response(500, b"x" * 8_000_000), keeps=True)),
     Fault(
         "error body",
         "forged log lines (400)",
-        _fixed(answer(400, b"x\r\n[2026-01-01] ERROR forged \x1b[31m"), keeps=True),
+        _fixed(response(400, b"x\r\n[2026-01-01] ERROR forged \x1b[31m"), keeps=True),
     ),
-    Fault("error body", "nested deep (400)", _fixed(answer(400, b'{"message":' * 20_000), keeps=True)),
-    Fault("error body", "no UTF-8 (400)", _fixed(answer(400, b"\xff\xfe\x00"), keeps=True)),
-    Fault("error body", "a gzip bomb (400)", _fixed(answer(400, _bomb(60_000_000), _GZIP), keeps=True)),
+    Fault("error body", "nested deep (400)", _fixed(response(400, b'{"message":' * 20_000), keeps=True)),
+    Fault("error body", "no UTF-8 (400)", _fixed(response(400, b"\xff\xfe\x00"), keeps=True)),
+    Fault("error body", "a gzip bomb (400)", _fixed(response(400, _bomb(60_000_000), _GZIP), keeps=True)),
 )
 _A_DATE = "Tue, 01 Jan 2030 00:00:00 GMT"
 
@@ -353,7 +353,7 @@ _A_DATE = "Tue, 01 Jan 2030 00:00:00 GMT"
 def _asked(status: int, asked: str) -> Fault:
     body = b'{"message": "slow down"}'
     headers = {"Retry-After": asked, "Date": _A_DATE}
-    return Fault(f"Retry-After ({status})", asked or "empty", _fixed(answer(status, body, headers), keeps=True))
+    return Fault(f"Retry-After ({status})", asked or "empty", _fixed(response(status, body, headers), keeps=True))
 
 
 _RETRY_AFTER = tuple(

@@ -116,7 +116,7 @@ class HostileServer:
         writer.close()
 
 
-def answer(
+def response(
     status: int = 200, body: bytes = b"{}", headers: dict[str, str] | None = None, *, reason: str = "Whatever"
 ) -> bytes:
     """Return a whole answer, with the right length unless the headers say another."""

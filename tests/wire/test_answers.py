@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from airflow_provider_octospark.api.models import Post, ScheduledPost
 from airflow_provider_octospark.api.responses import (
-    MAX_ANSWER_VALUES,
+    MAX_RESPONSE_VALUES,
     MAX_RETRY_AFTER,
-    RawAnswer,
+    RawResponse,
     error_message,
     parse_http_date,
     parse_retry_after,
-    read_answer,
+    read_response,
 )
 from airflow_provider_octospark.api.text import Redaction
 from airflow_provider_octospark.exceptions import OctosparkAnswerError, OctosparkError
@@ -29,7 +29,7 @@ from tests.wire.leaks import found_in
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NOTHING = Redaction("")
-READABLE = [call for call in CALLS if call.make().answer is not None]
+READABLE = [call for call in CALLS if call.make().response is not None]
 
 json_values = st.recursive(
     st.none()
@@ -44,7 +44,7 @@ json_values = st.recursive(
 
 
 def read(call: Call, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Any:
-    return read_answer(call.make(), RawAnswer(status, headers or {}, body), NOW, NOTHING).value
+    return read_response(call.make(), RawResponse(status, headers or {}, body), NOW, NOTHING).value
 
 
 def check(call: Call, body: bytes) -> None:
@@ -54,7 +54,7 @@ def check(call: Call, body: bytes) -> None:
     except OctosparkAnswerError as caught:
         error = caught
     if error is None:
-        adapter = call.make().answer
+        adapter = call.make().response
         assert adapter is not None
         adapter.validate_python(value, strict=True)
         return
@@ -66,9 +66,9 @@ def check(call: Call, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("call", READABLE, ids=lambda call: call.name)
-@given(answer=json_values)
-def test_any_json_is_a_value_or_our_error(call: Call, answer: object) -> None:
-    check(call, json.dumps(answer).encode())
+@given(response=json_values)
+def test_any_json_is_a_value_or_our_error(call: Call, response: object) -> None:
+    check(call, json.dumps(response).encode())
 
 
 @pytest.mark.parametrize("call", READABLE, ids=lambda call: call.name)
@@ -163,7 +163,7 @@ def test_any_error_answer_is_our_error_in_one_harmless_line(status: int, body: b
     ],
 )
 def test_what_an_error_body_says(body: bytes, said: str) -> None:
-    assert error_message(RawAnswer(400, {}, body), NOTHING) == said
+    assert error_message(RawResponse(400, {}, body), NOTHING) == said
 
 
 def test_what_an_error_tells_a_person() -> None:
@@ -180,7 +180,7 @@ def test_what_an_error_tells_a_person() -> None:
 @pytest.mark.parametrize("value", ["a b", "a\r\nb", "x" * 81, KEY, f"req-{KEY}", ""])
 def test_a_request_id_that_may_be_something_else_is_left_out(value: str) -> None:
     with pytest.raises(OctosparkError) as caught:
-        read_answer(CALLS[0].make(), RawAnswer(400, {"x-request-id": value}, b""), NOW, Redaction(KEY))
+        read_response(CALLS[0].make(), RawResponse(400, {"x-request-id": value}, b""), NOW, Redaction(KEY))
     assert caught.value.request_id is None
 
 
@@ -238,11 +238,11 @@ def test_what_the_service_quotes_of_the_key_is_taken_out() -> None:
     ):
         body = quoting if isinstance(quoting, str) else json.dumps(quoting)
         with pytest.raises(OctosparkError) as caught:
-            read_answer(CALLS[0].make(), RawAnswer(400, {}, body.encode()), NOW, Redaction(KEY))
+            read_response(CALLS[0].make(), RawResponse(400, {}, body.encode()), NOW, Redaction(KEY))
         assert found_in(KEY, str(caught.value)) == []
         assert "***" in str(caught.value)
     post = {**CALLS[0].good_copy(), "title": f"Bearer {KEY}"}
-    value = read_answer(CALLS[0].make(), RawAnswer(200, {}, json.dumps(post).encode()), NOW, Redaction(KEY)).value
+    value = read_response(CALLS[0].make(), RawResponse(200, {}, json.dumps(post).encode()), NOW, Redaction(KEY)).value
     assert isinstance(value, Post)
     assert value.title == "Bearer ***"
 
@@ -251,10 +251,10 @@ def test_the_cost_of_an_answer_is_bounded() -> None:
     """Eight megabytes of empty objects would take a minute and several gigabytes to be found wrong."""
     for body in (b'{"data":[' + b"{}," * 2_700_000 + b"{}]}", b"[" + b"0," * 4_000_000 + b"0]"):
         for call in READABLE:
-            with pytest.raises(OctosparkAnswerError, match=f"more than {MAX_ANSWER_VALUES} values"):
+            with pytest.raises(OctosparkAnswerError, match=f"more than {MAX_RESPONSE_VALUES} values"):
                 read(call, body)
     # Just below the bound: only the first of so many problems is told, and only it is looked for.
-    many = b'{"data":[' + b"{}," * (MAX_ANSWER_VALUES - 1000) + b"{}]}"
+    many = b'{"data":[' + b"{}," * (MAX_RESPONSE_VALUES - 1000) + b"{}]}"
     with pytest.raises(OctosparkAnswerError, match=r"data\.0\.id: Field required"):
         read(CALLS[1], many)
 

@@ -28,7 +28,7 @@ from airflow_provider_octospark.submission.rules import proves_nothing_sent
 from tests.wire.calls import CALLS, KEY
 from tests.wire.cells import soon
 from tests.wire.handles import connections_to, needs_handles
-from tests.wire.hostile import LOOPBACK, Exchange, answer, answering
+from tests.wire.hostile import LOOPBACK, Exchange, response, answering
 from tests.wire.leaks import leaks_of_error
 from tests.wire.own_server import ServerThread
 
@@ -45,7 +45,7 @@ def test_a_submission_is_not_for_request() -> None:
 
 
 def test_what_was_held_up_is_not_sent() -> None:
-    with ServerThread(answering(answer())) as server, OctosparkClient(settings(server.base_url)) as client:
+    with ServerThread(answering(response())) as server, OctosparkClient(settings(server.base_url)) as client:
         with pytest.raises(OctosparkHeldUpError) as caught:
             client.submit(SUBMISSION.make(), datetime.now(UTC) - timedelta(seconds=1))
         assert proves_nothing_sent(caught.value)
@@ -56,7 +56,7 @@ def test_what_was_held_up_is_not_sent() -> None:
 def test_what_is_held_up_while_it_connects_is_not_sent() -> None:
     """The clock is read when the first byte is about to leave, not when the call begins."""
     times = iter([datetime(2026, 1, 1, tzinfo=UTC)])
-    with ServerThread(answering(answer())) as server:
+    with ServerThread(answering(response())) as server:
         client = OctosparkClient(settings(server.base_url), lambda: next(times))
         with client, pytest.raises(OctosparkHeldUpError):
             client.submit(SUBMISSION.make(), datetime(2025, 12, 31, tzinfo=UTC))
@@ -66,17 +66,17 @@ def test_what_is_held_up_while_it_connects_is_not_sent() -> None:
 def test_a_safe_request_succeeds_after_passing_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrying, "FIRST_DELAY", 0.01)
     bad = [
-        answer(503, b""),
-        answer(429, b"", {"Retry-After": "0.01"}),
+        response(503, b""),
+        response(429, b"", {"Retry-After": "0.01"}),
         b"HTTP/1.1 20",
-        answer(502, b""),
-        answer(504, b""),
+        response(502, b""),
+        response(504, b""),
     ]
-    answers = iter([*bad, answer(body=b'{"data": []}')])
+    responses = iter([*bad, response(body=b'{"data": []}')])
 
     async def behave(exchange: Exchange) -> None:
         await exchange.read_request()
-        await exchange.send(next(answers))
+        await exchange.send(next(responses))
 
     with ServerThread(behave) as server, OctosparkClient(settings(server.base_url, timeout=60.0)) as client:
         assert client.request(READ.make()).value.data == []
@@ -86,7 +86,7 @@ def test_a_safe_request_succeeds_after_passing_errors(monkeypatch: pytest.Monkey
 def test_a_wait_that_is_longer_than_the_budget_is_not_begun() -> None:
     """Airflow's own retries come later, at no cost."""
     with (
-        ServerThread(answering(answer(429, b"", {"Retry-After": "600"}))) as server,
+        ServerThread(answering(response(429, b"", {"Retry-After": "600"}))) as server,
         OctosparkClient(settings(server.base_url)) as client,
         pytest.raises(OctosparkRateLimitError) as caught,
     ):
@@ -131,7 +131,7 @@ def test_at_most_so_many_are_under_way() -> None:
             most = max(most, at_once)
             await asyncio.sleep(0.02)
             at_once -= 1
-            await exchange.send(answer(404, b""))
+            await exchange.send(response(404, b""))
 
     with ServerThread(behave) as server, OctosparkClient(settings(server.base_url, max_in_flight=3)) as client:
         results = client.request_all([READ.make() for _ in range(30)])
@@ -146,7 +146,7 @@ def test_results_come_in_their_order() -> None:
             request = await exchange.read_request()
             status = 401 if "/posts/" in request.target else 403
             await asyncio.sleep(0.05 if status == 401 else 0)
-            await exchange.send(answer(status, b""))
+            await exchange.send(response(status, b""))
 
     with ServerThread(behave) as server, OctosparkClient(settings(server.base_url)) as client:
         results = client.request_all([CALLS[0].make(), CALLS[1].make(), CALLS[0].make()])
@@ -159,7 +159,7 @@ def test_results_come_in_their_order() -> None:
 @pytest.mark.parametrize("ending", ["closed", "forgotten"])
 def test_a_client_leaves_nothing_behind(ending: str) -> None:
     """No thread, no connection, no file handle: also if nobody closes it."""
-    with ServerThread(answering(answer(404, b""), keeps=True)) as server:
+    with ServerThread(answering(response(404, b""), keeps=True)) as server:
         for _ in range(2):  # The first one also opens what the process keeps.
             gc.collect()
             others = set(threading.enumerate())
@@ -296,7 +296,7 @@ def test_a_submission_without_an_answer_says_to_look_first() -> None:
         with pytest.raises(OctosparkNetworkError, match="look at the post before you send it again") as caught:
             client.submit(SUBMISSION.make(), soon())
         assert not proves_nothing_sent(caught.value)
-    with ServerThread(answering(answer(503, b""))) as server, OctosparkClient(settings(server.base_url)) as client:
+    with ServerThread(answering(response(503, b""))) as server, OctosparkClient(settings(server.base_url)) as client:
         with pytest.raises(OctosparkServerError) as again:
             client.submit(SUBMISSION.make(), soon())
         assert not proves_nothing_sent(again.value)

@@ -61,7 +61,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     monkeypatch.setattr(retrying, "FIRST_DELAY", 0.02)
     monkeypatch.setattr(retrying, "LONGEST_DELAY", 0.5)
-    monkeypatch.setattr(trigger_module, "FIRST_LOOK_AFTER", timedelta(seconds=0.5))
+    monkeypatch.setattr(trigger_module, "FIRST_POLL_AFTER", timedelta(seconds=0.5))
     # Its clock is days behind ours, so that hours can pass there while requests are in doubt.
     with Emulator(start=datetime.now(UTC) - timedelta(days=30), seed=SEED) as emulator:
         chance = random.Random(SEED)  # noqa: S311
@@ -155,7 +155,7 @@ async def wait_for_all(world: World, outcomes: Sequence[Outcome]) -> list[Outcom
     triggers = []
     for outcome in outcomes:
         patience = timedelta(seconds=8 if outcome.post_id in world.stuck else 300)
-        wait = Wait.start([outcome], started_at=now, publish_timeout=patience, floor=1.0)
+        wait = Wait.start([outcome], started_at=now, publish_timeout=patience, interval=1.0)
         triggers.append(OctosparkPostTrigger(CONN_ID, wait.as_json()))
     before = asyncio.all_tasks()
     ended = await asyncio.gather(*(fire(trigger) for trigger in triggers))
@@ -191,7 +191,7 @@ def test_two_hundred_submissions_and_two_thousand_waits(world: World) -> None:
     assert struck[None] < 0.9 * struck.total(), "too few calls failed for this to show anything"
 
     for post in world.posts[SUBMISSIONS:]:
-        [scheduled] = emulator.person("post_now", post, social_account_id=world.account)
+        [scheduled] = emulator.user_action("post_now", post, social_account_id=world.account)
         outcomes.append(
             Outcome(
                 team_id=emulator.team_id,

@@ -20,7 +20,7 @@ from airflow_provider_octospark.exceptions import OctosparkArgumentError, Octosp
 from airflow_provider_octospark.submission.rules import proves_nothing_sent
 from tests.wire.calls import ACCOUNT, KEY, POST, TEAM
 from tests.wire.cells import soon
-from tests.wire.hostile import answer, answering
+from tests.wire.hostile import response, answering
 from tests.wire.own_server import ServerThread
 
 NOW = PostNowRequest(social_account_id=ACCOUNT)
@@ -75,7 +75,7 @@ PARAMETERS: dict[str, tuple[str, Make, str]] = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerThread]:
-    with ServerThread(answering(answer(404, b"{}"), keeps=True)) as running:
+    with ServerThread(answering(response(404, b"{}"), keeps=True)) as running:
         yield running
 
 
@@ -140,8 +140,8 @@ def test_any_text_is_refused_by_name_or_arrives_unchanged(
     assert send(client, operation).status == 404
     [request] = server.requests[before:]
     target = urlsplit(request.target)
-    wanted = [text.strip() if segment == HOLE else segment for segment in expected.split("/")]
-    assert [unquote(segment) for segment in target.path.split("/")] == wanted
+    pending = [text.strip() if segment == HOLE else segment for segment in expected.split("/")]
+    assert [unquote(segment) for segment in target.path.split("/")] == pending
     assert request.headers["host"] == server.base_url.removeprefix("http://")
     assert "x-injected" not in request.headers
 

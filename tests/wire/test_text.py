@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_octospark.api.text import Redaction, Secret, plain
+from airflow_provider_octospark.api.text import Redaction, Secret, sanitize
 from tests.wire.calls import KEY
 from tests.wire.leaks import found_in, written_forms
 
@@ -21,7 +21,7 @@ keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, m
 
 @given(st.text(), st.integers(1, 400))
 def test_plain_gives_one_harmless_line(text: str, limit: int) -> None:
-    line = plain(text, limit)
+    line = sanitize(text, limit)
     assert len(line) <= limit
     assert line.isprintable()
     assert not any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"} for c in line)
@@ -29,11 +29,11 @@ def test_plain_gives_one_harmless_line(text: str, limit: int) -> None:
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=100))
 def test_plain_leaves_what_is_harmless(text: str) -> None:
-    assert plain(text) == text
+    assert sanitize(text) == text
 
 
 def test_a_text_of_megabytes_is_cut_before_it_is_looked_at() -> None:
-    assert plain("a" * 50_000_000) == "a" * 299 + "…"
+    assert sanitize("a" * 50_000_000) == "a" * 299 + "…"
 
 
 @given(keys, st.text(max_size=20), st.text(max_size=20))

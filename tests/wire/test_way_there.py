@@ -24,14 +24,14 @@ from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from tests.wire.calls import CALLS, KEY
 from tests.wire.cells import Colour, soon
 from tests.wire.certificates import SERVICE_NAME, Authority
-from tests.wire.hostile import LOOPBACK, Behaviour, Exchange, answer, answering
+from tests.wire.hostile import LOOPBACK, Behaviour, Exchange, response, answering
 from tests.wire.leaks import found_in, leaks_of_error
 from tests.wire.own_server import ServerThread
 from tests.wire.resolver import own_resolver
 
 COLOURS: tuple[Colour, ...] = ("async", "sync")
 READ, SUBMISSION = CALLS[5], CALLS[8]
-GOOD = answering(answer(body=b'{"data": [{"id": "org-1"}]}'), keeps=True)
+GOOD = answering(response(body=b'{"data": [{"id": "org-1"}]}'), keeps=True)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def forwarding(seen: list[bytes]) -> Behaviour:
         method, target, headers = await exchange.read_head()
         seen.append(f"{method} {target} {headers}".encode())
         if method != "CONNECT":
-            await exchange.send(answer(body=b'{"data": [{"id": "through-the-proxy"}]}'))
+            await exchange.send(response(body=b'{"data": [{"id": "through-the-proxy"}]}'))
             return
         reader, writer = await asyncio.open_connection(LOOPBACK, int(target.rpartition(":")[2]))
         await exchange.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -218,7 +218,7 @@ class TestHost:
     def test_no_redirect_is_followed(self, colour: Colour, status: int) -> None:
         with ServerThread(GOOD) as elsewhere:
             location = f"{elsewhere.base_url}/v1/organizations?key={KEY}"
-            redirecting = answering(answer(status, b"", {"Location": location, "Refresh": f"0; url={location}"}))
+            redirecting = answering(response(status, b"", {"Location": location, "Refresh": f"0; url={location}"}))
             with ServerThread(redirecting) as service, pytest.raises(OctosparkServerError) as caught:
                 ask(colour, service.base_url)
             assert (len(service.requests), elsewhere.connections) == (1, 0)
@@ -227,7 +227,7 @@ class TestHost:
         assert leaks_of_error(KEY, caught.value) == []
 
     def test_no_cookie_is_kept(self, colour: Colour) -> None:
-        setting = answering(answer(200, b'{"data": []}', {"Set-Cookie": f"session={KEY}; Path=/"}), keeps=True)
+        setting = answering(response(200, b'{"data": []}', {"Set-Cookie": f"session={KEY}; Path=/"}), keeps=True)
         with ServerThread(setting) as service:
             settings = ConnectionSettings(base_url=service.base_url, token=KEY)
             if colour == "sync":
@@ -249,7 +249,7 @@ class TestHost:
 def test_what_the_log_says_of_a_call_is_not_the_key(caplog: pytest.LogCaptureFixture) -> None:
     """At the most talkative level, with an answer that quotes the key in a header and in its body."""
     caplog.set_level(logging.DEBUG)
-    quoting = answering(answer(400, b'{"message": "no: Bearer ' + KEY.encode() + b'"}'))
+    quoting = answering(response(400, b'{"message": "no: Bearer ' + KEY.encode() + b'"}'))
     with ServerThread(quoting) as service:
         for call in (READ, SUBMISSION):
             settings = ConnectionSettings(base_url=service.base_url, token=KEY)
@@ -283,7 +283,7 @@ def test_every_time_limit_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(**kwargs)
 
     monkeypatch.setattr(httpx, "AsyncClient", noting)
-    with ServerThread(answering(answer(404, b""), keeps=True)) as service:
+    with ServerThread(answering(response(404, b""), keeps=True)) as service:
         settings = ConnectionSettings(base_url=service.base_url, token=KEY, timeout=7.0, submit_timeout=70.0)
         with OctosparkClient(settings) as client:
             for call in (READ, SUBMISSION):

@@ -56,17 +56,17 @@ def application() -> FastAPI:
 async def _refuse(_: Request, error: Exception) -> Response:
     """The answer to a request that cannot be served."""
     if isinstance(error, RequestValidationError):
-        return api.error_answer(400, _sentence(error), "bad_request")
+        return api.error_response(400, _sentence(error), "bad_request")
     if isinstance(error, HTTPException):
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
-        answer = api.error_answer(error.status_code, str(error.detail), code)
-        answer.headers.update(error.headers or {})
-        return answer
+        response = api.error_response(error.status_code, str(error.detail), code)
+        response.headers.update(error.headers or {})
+        return response
     if isinstance(error, UnknownIdError):
-        return api.error_answer(404, str(error), "not_found")
+        return api.error_response(404, str(error), "not_found")
     if isinstance(error, UnansweredError):
         return Response(status_code=202)
-    return api.error_answer(400, str(error), "bad_request")
+    return api.error_response(400, str(error), "bad_request")
 
 
 def _sentence(error: RequestValidationError) -> str:

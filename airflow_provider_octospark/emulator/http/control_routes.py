@@ -11,18 +11,18 @@ from typing_extensions import TypedDict
 
 from airflow_provider_octospark.emulator.http.routes import CalledService, StrictRoute
 from airflow_provider_octospark.emulator.http.schemas import (
-    ErrorAnswer,
-    ScheduledPostAnswer,
+    ErrorResponse,
+    ScheduledPostResponse,
     parse_field,
 )
 from airflow_provider_octospark.emulator.service.clock import MAX_FACTOR
 from airflow_provider_octospark.emulator.service.faults import Fault
 from airflow_provider_octospark.emulator.service.ledger import PublicationEntry, RequestEntry, SubmissionEntry
 from airflow_provider_octospark.emulator.service.records import AccountStatus, Provider
-from airflow_provider_octospark.emulator.service.scenarios import FateRule
+from airflow_provider_octospark.emulator.service.scenarios import ScenarioRule
 from airflow_provider_octospark.emulator.service.service import Service
-from airflow_provider_octospark.emulator.service.team import PersonAction
-from airflow_provider_octospark.emulator.service.timestamps import format_moment, parse_moment
+from airflow_provider_octospark.emulator.service.team import UserAction
+from airflow_provider_octospark.emulator.service.timestamps import format_timestamp, parse_timestamp
 from airflow_provider_octospark.emulator.settings import Settings
 
 PREFIX: Final = "/_emulator"
@@ -50,16 +50,16 @@ class ClockOrder(_Order):
         return self
 
 
-class PersonOrder(_Order):
+class UserActionRequest(_Order):
     """What a person does meanwhile; see `World.person`."""
 
-    action: PersonAction
+    action: UserAction
     post_id: str
     social_account_id: str | None = Field(default=None, description="Only on this account; needed for `post_now`.")
     scheduled_at: str | None = Field(default=None, description="For `reschedule`: ISO 8601 with an offset.")
 
     @model_validator(mode="after")
-    def _check_time(self) -> PersonOrder:
+    def _check_time(self) -> UserActionRequest:
         if self.scheduled_at is not None:
             parse_field("scheduled_at", self.scheduled_at)
         return self
@@ -88,7 +88,7 @@ class AccountOrder(_Order):
         return self
 
 
-class ClockAnswer(TypedDict):
+class ClockResponse(TypedDict):
     """What the clock shows."""
 
     now: str
@@ -116,7 +116,7 @@ class RequestList(TypedDict):
 class ScheduledPostList(TypedDict):
     """ScheduledPosts, oldest first."""
 
-    data: list[ScheduledPostAnswer]
+    data: list[ScheduledPostResponse]
 
 
 class NamedList(TypedDict):
@@ -131,13 +131,13 @@ class FaultList(TypedDict):
     data: list[Fault]
 
 
-class FateList(TypedDict):
+class ScenarioList(TypedDict):
     """Rules in force, newest first."""
 
-    data: list[FateRule]
+    data: list[ScenarioRule]
 
 
-class IdAnswer(TypedDict):
+class IdResponse(TypedDict):
     """The id of what was made or changed."""
 
     id: str
@@ -148,8 +148,8 @@ router = APIRouter(
     route_class=StrictRoute,
     tags=["emulator"],
     responses={
-        400: {"model": ErrorAnswer, "description": "Malformed body"},
-        404: {"model": ErrorAnswer, "description": "No such post or account"},
+        400: {"model": ErrorResponse, "description": "Malformed body"},
+        404: {"model": ErrorResponse, "description": "No such post or account"},
     },
 )
 
@@ -159,7 +159,7 @@ def _data(listed: Any) -> Response:
 
 
 def _clock(service: Service) -> Response:
-    return JSONResponse({"now": format_moment(service.now()), "factor": service.factor()})
+    return JSONResponse({"now": format_timestamp(service.now()), "factor": service.factor()})
 
 
 @router.get("/submissions", response_model=SubmissionList)
@@ -200,18 +200,18 @@ async def _clear_faults(service: CalledService) -> Response:
     return _data([])
 
 
-@router.post("/script", response_model=FateList)
-async def _script(service: CalledService, rule: FateRule) -> Response:
-    rules = service.add_fate(rule)
+@router.post("/script", response_model=ScenarioList)
+async def _script(service: CalledService, rule: ScenarioRule) -> Response:
+    rules = service.add_scenario(rule)
     return _data([each.model_dump(exclude_unset=True, by_alias=True) for each in rules])
 
 
-@router.get("/clock", response_model=ClockAnswer)
+@router.get("/clock", response_model=ClockResponse)
 async def _read_clock(service: CalledService) -> Response:
     return _clock(service)
 
 
-@router.post("/clock", response_model=ClockAnswer)
+@router.post("/clock", response_model=ClockResponse)
 async def _set_clock(service: CalledService, request: Request, order: ClockOrder) -> Response:
     if order.factor is not None:
         service.clock_factor(order.factor)
@@ -225,13 +225,13 @@ async def _set_clock(service: CalledService, request: Request, order: ClockOrder
 
 
 @router.post("/person", response_model=ScheduledPostList)
-async def _person(service: CalledService, order: PersonOrder) -> Response:
+async def _user_action(service: CalledService, order: UserActionRequest) -> Response:
     return _data(
-        service.person(
+        service.user_action(
             order.action,
             order.post_id,
             social_account_id=order.social_account_id,
-            scheduled_at=None if order.scheduled_at is None else parse_moment(order.scheduled_at),
+            scheduled_at=None if order.scheduled_at is None else parse_timestamp(order.scheduled_at),
         )
     )
 
@@ -241,7 +241,7 @@ async def _posts(service: CalledService) -> Response:
     return _data(service.posts)
 
 
-@router.post("/posts", response_model=IdAnswer)
+@router.post("/posts", response_model=IdResponse)
 async def _add_post(service: CalledService, order: PostOrder) -> Response:
     return JSONResponse({"id": service.add_post(order.title, order.text, video=order.video)})
 
@@ -251,7 +251,7 @@ async def _accounts(service: CalledService) -> Response:
     return _data(service.social_accounts)
 
 
-@router.post("/accounts", response_model=IdAnswer)
+@router.post("/accounts", response_model=IdResponse)
 async def _account(service: CalledService, order: AccountOrder) -> Response:
     if order.provider is not None:
         return JSONResponse({"id": service.add_account(order.provider, order.status, order.displayName)})
@@ -268,7 +268,7 @@ async def _set_settings(service: CalledService, settings: Settings) -> Response:
     return JSONResponse(service.configure(**settings.model_dump(exclude_unset=True)).model_dump())
 
 
-@router.post("/reset", response_model=ClockAnswer)
+@router.post("/reset", response_model=ClockResponse)
 async def _reset(service: CalledService) -> Response:
     service.reset()
     return _clock(service)

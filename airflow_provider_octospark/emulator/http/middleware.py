@@ -34,7 +34,7 @@ _HTML_PAGE: Final = b"<!doctype html><html><head><title>502 Bad Gateway</title><
 
 
 @dataclass(slots=True)
-class _Answer:
+class _Response:
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
@@ -65,7 +65,7 @@ class _DoneError(Exception):
     """The fault has dealt with the connection; nothing more is to be sent."""
 
 
-class Gate:
+class Middleware:
     """The ASGI application that the server runs."""
 
     def __init__(self, service: Service, app: ASGIApp) -> None:
@@ -85,7 +85,7 @@ class Gate:
             return
         path: str = scope["path"]
         if path == "/" or path.startswith(_OWN_PATHS):
-            await self._answer(send, await self._ask(scope, body))
+            await self._response(send, await self._ask(scope, body))
             return
         released = self._released
         self._busy += 1
@@ -130,29 +130,29 @@ class Gate:
     async def _serve(self, exchange: _Exchange, released: asyncio.Event) -> None:
         fault = exchange.fault
         if fault is None:
-            answer = await self._process(exchange)
+            response = await self._process(exchange)
         elif fault.fault == "late":
             await self._process(exchange, Interference(late=fault.seconds))
             raise _SilenceError
         elif fault.fault == "omit_account":
-            answer = await self._process(exchange, Interference(omit=fault))
-        elif fault.moment == "before":
+            response = await self._process(exchange, Interference(omit=fault))
+        elif fault.timestamp == "before":
             await self._strike(exchange, fault, None, released)
-            answer = await self._process(exchange)
+            response = await self._process(exchange)
         else:
-            answer = await self._process(exchange)
-            await self._strike(exchange, fault, answer, released)
-        exchange.entry["status"] = answer.status
-        await self._answer(exchange.send, answer)
+            response = await self._process(exchange)
+            await self._strike(exchange, fault, response, released)
+        exchange.entry["status"] = response.status
+        await self._response(exchange.send, response)
 
-    async def _process(self, exchange: _Exchange, interference: Interference = UNDISTURBED) -> _Answer:
+    async def _process(self, exchange: _Exchange, interference: Interference = UNDISTURBED) -> _Response:
         if exchange.generation != self._service.generation:
             # A reset came in between; the new world must not feel what was sent to the old one.
             raise _SilenceError
         exchange.scope["state"]["interference"] = interference
         return await self._ask(exchange.scope, exchange.body)
 
-    async def _strike(self, exchange: _Exchange, fault: Fault, answer: _Answer | None, released: asyncio.Event) -> None:
+    async def _strike(self, exchange: _Exchange, fault: Fault, response: _Response | None, released: asyncio.Event) -> None:
         """Let the fault happen. Returns only if the call goes on after it."""
         match fault.fault:
             case "delay":
@@ -165,26 +165,26 @@ class Gate:
                 await transport.reset(exchange.transport, exchange.receive)
                 raise _DoneError
             case "status":
-                await self._answer_instead(exchange, _scripted(fault))
+                await self._respond_instead(exchange, _scripted(fault))
             case "not_json":
-                html = _Answer(200, [(b"content-type", b"text/html; charset=utf-8")], _HTML_PAGE)
-                await self._answer_instead(exchange, html)
+                html = _Response(200, [(b"content-type", b"text/html; charset=utf-8")], _HTML_PAGE)
+                await self._respond_instead(exchange, html)
             case "truncate":
-                whole = answer or _Answer(200, [(b"content-type", b"application/json")], b"{}")
+                whole = response or _Response(200, [(b"content-type", b"application/json")], b"{}")
                 exchange.entry["status"] = whole.status
                 await transport.cut_off(exchange.transport, exchange.receive, self._cut(whole))
                 raise _DoneError
 
-    async def _answer_instead(self, exchange: _Exchange, answer: _Answer) -> None:
-        exchange.entry["status"] = answer.status
-        await self._answer(exchange.send, answer)
+    async def _respond_instead(self, exchange: _Exchange, response: _Response) -> None:
+        exchange.entry["status"] = response.status
+        await self._response(exchange.send, response)
         raise _DoneError
 
     # Answers
 
-    async def _ask(self, scope: Scope, body: bytes) -> _Answer:
+    async def _ask(self, scope: Scope, body: bytes) -> _Response:
         """What the application answers."""
-        answer = _Answer(500, [], b"")
+        response = _Response(500, [], b"")
         unread = [body]
 
         async def receive() -> Message:
@@ -194,29 +194,29 @@ class Gate:
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                answer.status = message["status"]
-                answer.headers = list(message.get("headers", []))
+                response.status = message["status"]
+                response.headers = list(message.get("headers", []))
             else:
-                answer.body += message.get("body", b"")
+                response.body += message.get("body", b"")
 
         await self._app(scope, receive, send)
-        return answer
+        return response
 
-    async def _answer(self, send: Send, answer: _Answer) -> None:
-        headers = [*answer.headers, self._date()]
+    async def _response(self, send: Send, response: _Response) -> None:
+        headers = [*response.headers, self._date()]
         if not any(name == b"content-length" for name, _ in headers):
-            headers.append((b"content-length", str(len(answer.body)).encode()))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+            headers.append((b"content-length", str(len(response.body)).encode()))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
 
     def _date(self) -> tuple[bytes, bytes]:
         return (b"date", format_datetime(self._service.now(), usegmt=True).encode())
 
-    def _cut(self, answer: _Answer) -> bytes:
+    def _cut(self, response: _Response) -> bytes:
         """The head of an answer, which promises all of the body, and half of the body."""
-        lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}".encode()]
-        lines += [name + b": " + value for name, value in [*answer.headers, self._date()]]
-        return b"\r\n".join(lines) + b"\r\n\r\n" + answer.body[: len(answer.body) // 2]
+        lines = [f"HTTP/1.1 {response.status} {_phrase(response.status)}".encode()]
+        lines += [name + b": " + value for name, value in [*response.headers, self._date()]]
+        return b"\r\n".join(lines) + b"\r\n\r\n" + response.body[: len(response.body) // 2]
 
 
 async def _read(receive: Receive) -> bytes | None:
@@ -250,15 +250,15 @@ def _phrase(status: int) -> str:
         return "Emulated"
 
 
-def _scripted(fault: Fault) -> _Answer:
+def _scripted(fault: Fault) -> _Response:
     status = fault.status or 500
     headers = [(name.lower().encode(), value.encode()) for name, value in fault.headers.items()]
     if status in (204, 304):
-        return _Answer(status, headers, b"")
+        return _Response(status, headers, b"")
     body: Any = {"error": {"message": _phrase(status), "code": "emulated_fault"}}
     if "body" in fault.model_fields_set:
         body = fault.body
-    plain = isinstance(body, str)
+    sanitize = isinstance(body, str)
     if not any(name == b"content-type" for name, _ in headers):
-        headers.append((b"content-type", b"text/plain; charset=utf-8" if plain else b"application/json"))
-    return _Answer(status, headers, body.encode() if plain else json.dumps(body).encode())
+        headers.append((b"content-type", b"text/plain; charset=utf-8" if sanitize else b"application/json"))
+    return _Response(status, headers, body.encode() if sanitize else json.dumps(body).encode())

@@ -44,12 +44,12 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/")
 async def _home(service: CalledService) -> HTMLResponse:
-    with service.present() as world:
+    with service.present() as team:
         submissions, publications = service.submissions(), service.publications()
-        newest_first = world.lives.scheduled_posts[: -SHOWN_PUBLICATIONS - 1 : -1]
+        newest_first = team.publishing.scheduled_posts[: -SHOWN_PUBLICATIONS - 1 : -1]
         main = "\n".join(
             [
-                _header(world.now, service.factor(), len(submissions), len(publications)),
+                _header(team.now, service.factor(), len(submissions), len(publications)),
                 "<h2>Publications</h2>",
                 _table(
                     ("Status", "Post", "Account", "Scheduled for", "What came of it"),
@@ -57,9 +57,9 @@ async def _home(service: CalledService) -> HTMLResponse:
                     "Nothing has been submitted yet.",
                 ),
                 "<h2>Social accounts</h2>",
-                f'<div class="cards">{"".join(map(_account_card, world.accounts.values()))}</div>',
+                f'<div class="cards">{"".join(map(_account_card, team.accounts.values()))}</div>',
                 "<h2>Prepared posts</h2>",
-                _table(("Post", "Id", "Changed"), map(_post_row, world.listed_posts(None)), "No posts."),
+                _table(("Post", "Id", "Changed"), map(_post_row, team.listed_posts(None)), "No posts."),
                 "<h2>Latest requests</h2>",
                 _table(
                     ("Time", "Call", "Answer", "Fault"),
@@ -77,8 +77,8 @@ async def _publication(
 ) -> HTMLResponse:
     for entry in service.publications():
         if entry["platform_post_id"] == platform_post_id:
-            with service.present() as world:
-                post, account = world.post(entry["post_id"]), world.account(entry["social_account_id"])
+            with service.present() as team:
+                post, account = team.post(entry["post_id"]), team.account(entry["social_account_id"])
                 if account.provider == provider:
                     return _page(post.title, _published(entry, post, account))
     raise UnknownIdError("There is no such publication.")
@@ -114,7 +114,7 @@ def _header(now: datetime, factor: float, submissions: int, publications: int) -
     speed = "stands still" if factor == 0 else "real time" if factor == 1 else f"{factor:g} x real time"
     return (
         "<header><h1>Octospark emulator</h1>"
-        f'<span class="clock">{_moment(now)} UTC, {speed}</span>'
+        f'<span class="clock">{_timestamp(now)} UTC, {speed}</span>'
         f'<div class="counts">{_count(submissions, "submission")}{_count(publications, "publication")}</div></header>'
     )
 
@@ -137,7 +137,7 @@ def _publication_row(scheduled: ScheduledPost) -> str:
         f"<tr><td>{_pill(scheduled.status)}</td>"
         f'<td>{escape(scheduled.post.title)}<div class="sub">submission <code>{escape(scheduled.id)}</code></div></td>'
         f'<td>{PLATFORM_NAMES[account.provider]}<div class="sub">{escape(account.handle)}</div></td>'
-        f'<td class="when">{_moment(scheduled.scheduled_at)}</td>'
+        f'<td class="when">{_timestamp(scheduled.scheduled_at)}</td>'
         f"<td>{_result(scheduled)}</td></tr>"
     )
 
@@ -184,7 +184,7 @@ def _post_row(post: Post) -> str:
     kind = ' <span class="sub">video</span>' if post.video else ""
     return (
         f'<tr><td>{escape(post.title)}{kind}</td><td><code class="id">{escape(post.id)}</code></td>'
-        f'<td class="when">{_moment(post.updated_at)}</td></tr>'
+        f'<td class="when">{_timestamp(post.updated_at)}</td></tr>'
     )
 
 
@@ -213,5 +213,5 @@ def _pill(status: str) -> str:
     return f'<span class="pill {status}">{status.replace("_", " ")}</span>'
 
 
-def _moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}"
+def _timestamp(timestamp: datetime) -> str:
+    return f"{timestamp:%Y-%m-%d %H:%M:%S}"

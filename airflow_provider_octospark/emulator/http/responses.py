@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from airflow_provider_octospark.emulator.http.schemas import (
-    AttachmentAnswer,
+    AttachmentResponse,
     Counts,
-    PerformanceAnswer,
-    PostAnswer,
-    ScheduledPostAnswer,
+    PerformanceResponse,
+    PostResponse,
+    ScheduledPostResponse,
     Snapshot,
-    SocialAccountAnswer,
+    SocialAccountResponse,
 )
 from airflow_provider_octospark.emulator.service.records import Post, ScheduledPost, SocialAccount
 from airflow_provider_octospark.emulator.service.seed_data import TEAM_ID, fixed_id
-from airflow_provider_octospark.emulator.service.timestamps import format_moment
+from airflow_provider_octospark.emulator.service.timestamps import format_timestamp
 
 COLLECTED_AFTER = timedelta(hours=1)
 """Assumption: how long after publication the counts are first collected."""
@@ -24,7 +24,7 @@ SNAPSHOT_HOURS = (1, 6, 24, 72, 168)
 """Assumption: when the counts are kept, in hours after publication."""
 
 
-def scheduled_post_answer(scheduled: ScheduledPost) -> ScheduledPostAnswer:
+def scheduled_post_response(scheduled: ScheduledPost) -> ScheduledPostResponse:
     """A scheduledPost."""
     return {
         "id": scheduled.id,
@@ -33,7 +33,7 @@ def scheduled_post_answer(scheduled: ScheduledPost) -> ScheduledPostAnswer:
         "socialAccountId": scheduled.account.id,
         "provider": scheduled.account.provider,
         "status": scheduled.status,
-        "scheduledAt": format_moment(scheduled.scheduled_at),
+        "scheduledAt": format_timestamp(scheduled.scheduled_at),
         "timezone": scheduled.request.timezone,
         "platformPostId": scheduled.platform_post_id,
         "platformSettings": scheduled.request.platform_settings,
@@ -44,14 +44,14 @@ def scheduled_post_answer(scheduled: ScheduledPost) -> ScheduledPostAnswer:
         "errorCategory": scheduled.error_category,
         "workflowId": scheduled.workflow_id,
         "workflowRunId": scheduled.workflow_run_id,
-        "createdAt": format_moment(scheduled.created_at),
-        "updatedAt": format_moment(scheduled.updated_at),
+        "createdAt": format_timestamp(scheduled.created_at),
+        "updatedAt": format_timestamp(scheduled.updated_at),
     }
 
 
-def post_answer(post: Post, latest: ScheduledPost | None) -> PostAnswer:
+def post_response(post: Post, latest: ScheduledPost | None) -> PostResponse:
     """A post and the scheduledPost that is seen of it."""
-    attachments: list[AttachmentAnswer] = (
+    attachments: list[AttachmentResponse] = (
         [{"assetId": fixed_id(f"video of {post.id}"), "type": "video"}] if post.video else []
     )
     return {
@@ -61,14 +61,14 @@ def post_answer(post: Post, latest: ScheduledPost | None) -> PostAnswer:
         "text": post.text,
         "assetIds": [each["assetId"] for each in attachments],
         "contentPayloadId": fixed_id(f"payload of {post.id}"),
-        "latestScheduledPost": None if latest is None else scheduled_post_answer(latest),
-        "createdAt": format_moment(post.created_at),
-        "updatedAt": format_moment(post.updated_at),
+        "latestScheduledPost": None if latest is None else scheduled_post_response(latest),
+        "createdAt": format_timestamp(post.created_at),
+        "updatedAt": format_timestamp(post.updated_at),
         "postInput": {"text": post.text, "attachments": attachments},
     }
 
 
-def social_account_answer(account: SocialAccount) -> SocialAccountAnswer:
+def social_account_response(account: SocialAccount) -> SocialAccountResponse:
     """A social account."""
     return {
         "id": account.id,
@@ -83,14 +83,14 @@ def social_account_answer(account: SocialAccount) -> SocialAccountAnswer:
         "scopes": ["publish", "read"],
         "providerSettings": {},
         "capabilities": {"publish": True},
-        "connectedAt": format_moment(account.connected_at),
-        "disconnectedAt": (None if account.disconnected_at is None else format_moment(account.disconnected_at)),
-        "createdAt": format_moment(account.connected_at),
-        "updatedAt": format_moment(account.updated_at),
+        "connectedAt": format_timestamp(account.connected_at),
+        "disconnectedAt": (None if account.disconnected_at is None else format_timestamp(account.disconnected_at)),
+        "createdAt": format_timestamp(account.connected_at),
+        "updatedAt": format_timestamp(account.updated_at),
     }
 
 
-def performance_answer(scheduled: ScheduledPost, now: datetime) -> PerformanceAnswer:
+def performance_response(scheduled: ScheduledPost, now: datetime) -> PerformanceResponse:
     """How a publication performs: the counts grow for a week and are the same in every run."""
     published = scheduled.updated_at if scheduled.status == "published" else None
     age = timedelta(0) if published is None else now - published
@@ -102,7 +102,7 @@ def performance_answer(scheduled: ScheduledPost, now: datetime) -> PerformanceAn
         snapshots = [
             {
                 "hoursSincePost": float(at),
-                "snapshotTakenAt": format_moment(published + timedelta(hours=at)),
+                "snapshotTakenAt": format_timestamp(published + timedelta(hours=at)),
                 "collectionError": None,
                 **_counts(scheduled, float(at)),
             }
@@ -124,7 +124,7 @@ def performance_answer(scheduled: ScheduledPost, now: datetime) -> PerformanceAn
             "banditReward": round(rate, 4),
         },
         "snapshots": snapshots,
-        "lastCollectedAt": format_moment(now) if collected else None,
+        "lastCollectedAt": format_timestamp(now) if collected else None,
     }
 
 

@@ -17,32 +17,32 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airflow_provider_octospark.emulator.http.responses import (
-    performance_answer,
-    post_answer,
-    scheduled_post_answer,
-    social_account_answer,
+    performance_response,
+    post_response,
+    scheduled_post_response,
+    social_account_response,
 )
 from airflow_provider_octospark.emulator.http.schemas import (
     AccountResult,
-    ErrorAnswer,
-    NamedListAnswer,
-    PerformanceAnswer,
-    PostAnswer,
-    PostListAnswer,
+    ErrorResponse,
+    NamedListResponse,
+    PerformanceResponse,
+    PostResponse,
+    PostListResponse,
     PostNowRequest,
-    ScheduledPostAnswer,
-    ScheduleMultiAnswer,
+    ScheduledPostResponse,
+    ScheduleMultiResponse,
     ScheduleMultiRequest,
-    SocialAccountAnswer,
-    SocialAccountListAnswer,
+    SocialAccountResponse,
+    SocialAccountListResponse,
 )
-from airflow_provider_octospark.emulator.service import seed_data as default_world
+from airflow_provider_octospark.emulator.service import seed_data as seed_data
 from airflow_provider_octospark.emulator.service.faults import Fault
 from airflow_provider_octospark.emulator.service.operations import PATHS, OperationName
 from airflow_provider_octospark.emulator.service.publishing import AccountUnavailableError
 from airflow_provider_octospark.emulator.service.records import Submission
 from airflow_provider_octospark.emulator.service.service import Service
-from airflow_provider_octospark.emulator.service.team import UnknownIdError, World
+from airflow_provider_octospark.emulator.service.team import UnknownIdError, Team
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class Interference:
 UNDISTURBED: Final = Interference()
 
 
-def error_answer(status: int, message: str, code: str) -> JSONResponse:
+def error_response(status: int, message: str, code: str) -> JSONResponse:
     """An error; the one place that knows the shape of its body."""
-    body: ErrorAnswer = {"error": {"message": message, "code": code}}
+    body: ErrorResponse = {"error": {"message": message, "code": code}}
     return JSONResponse(body, status)
 
 
@@ -75,7 +75,7 @@ class RequireToken:
             given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
             scheme, _, token = given.partition(b" ")
             if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), service.token.encode()):
-                refusal = error_answer(401, "The token is missing or not valid.", "unauthorized")
+                refusal = error_response(401, "The token is missing or not valid.", "unauthorized")
                 refusal.headers["WWW-Authenticate"] = "Bearer"
                 await refusal(scope, receive, send)
                 return
@@ -121,7 +121,7 @@ def interference_of(request: Request) -> Interference:
 
 
 def _own_team(team_id: Annotated[str, Path(alias="teamId")]) -> None:
-    if team_id.lower() != default_world.TEAM_ID:
+    if team_id.lower() != seed_data.TEAM_ID:
         raise UnknownIdError("There is no such team.")
 
 
@@ -131,7 +131,7 @@ PostId = Annotated[str, Path(alias="postId")]
 Limit = Annotated[int | None, Query(ge=1, description="The most entries to answer.")]
 
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": ErrorAnswer, "description": description}
+    status: {"model": ErrorResponse, "description": description}
     for status, description in (
         (400, "Malformed body, query or path"),
         (401, "Missing or invalid token"),
@@ -144,57 +144,57 @@ router = APIRouter(route_class=StrictRoute, dependencies=[Depends(_bearer)], res
 _team_router = APIRouter(route_class=StrictRoute, dependencies=[Depends(_own_team)])
 
 
-def _route(name: OperationName, answer: Any, to: APIRouter = _team_router) -> Callable[[Any], Any]:
+def _route(name: OperationName, response: Any, to: APIRouter = _team_router) -> Callable[[Any], Any]:
     method, path = PATHS[name]
-    return to.api_route(path, methods=[method], operation_id=name, response_model=answer, tags=["octospark"])
+    return to.api_route(path, methods=[method], operation_id=name, response_model=response, tags=["octospark"])
 
 
-@_route("list-organizations", NamedListAnswer, router)
+@_route("list-organizations", NamedListResponse, router)
 async def _list_organizations(limit: Limit = None) -> Response:
-    named = {"id": default_world.ORGANIZATION_ID, "name": default_world.ORGANIZATION_NAME}
+    named = {"id": seed_data.ORGANIZATION_ID, "name": seed_data.ORGANIZATION_NAME}
     return JSONResponse({"data": [named][:limit]})
 
 
-@_route("list-teams", NamedListAnswer, router)
+@_route("list-teams", NamedListResponse, router)
 async def _list_teams(
     organization_id: Annotated[str | None, Query(alias="organizationId")] = None, limit: Limit = None
 ) -> Response:
-    if organization_id is not None and organization_id.lower() != default_world.ORGANIZATION_ID:
+    if organization_id is not None and organization_id.lower() != seed_data.ORGANIZATION_ID:
         raise UnknownIdError("There is no such organization.")
-    named = {"id": default_world.TEAM_ID, "name": default_world.TEAM_NAME}
+    named = {"id": seed_data.TEAM_ID, "name": seed_data.TEAM_NAME}
     return JSONResponse({"data": [named][:limit]})
 
 
-@_route("list-posts", PostListAnswer)
+@_route("list-posts", PostListResponse)
 async def _list_posts(service: CalledService, limit: Limit = None) -> Response:
-    with service.present() as world:
-        posts = world.listed_posts(limit)
-        listed = [post_answer(post, world.latest(post)) for post in posts]
-        return JSONResponse({"data": listed, "total": len(world.posts)})
+    with service.present() as team:
+        posts = team.listed_posts(limit)
+        listed = [post_response(post, team.latest(post)) for post in posts]
+        return JSONResponse({"data": listed, "total": len(team.posts)})
 
 
-@_route("get-post", PostAnswer)
+@_route("get-post", PostResponse)
 async def _get_post(service: CalledService, post_id: PostId) -> Response:
-    with service.present() as world:
-        post = world.post(post_id)
-        return JSONResponse(post_answer(post, world.latest(post)))
+    with service.present() as team:
+        post = team.post(post_id)
+        return JSONResponse(post_response(post, team.latest(post)))
 
 
-@_route("post-now", ScheduledPostAnswer)
+@_route("post-now", ScheduledPostResponse)
 async def _post_now(service: CalledService, meddling: Meddling, post_id: PostId, body: PostNowRequest) -> Response:
-    def act(world: World) -> ScheduledPostAnswer:
+    def act(team: Team) -> ScheduledPostResponse:
         request = Submission(
-            scheduled_at=world.now,
+            scheduled_at=team.now,
             platform_settings=body.platformSettings,
             recurrence=body.recurrence(),
             repost_after=body.repost(),
         )
-        return scheduled_post_answer(world.post_now(post_id, body.socialAccountId, request))
+        return scheduled_post_response(team.post_now(post_id, body.socialAccountId, request))
 
     return JSONResponse(service.perform(act, meddling.late))
 
 
-@_route("schedule-multi", ScheduleMultiAnswer)
+@_route("schedule-multi", ScheduleMultiResponse)
 async def _schedule_multi(
     service: CalledService, meddling: Meddling, post_id: PostId, body: ScheduleMultiRequest
 ) -> Response:
@@ -202,12 +202,12 @@ async def _schedule_multi(
     omitted: str | None = None
     if meddling.omit is not None:
         omitted = (meddling.omit.social_account_id or account_ids[-1]).lower()
-        if meddling.omit.moment == "before":
+        if meddling.omit.timestamp == "before":
             account_ids = [each for each in account_ids if each.lower() != omitted]
 
-    def act(world: World) -> ScheduleMultiAnswer:
-        world.post(post_id)
-        results = [_schedule_one(world, post_id, each, body) for each in account_ids]
+    def act(team: Team) -> ScheduleMultiResponse:
+        team.post(post_id)
+        results = [_schedule_one(team, post_id, each, body) for each in account_ids]
         failures = sum("error" in each for each in results)
         return {
             "data": [each for each in results if each["socialAccountId"].lower() != omitted],
@@ -221,49 +221,49 @@ async def _schedule_multi(
     return JSONResponse(service.perform(act, meddling.late))
 
 
-def _schedule_one(world: World, post_id: str, account_id: str, body: ScheduleMultiRequest) -> AccountResult:
+def _schedule_one(team: Team, post_id: str, account_id: str, body: ScheduleMultiRequest) -> AccountResult:
     """Assumptions: an account that is not known is an error of its own, not a 404 for all; and of
     `scheduledPost` and `error` one is there, and the other left out."""
     try:
-        scheduled = world.schedule(post_id, account_id, body.submission(account_id))
+        scheduled = team.schedule(post_id, account_id, body.submission(account_id))
     except (UnknownIdError, AccountUnavailableError) as error:
         return {"socialAccountId": account_id, "error": {"message": str(error)}}
-    return {"socialAccountId": scheduled.account.id, "scheduledPost": scheduled_post_answer(scheduled)}
+    return {"socialAccountId": scheduled.account.id, "scheduledPost": scheduled_post_response(scheduled)}
 
 
-@_route("move-to-draft", PostAnswer)
+@_route("move-to-draft", PostResponse)
 async def _move_to_draft(service: CalledService, meddling: Meddling, post_id: PostId) -> Response:
     """Assumption: the answer is the post; it is not documented."""
 
-    def act(world: World) -> PostAnswer:
-        post = world.move_to_draft(post_id)
-        return post_answer(post, world.latest(post))
+    def act(team: Team) -> PostResponse:
+        post = team.move_to_draft(post_id)
+        return post_response(post, team.latest(post))
 
     return JSONResponse(service.perform(act, meddling.late))
 
 
-@_route("get-performance", PerformanceAnswer)
+@_route("get-performance", PerformanceResponse)
 async def _get_performance(service: CalledService, post_id: PostId) -> Response:
     """Assumption: a post that was never scheduled has no performance (404)."""
-    with service.present() as world:
-        if (latest := world.latest(world.post(post_id))) is None:
+    with service.present() as team:
+        if (latest := team.latest(team.post(post_id))) is None:
             raise UnknownIdError("There is nothing published of this post.")
-        return JSONResponse(performance_answer(latest, world.now))
+        return JSONResponse(performance_response(latest, team.now))
 
 
-@_route("list-social-accounts", SocialAccountListAnswer | list[SocialAccountAnswer])
+@_route("list-social-accounts", SocialAccountListResponse | list[SocialAccountResponse])
 async def _list_social_accounts(service: CalledService) -> Response:
-    with service.present() as world:
-        listed = [social_account_answer(account) for account in world.accounts.values()]
+    with service.present() as team:
+        listed = [social_account_response(account) for account in team.accounts.values()]
     return JSONResponse({"data": listed} if service.settings.accounts_envelope == "data" else listed)
 
 
-@_route("get-social-account", SocialAccountAnswer)
+@_route("get-social-account", SocialAccountResponse)
 async def _get_social_account(
     service: CalledService, account_id: Annotated[str, Path(alias="socialAccountId")]
 ) -> Response:
-    with service.present() as world:
-        return JSONResponse(social_account_answer(world.account(account_id)))
+    with service.present() as team:
+        return JSONResponse(social_account_response(team.account(account_id)))
 
 
 router.include_router(_team_router)

@@ -21,13 +21,13 @@ from airflow_provider_octospark.emulator.service.records import (
     Status,
     Submission,
 )
-from airflow_provider_octospark.emulator.service.timestamps import parse_moment, parse_zone
+from airflow_provider_octospark.emulator.service.timestamps import parse_timestamp, parse_zone
 
 UUID_PATTERN: Final = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 """The form of an id, in either case of letters (seed pages)."""
 
 Uuid = Annotated[str, Field(pattern=UUID_PATTERN)]
-Moment = Annotated[str, Field(description="ISO 8601, UTC, milliseconds.")]
+Timestamp = Annotated[str, Field(description="ISO 8601, UTC, milliseconds.")]
 
 
 def _without_default(schema: dict[str, Any]) -> None:
@@ -68,7 +68,7 @@ class PublishRequest(BaseModel):
         """How the publication comes again, if it does."""
         if "recurrenceIntervalDays" not in self.model_fields_set:
             return None
-        ends_at = None if self.recurrenceEndsAt is None else parse_moment(self.recurrenceEndsAt)
+        ends_at = None if self.recurrenceEndsAt is None else parse_timestamp(self.recurrenceEndsAt)
         return Recurrence(self.recurrenceIntervalDays, ends_at)
 
     def repost(self) -> dict[str, Any] | None:
@@ -109,7 +109,7 @@ class ScheduleMultiRequest(PublishRequest):
         """What is asked for on one of the accounts."""
         own = {key.lower(): value for key, value in self.platformSettingsBySocialAccountId.items()}
         return Submission(
-            scheduled_at=parse_moment(self.scheduledAt, self.timezone),
+            scheduled_at=parse_timestamp(self.scheduledAt, self.timezone),
             timezone=self.timezone,
             platform_settings={**self.platformSettings, **own.get(account_id.lower(), {})},
             recurrence=self.recurrence(),
@@ -120,12 +120,12 @@ class ScheduleMultiRequest(PublishRequest):
 def parse_field(name: str, text: str, timezone: str | None = None) -> None:
     """Refuse text that is not a time, with a message that names the field."""
     try:
-        parse_moment(text, timezone)
+        parse_timestamp(text, timezone)
     except ValueError as error:
         raise ValueError(f"{name} {error}") from error
 
 
-class ScheduledPostAnswer(TypedDict):
+class ScheduledPostResponse(TypedDict):
     """A scheduledPost; every field is required (seed pages)."""
 
     id: Uuid
@@ -134,7 +134,7 @@ class ScheduledPostAnswer(TypedDict):
     socialAccountId: Uuid
     provider: Provider
     status: Status
-    scheduledAt: Moment
+    scheduledAt: Timestamp
     timezone: str | None
     platformPostId: str | None
     platformSettings: dict[str, Any]
@@ -145,8 +145,8 @@ class ScheduledPostAnswer(TypedDict):
     errorCategory: ErrorCategory | None
     workflowId: str | None
     workflowRunId: str | None
-    createdAt: Moment
-    updatedAt: Moment
+    createdAt: Timestamp
+    updatedAt: Timestamp
 
 
 class AccountError(TypedDict):
@@ -159,11 +159,11 @@ class AccountResult(TypedDict, total=False):
     """How an account of a schedule-multi fared: `scheduledPost` or `error` is there (seed page)."""
 
     socialAccountId: Uuid
-    scheduledPost: ScheduledPostAnswer
+    scheduledPost: ScheduledPostResponse
     error: AccountError
 
 
-class OutcomeAnswer(TypedDict):
+class OutcomeResponse(TypedDict):
     """The counts of a schedule-multi (seed page)."""
 
     totalCount: int
@@ -171,28 +171,28 @@ class OutcomeAnswer(TypedDict):
     failureCount: int
 
 
-class ScheduleMultiAnswer(TypedDict):
+class ScheduleMultiResponse(TypedDict):
     """The answer of schedule-multi (seed page)."""
 
     data: list[AccountResult]
-    outcome: OutcomeAnswer
+    outcome: OutcomeResponse
 
 
-class AttachmentAnswer(TypedDict):
+class AttachmentResponse(TypedDict):
     """An attachment of a post; its fields are an assumption."""
 
     assetId: Uuid
     type: str
 
 
-class PostInputAnswer(TypedDict):
+class PostInputResponse(TypedDict):
     """What a post was made of."""
 
     text: str
-    attachments: list[AttachmentAnswer]
+    attachments: list[AttachmentResponse]
 
 
-class PostAnswer(TypedDict):
+class PostResponse(TypedDict):
     """A post, with the one scheduledPost that can be seen."""
 
     id: Uuid
@@ -201,13 +201,13 @@ class PostAnswer(TypedDict):
     text: str
     assetIds: list[Uuid]
     contentPayloadId: Uuid
-    latestScheduledPost: ScheduledPostAnswer | None
-    createdAt: Moment
-    updatedAt: Moment
-    postInput: PostInputAnswer
+    latestScheduledPost: ScheduledPostResponse | None
+    createdAt: Timestamp
+    updatedAt: Timestamp
+    postInput: PostInputResponse
 
 
-class SocialAccountAnswer(TypedDict):
+class SocialAccountResponse(TypedDict):
     """A social account."""
 
     id: Uuid
@@ -222,10 +222,10 @@ class SocialAccountAnswer(TypedDict):
     scopes: list[str]
     providerSettings: dict[str, Any]
     capabilities: dict[str, Any]
-    connectedAt: Moment
-    disconnectedAt: Moment | None
-    createdAt: Moment
-    updatedAt: Moment
+    connectedAt: Timestamp
+    disconnectedAt: Timestamp | None
+    createdAt: Timestamp
+    updatedAt: Timestamp
 
 
 class Counts(TypedDict):
@@ -253,11 +253,11 @@ class Snapshot(Counts):
     """The counts at a time after publication."""
 
     hoursSincePost: float
-    snapshotTakenAt: Moment
+    snapshotTakenAt: Timestamp
     collectionError: str | None
 
 
-class PerformanceAnswer(TypedDict):
+class PerformanceResponse(TypedDict):
     """How a post performs."""
 
     scheduledPostId: Uuid
@@ -266,33 +266,33 @@ class PerformanceAnswer(TypedDict):
     current: Counts
     derivedMetrics: DerivedMetrics
     snapshots: list[Snapshot]
-    lastCollectedAt: Moment | None
+    lastCollectedAt: Timestamp | None
 
 
-class NamedAnswer(TypedDict):
+class NamedResponse(TypedDict):
     """An organization or a team."""
 
     id: Uuid
     name: str
 
 
-class NamedListAnswer(TypedDict):
+class NamedListResponse(TypedDict):
     """A list of organizations or of teams."""
 
-    data: list[NamedAnswer]
+    data: list[NamedResponse]
 
 
-class PostListAnswer(TypedDict):
+class PostListResponse(TypedDict):
     """A list of posts."""
 
-    data: list[PostAnswer]
+    data: list[PostResponse]
     total: int
 
 
-class SocialAccountListAnswer(TypedDict):
+class SocialAccountListResponse(TypedDict):
     """A list of social accounts, in an envelope."""
 
-    data: list[SocialAccountAnswer]
+    data: list[SocialAccountResponse]
 
 
 class ErrorDetail(TypedDict):
@@ -302,7 +302,7 @@ class ErrorDetail(TypedDict):
     code: str
 
 
-class ErrorAnswer(TypedDict):
+class ErrorResponse(TypedDict):
     """The body of every error. Assumption: its shape is not documented."""
 
     error: ErrorDetail

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 import uvicorn
 
 from airflow_provider_octospark.emulator.http.app import application
-from airflow_provider_octospark.emulator.http.middleware import Gate
+from airflow_provider_octospark.emulator.http.middleware import Middleware
 from airflow_provider_octospark.emulator.http.transport import ExposedProtocol
 from airflow_provider_octospark.emulator.service.service import Service
 from airflow_provider_octospark.emulator.settings import Settings
@@ -38,9 +38,9 @@ def check_loopback(host: str) -> None:
 class _Server(uvicorn.Server):
     """uvicorn, but it ends at once, whoever still waits for an answer."""
 
-    def __init__(self, config: uvicorn.Config, gate: Gate) -> None:
+    def __init__(self, config: uvicorn.Config, middleware: Middleware) -> None:
         super().__init__(config)
-        self._gate = gate
+        self._middleware = middleware
         self._ending = asyncio.Event()
         self.settled = threading.Event()
         """Set once connections are accepted, or never will be."""
@@ -58,7 +58,7 @@ class _Server(uvicorn.Server):
             server.close()
         for listener in sockets or []:
             listener.close()
-        self._gate.release()
+        self._middleware.release()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         if self.server_state.tasks:
@@ -99,7 +99,7 @@ class Emulator(Service):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._server: _Server | None = None
-        self._gate = Gate(self, application())
+        self._middleware = Middleware(self, application())
 
     # Addresses
 
@@ -142,7 +142,7 @@ class Emulator(Service):
         self._base_url = f"http://{address}:{listener.getsockname()[1]}"
         self.publish_under(self._base_url)
         config = uvicorn.Config(
-            self._gate,
+            self._middleware,
             loop="asyncio",
             http=ExposedProtocol,
             ws="none",
@@ -155,7 +155,7 @@ class Emulator(Service):
             proxy_headers=False,
             timeout_keep_alive=75,
         )
-        self._server = _Server(config, self._gate)
+        self._server = _Server(config, self._middleware)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._run, args=(self._loop, self._server, listener), name="octospark-emulator", daemon=True
@@ -208,7 +208,7 @@ class Emulator(Service):
         """
         if self._loop is None or self._in_loop() or self._loop.is_closed():
             return
-        waiting: Coroutine[Any, Any, None] = self._gate.settle()
+        waiting: Coroutine[Any, Any, None] = self._middleware.settle()
         asyncio.run_coroutine_threadsafe(waiting, self._loop).result()
 
     def advance(self, seconds: float) -> None:
@@ -228,4 +228,4 @@ class Emulator(Service):
         """As new: see `Service.reset`. Requests that are held or delayed are dropped without effect."""
         super().reset()
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._gate.release)
+            self._loop.call_soon_threadsafe(self._middleware.release)

@@ -52,10 +52,10 @@ class VirtualClock:
             raise ValueError(f"the clock does not go past {END_OF_TIME:%Y-%m-%d}")
         self._virtual, self._real = present + timedelta(seconds=seconds), time.monotonic()
 
-    def advance_to(self, moment: datetime) -> None:
+    def advance_to(self, timestamp: datetime) -> None:
         """Move on to `moment`; nothing happens if that is past already."""
-        self.advance(max(0.0, (moment - self.now()).total_seconds()))
-        self._virtual = max(self._virtual, min(moment, END_OF_TIME))
+        self.advance(max(0.0, (timestamp - self.now()).total_seconds()))
+        self._virtual = max(self._virtual, min(timestamp, END_OF_TIME))
 
 
 def _checked(factor: float) -> float:

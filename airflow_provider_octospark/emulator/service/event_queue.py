@@ -30,7 +30,7 @@ class _Event:
         return self.subject is not None and self.subject.life != self.life
 
 
-class Agenda:
+class EventQueue:
     """Events in wait. No thread looks at it: it is worked off whenever somebody looks at the world."""
 
     def __init__(self) -> None:

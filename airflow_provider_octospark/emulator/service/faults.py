@@ -120,7 +120,7 @@ class Fault(BaseModel):
         return self
 
     @property
-    def moment(self) -> When:
+    def timestamp(self) -> When:
         """`when`, or its default for this fault."""
         return self.when or _DEFAULT_WHEN.get(self.fault, "before")
 

@@ -1,6 +1,6 @@
 """How publications live: scheduled, publishing, out or failed, and again.
 
-Nothing runs in the background. Whoever looks calls `Lives.catch_up` first, which lets everything
+Nothing runs in the background. Whoever looks calls `Publishing.catch_up` first, which lets everything
 happen that was due by then, in order and each at its own time.
 """
 
@@ -15,8 +15,8 @@ from urllib.parse import quote
 from uuid import UUID
 
 from airflow_provider_octospark.emulator.service import platforms
-from airflow_provider_octospark.emulator.service import seed_data as default_world
-from airflow_provider_octospark.emulator.service.event_queue import Agenda
+from airflow_provider_octospark.emulator.service import seed_data as seed_data
+from airflow_provider_octospark.emulator.service.event_queue import EventQueue
 from airflow_provider_octospark.emulator.service.ledger import (
     Ledger,
     PublicationEntry,
@@ -33,8 +33,8 @@ from airflow_provider_octospark.emulator.service.records import (
     Status,
     Submission,
 )
-from airflow_provider_octospark.emulator.service.scenarios import SERVICE_RETRY_SECONDS, FateRule, Fates
-from airflow_provider_octospark.emulator.service.timestamps import format_moment
+from airflow_provider_octospark.emulator.service.scenarios import SERVICE_RETRY_SECONDS, ScenarioRule, Scenarios
+from airflow_provider_octospark.emulator.service.timestamps import format_timestamp
 from airflow_provider_octospark.emulator.settings import Settings
 
 REPOST_DEFAULT: Final = timedelta(hours=24)
@@ -59,7 +59,7 @@ class AccountUnavailableError(Exception):
         self.code = f"ACCOUNT_{account.status.upper()}"
 
 
-class Lives:
+class Publishing:
     """All publications of the world. Not thread-safe by itself: the emulator's lock guards it."""
 
     def __init__(
@@ -67,16 +67,16 @@ class Lives:
         now: datetime,
         *,
         ledger: Ledger,
-        fates: Fates,
+        scenarios: Scenarios,
         settings: Settings,
         randomness: random.Random,
         public_url: str,
     ) -> None:
         self.now = now
-        self.agenda = Agenda()
+        self.event_queue = EventQueue()
         self.scheduled_posts: list[ScheduledPost] = []
         self._ledger = ledger
-        self._fates = fates
+        self._scenarios = scenarios
         self._settings = settings
         self._random = randomness
         self.public_url = public_url
@@ -85,7 +85,7 @@ class Lives:
 
     def catch_up(self, now: datetime) -> None:
         """Let everything happen that is due by `now`."""
-        while (event := self.agenda.take(now)) is not None:
+        while (event := self.event_queue.take(now)) is not None:
             at, action = event
             self.now = max(self.now, at)
             action()
@@ -93,7 +93,7 @@ class Lives:
 
     def in_future(self, seconds: float, action: Callable[[], None]) -> None:
         """Let something happen `seconds` from now."""
-        self.agenda.add(self.now + timedelta(seconds=seconds), action)
+        self.event_queue.add(self.now + timedelta(seconds=seconds), action)
 
     def new_id(self) -> str:
         """A UUID that was not there before."""
@@ -109,13 +109,13 @@ class Lives:
         self, operation: SubmittingOperation, post: Post, account: SocialAccount, request: Submission
     ) -> ScheduledPost:
         """Take a submission. Never refused for being a second one: no idempotency is documented."""
-        fate = self._fates.bind(post.id, account.id)
-        scheduled = self._create(post, account, request, request.scheduled_at, fate)
+        scenario = self._scenarios.bind(post.id, account.id)
+        scheduled = self._create(post, account, request, request.scheduled_at, scenario)
         self._ledger.submissions.append(
             SubmissionEntry(
-                at=format_moment(self.now),
+                at=format_timestamp(self.now),
                 operation=operation,
-                team_id=default_world.TEAM_ID,
+                team_id=seed_data.TEAM_ID,
                 post_id=post.id,
                 social_account_id=account.id,
                 scheduled_post_id=scheduled.id,
@@ -130,7 +130,7 @@ class Lives:
         account: SocialAccount,
         request: Submission,
         scheduled_at: datetime,
-        fate: FateRule | None = None,
+        scenario: ScenarioRule | None = None,
     ) -> ScheduledPost:
         now = self._stamp(post)
         scheduled = ScheduledPost(
@@ -145,7 +145,7 @@ class Lives:
             updated_at=now,
             created_order=post.updated_order,
             updated_order=post.updated_order,
-            bound_fate=fate,
+            bound_scenario=scenario,
         )
         post.scheduled_posts.append(scheduled)
         self.scheduled_posts.append(scheduled)
@@ -164,7 +164,7 @@ class Lives:
         if scheduled.scheduled_at <= self.now:
             self.begin(scheduled)
         else:
-            self.agenda.add(scheduled.scheduled_at, lambda: self.begin(scheduled), scheduled)
+            self.event_queue.add(scheduled.scheduled_at, lambda: self.begin(scheduled), scheduled)
 
     def begin(self, scheduled: ScheduledPost) -> None:
         """Start to publish, as the first try or because a person pressed retry."""
@@ -174,18 +174,18 @@ class Lives:
             unavailable = AccountUnavailableError(account)
             self._fail(scheduled, ("auth", unavailable.code, str(unavailable)))
             return
-        fate = scheduled.bound_fate or self._fates.standing(scheduled.post.id, account.id)
-        scheduled.bound_fate = None
-        self._publish(scheduled, fate)
+        scenario = scheduled.bound_scenario or self._scenarios.standing(scheduled.post.id, account.id)
+        scheduled.bound_scenario = None
+        self._publish(scheduled, scenario)
 
     # The way
 
-    def _publish(self, scheduled: ScheduledPost, fate: FateRule | None) -> None:
+    def _publish(self, scheduled: ScheduledPost, scenario: ScenarioRule | None) -> None:
         provider = scheduled.account.provider
         seconds = platforms.PLATFORMS[provider].seconds
-        if fate is not None and fate.seconds is not None and fate.fate != "fail_then_publish":
-            seconds = fate.seconds
-        stuck = fate is not None and fate.fate == "stuck"
+        if scenario is not None and scenario.seconds is not None and scenario.scenario != "fail_then_publish":
+            seconds = scenario.seconds
+        stuck = scenario is not None and scenario.scenario == "stuck"
         scheduled.status = "publishing"
         scheduled.error_category = scheduled.error_code = scheduled.error_message = None
         scheduled.publish_state = ProviderPublishState()
@@ -197,11 +197,11 @@ class Lives:
                 self._plan(scheduled, stage.after.total_seconds(), self._progress, stage.state)
         self._touch(scheduled)
         if not stuck:
-            self._plan(scheduled, seconds, self._finish, fate)
+            self._plan(scheduled, seconds, self._finish, scenario)
 
     def _plan(self, scheduled: ScheduledPost, seconds: float, action: Callable[..., None], *arguments: Any) -> None:
         at = self.now + timedelta(seconds=seconds)
-        self.agenda.add(at, lambda: action(scheduled, *arguments), scheduled)
+        self.event_queue.add(at, lambda: action(scheduled, *arguments), scheduled)
 
     def _progress(self, scheduled: ScheduledPost, state: ProviderPublishState) -> None:
         scheduled.publish_state = state
@@ -209,17 +209,17 @@ class Lives:
 
     # Ends
 
-    def _finish(self, scheduled: ScheduledPost, fate: FateRule | None) -> None:
-        if fate is None or fate.fate in ("publish", "slow"):
+    def _finish(self, scheduled: ScheduledPost, scenario: ScenarioRule | None) -> None:
+        if scenario is None or scenario.scenario in ("publish", "slow"):
             self._out(scheduled)
-        elif fate.fate == "cancel":
+        elif scenario.scenario == "cancel":
             self.end(scheduled, "cancelled")
-        elif fate.fate == "fail_but_live":
-            self._fail_but_live(scheduled, fate)
+        elif scenario.scenario == "fail_but_live":
+            self._fail_but_live(scheduled, scenario)
         else:
-            self._fail(scheduled, fate.error())
-            if fate.fate == "fail_then_publish":
-                after = SERVICE_RETRY_SECONDS if fate.seconds is None else fate.seconds
+            self._fail(scheduled, scenario.error())
+            if scenario.scenario == "fail_then_publish":
+                after = SERVICE_RETRY_SECONDS if scenario.seconds is None else scenario.seconds
                 self._plan(scheduled, after, self._publish, None)
 
     def end(self, scheduled: ScheduledPost, status: Status) -> None:
@@ -236,7 +236,7 @@ class Lives:
         # Assumption: what publishResults holds is not documented.
         scheduled.publish_results = {
             "url": f"{self.public_url}/published/{provider}/{quote(platform_post_id, safe='')}",
-            "publishedAt": format_moment(self.now),
+            "publishedAt": format_timestamp(self.now),
         }
         if scheduled.publish_state:
             scheduled.publish_state = {
@@ -256,7 +256,7 @@ class Lives:
         platform_post_id = platforms.platform_post_id(scheduled.account, scheduled.post.id, self._publications[key])
         self._ledger.publications.append(
             PublicationEntry(
-                at=format_moment(self.now),
+                at=format_timestamp(self.now),
                 post_id=scheduled.post.id,
                 social_account_id=scheduled.account.id,
                 scheduled_post_id=scheduled.id,
@@ -265,13 +265,13 @@ class Lives:
         )
         return platform_post_id
 
-    def _fail_but_live(self, scheduled: ScheduledPost, fate: FateRule) -> None:
+    def _fail_but_live(self, scheduled: ScheduledPost, scenario: ScenarioRule) -> None:
         platform_post_id = self._go_out(scheduled)
-        if fate.shown_in == "post":
+        if scenario.shown_in == "post":
             scheduled.platform_post_id = platform_post_id
         else:
             scheduled.publish_state = {**scheduled.publish_state, "platformPostId": platform_post_id}
-        self._fail(scheduled, fate.error())
+        self._fail(scheduled, scenario.error())
 
     def _fail(self, scheduled: ScheduledPost, error: tuple[ErrorCategory, str, str]) -> None:
         scheduled.status = "failed"

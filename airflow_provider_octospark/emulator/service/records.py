@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
-    from airflow_provider_octospark.emulator.service.scenarios import FateRule
+    from airflow_provider_octospark.emulator.service.scenarios import ScenarioRule
 
 Provider = Literal["x", "tiktok", "instagram", "facebook", "youtube", "linkedin", "threads"]
 
@@ -99,7 +99,7 @@ class ScheduledPost:
     error_code: str | None = None
     error_message: str | None = None
     error_category: ErrorCategory | None = None
-    bound_fate: FateRule | None = None
+    bound_scenario: ScenarioRule | None = None
     """The scripted fate of its first try, if the submission was tied to one."""
     came_again: bool = False
     """Whether its recurrence has made the next one already."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from airflow_provider_octospark.emulator.service.records import ErrorCategory
 
-FateName = Literal["publish", "fail", "stuck", "cancel", "fail_but_live", "fail_then_publish", "slow"]
+ScenarioName = Literal["publish", "fail", "stuck", "cancel", "fail_but_live", "fail_then_publish", "slow"]
 
 SERVICE_RETRY_SECONDS: Final = 600.0
 """`fail_then_publish`: how long the service waits before it tries again (virtual seconds)."""
@@ -20,7 +20,7 @@ _DEFAULT_ERRORS: Final[dict[str, tuple[ErrorCategory, str, str]]] = {
 }
 
 
-class FateRule(BaseModel):
+class ScenarioRule(BaseModel):
     """How a post, an account, or a post on an account will fare. The newest rule that fits wins.
 
     Without `times` a rule holds for every publication that starts after it was made, also of
@@ -30,7 +30,7 @@ class FateRule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
 
-    fate: FateName
+    scenario: ScenarioName
     post_id: str | None = Field(default=None, description="The post; any post of the account without it.")
     social_account_id: str | None = Field(default=None, description="The account; any account of the post without it.")
     times: int | None = Field(default=None, ge=1, description="For the next N submissions only.")
@@ -61,21 +61,21 @@ class FateRule(BaseModel):
         return None if named is None else named.lower()
 
     @model_validator(mode="after")
-    def _check(self) -> FateRule:
+    def _check(self) -> ScenarioRule:
         if self.post_id is None and self.social_account_id is None:
             raise ValueError("post_id or social_account_id is needed")
-        if self.fate == "slow" and self.seconds is None:
+        if self.scenario == "slow" and self.seconds is None:
             raise ValueError("seconds is needed for the fate slow")
         given = self.model_fields_set
-        if self.fate not in _DEFAULT_ERRORS and given & {"error_category", "error_code", "error_message"}:
-            raise ValueError(f"the fate {self.fate} takes no error")
-        if self.fate != "fail_but_live" and "shown_in" in given:
-            raise ValueError(f"the fate {self.fate} takes no shown_in")
+        if self.scenario not in _DEFAULT_ERRORS and given & {"error_category", "error_code", "error_message"}:
+            raise ValueError(f"the fate {self.scenario} takes no error")
+        if self.scenario != "fail_but_live" and "shown_in" in given:
+            raise ValueError(f"the fate {self.scenario} takes no shown_in")
         return self
 
     def error(self) -> tuple[ErrorCategory, str, str]:
-        """Category, code and message of the failure, for the fates that fail."""
-        category, code, message = _DEFAULT_ERRORS[self.fate]
+        """Category, code and message of the failure, for the scenarios that fail."""
+        category, code, message = _DEFAULT_ERRORS[self.scenario]
         return self.error_category or category, self.error_code or code, self.error_message or message
 
     def fits(self, post_id: str, social_account_id: str) -> bool:
@@ -83,21 +83,21 @@ class FateRule(BaseModel):
         return self.post_id in (None, post_id) and self.social_account_id in (None, social_account_id)
 
 
-class Fates:
+class Scenarios:
     """The rules in force."""
 
     def __init__(self) -> None:
-        self._rules: list[FateRule] = []
+        self._rules: list[ScenarioRule] = []
 
-    def add(self, rule: FateRule) -> None:
+    def add(self, rule: ScenarioRule) -> None:
         """Put a rule in force, before all older ones."""
         self._rules.insert(0, rule.model_copy())
 
-    def listed(self) -> list[FateRule]:
+    def listed(self) -> list[ScenarioRule]:
         """The rules in force, newest first."""
         return list(self._rules)
 
-    def bind(self, post_id: str, social_account_id: str) -> FateRule | None:
+    def bind(self, post_id: str, social_account_id: str) -> ScenarioRule | None:
         """The rule that a new submission is tied to: the newest that fits, if it has `times`."""
         for rule in self._rules:
             if rule.fits(post_id, social_account_id):
@@ -109,7 +109,7 @@ class Fates:
                 return rule
         return None
 
-    def standing(self, post_id: str, social_account_id: str) -> FateRule | None:
+    def standing(self, post_id: str, social_account_id: str) -> ScenarioRule | None:
         """The newest rule without `times` that fits."""
         for rule in self._rules:
             if rule.times is None and rule.fits(post_id, social_account_id):

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeVar
 
-from airflow_provider_octospark.emulator.http.responses import scheduled_post_answer, social_account_answer
-from airflow_provider_octospark.emulator.http.schemas import ScheduledPostAnswer, SocialAccountAnswer
-from airflow_provider_octospark.emulator.service import seed_data as default_world
+from airflow_provider_octospark.emulator.http.responses import scheduled_post_response, social_account_response
+from airflow_provider_octospark.emulator.http.schemas import ScheduledPostResponse, SocialAccountResponse
+from airflow_provider_octospark.emulator.service import seed_data as seed_data
 from airflow_provider_octospark.emulator.service.clock import END_OF_TIME, VirtualClock
 from airflow_provider_octospark.emulator.service.faults import Fault, FaultName, Faults, When
 from airflow_provider_octospark.emulator.service.ledger import (
@@ -23,9 +23,9 @@ from airflow_provider_octospark.emulator.service.ledger import (
 from airflow_provider_octospark.emulator.service.operations import Called, OperationName
 from airflow_provider_octospark.emulator.service.publishing import AccountUnavailableError
 from airflow_provider_octospark.emulator.service.records import AccountStatus, ErrorCategory, Provider
-from airflow_provider_octospark.emulator.service.scenarios import FateName, FateRule, Fates
-from airflow_provider_octospark.emulator.service.team import PersonAction, UnknownIdError, World
-from airflow_provider_octospark.emulator.service.timestamps import format_moment
+from airflow_provider_octospark.emulator.service.scenarios import ScenarioName, ScenarioRule, Scenarios
+from airflow_provider_octospark.emulator.service.team import UserAction, UnknownIdError, Team
+from airflow_provider_octospark.emulator.service.timestamps import format_timestamp
 from airflow_provider_octospark.emulator.settings import Settings
 
 Answered = TypeVar("Answered")
@@ -45,8 +45,8 @@ class Service:
     are ISO 8601 in UTC. An unknown id raises LookupError, an argument that is not allowed ValueError.
     """
 
-    team_id: Final = default_world.TEAM_ID
-    organization_id: Final = default_world.ORGANIZATION_ID
+    team_id: Final = seed_data.TEAM_ID
+    organization_id: Final = seed_data.ORGANIZATION_ID
 
     def __init__(
         self,
@@ -79,16 +79,16 @@ class Service:
     def _renew(self) -> None:
         self.generation += 1
         self.settings = self._first_settings.model_copy()
-        self.token = default_world.TOKEN
+        self.token = seed_data.TOKEN
         """The API key that is taken."""
         self._clock = VirtualClock(self._start, self._factor)
-        self._fates = Fates()
+        self._scenarios = Scenarios()
         self._faults = Faults(self._seed)
         self._ledger = Ledger()
-        self._world = World(
+        self._team = Team(
             self._clock.now(),
             ledger=self._ledger,
-            fates=self._fates,
+            scenarios=self._scenarios,
             settings=self.settings,
             randomness=self._random,
             public_url=self._public_url,
@@ -97,23 +97,23 @@ class Service:
     # For the HTTP side
 
     @contextlib.contextmanager
-    def present(self) -> Iterator[World]:
+    def present(self) -> Iterator[Team]:
         """The world as it is now, for this thread alone."""
         with self._lock:
-            self._world.lives.catch_up(self._clock.now())
-            yield self._world
+            self._team.publishing.catch_up(self._clock.now())
+            yield self._team
 
-    def perform(self, action: Callable[[World], Answered], late: float | None) -> Answered:
+    def perform(self, action: Callable[[Team], Answered], late: float | None) -> Answered:
         """Do something to the world now; or `late` virtual seconds later, and raise UnansweredError."""
-        with self.present() as world:
+        with self.present() as team:
             if late is None:
-                return action(world)
+                return action(team)
 
             def act() -> None:
                 with contextlib.suppress(UnknownIdError, AccountUnavailableError):
-                    action(world)
+                    action(team)
 
-            world.lives.in_future(late, act)
+            team.publishing.in_future(late, act)
             raise UnansweredError
 
     def receive(
@@ -123,7 +123,7 @@ class Service:
         with self._lock:
             fault = None if call is None else self._faults.strike(call, accounts)
             entry = RequestEntry(
-                at=format_moment(self.now()),
+                at=format_timestamp(self.now()),
                 method=method,
                 path=path,
                 status=None,
@@ -136,7 +136,7 @@ class Service:
         """Where the pages of publications are shown from now on."""
         with self._lock:
             self._public_url = public_url
-            self._world.lives.public_url = public_url
+            self._team.publishing.public_url = public_url
 
     # What is there
 
@@ -144,7 +144,7 @@ class Service:
     def posts(self) -> list[dict[str, str]]:
         """Each post: `id`, `title`; the default ones first."""
         with self._lock:
-            return [{"id": post.id, "title": post.title} for post in self._world.posts.values()]
+            return [{"id": post.id, "title": post.title} for post in self._team.posts.values()]
 
     @property
     def social_accounts(self) -> list[dict[str, str]]:
@@ -157,34 +157,34 @@ class Service:
                     "displayName": account.display_name,
                     "status": account.status,
                 }
-                for account in self._world.accounts.values()
+                for account in self._team.accounts.values()
             ]
 
     def account_id(self, provider: Provider, status: AccountStatus = "connected") -> str:
         """The id of the first account of a platform that is in this status."""
         with self._lock:
-            for account in self._world.accounts.values():
+            for account in self._team.accounts.values():
                 if account.provider == provider and account.status == status:
                     return account.id
         raise LookupError(f"there is no {provider} account that is {status}")
 
     def add_post(self, title: str, text: str = "", *, video: bool = False) -> str:
         """Make a further prepared post; returns its id. Facebook needs polling for a `video` only."""
-        with self.present() as world:
-            return world.add_post(title, text or title, video).id
+        with self.present() as team:
+            return team.add_post(title, text or title, video).id
 
     def add_account(
         self, provider: Provider, status: AccountStatus = "connected", display_name: str = "Further account"
     ) -> str:
         """Make a further social account; returns its id."""
-        with self.present() as world:
-            handle = f"further{len(world.accounts)}"
-            return world.add_account(provider, display_name, handle, status).id
+        with self.present() as team:
+            handle = f"further{len(team.accounts)}"
+            return team.add_account(provider, display_name, handle, status).id
 
-    def set_account_status(self, account_id: str, status: AccountStatus) -> SocialAccountAnswer:
+    def set_account_status(self, account_id: str, status: AccountStatus) -> SocialAccountResponse:
         """Connect an account, or let its connection lapse; what is scheduled on it will fail then."""
-        with self.present() as world:
-            return social_account_answer(world.set_account_status(account_id, status))
+        with self.present() as team:
+            return social_account_response(team.set_account_status(account_id, status))
 
     def rotate_token(self) -> str:
         """Take a new API key from now on, and answer 401 to the old one; returns the new one."""
@@ -209,12 +209,12 @@ class Service:
         with self._lock:
             return [entry.copy() for entry in self._ledger.requests]
 
-    def scheduled_posts(self, post_id: str | None = None) -> list[ScheduledPostAnswer]:
+    def scheduled_posts(self, post_id: str | None = None) -> list[ScheduledPostResponse]:
         """Each scheduledPost as it is now, oldest first: also those that the API cannot show."""
-        with self.present() as world:
+        with self.present() as team:
             if post_id is not None:
-                return [scheduled_post_answer(each) for each in world.post(post_id).scheduled_posts]
-            return [scheduled_post_answer(each) for each in world.lives.scheduled_posts]
+                return [scheduled_post_response(each) for each in team.post(post_id).scheduled_posts]
+            return [scheduled_post_response(each) for each in team.publishing.scheduled_posts]
 
     # What shall go wrong
 
@@ -266,7 +266,7 @@ class Service:
 
     def script(
         self,
-        fate: FateName,
+        scenario: ScenarioName,
         *,
         post_id: str | None = None,
         social_account_id: str | None = None,
@@ -277,9 +277,9 @@ class Service:
         error_message: str | None = None,
         shown_in: Literal["post", "state"] | None = None,
     ) -> None:
-        """Say how a post, an account, or a post on an account will fare; see `FateRule`."""
+        """Say how a post, an account, or a post on an account will fare; see `ScenarioRule`."""
         given = {
-            "fate": fate,
+            "scenario": scenario,
             "post_id": post_id,
             "social_account_id": social_account_id,
             "times": times,
@@ -289,17 +289,17 @@ class Service:
             "error_message": error_message,
             "shown_in": shown_in,
         }
-        self.add_fate(FateRule.model_validate({name: value for name, value in given.items() if value is not None}))
+        self.add_scenario(ScenarioRule.model_validate({name: value for name, value in given.items() if value is not None}))
 
-    def add_fate(self, rule: FateRule) -> list[FateRule]:
+    def add_scenario(self, rule: ScenarioRule) -> list[ScenarioRule]:
         """Put a rule in force; returns all of them, newest first."""
         with self._lock:
             for account_id in filter(None, [rule.social_account_id]):
-                self._world.account(account_id)
+                self._team.account(account_id)
             for post_id in filter(None, [rule.post_id]):
-                self._world.post(post_id)
-            self._fates.add(rule)
-            return [each.model_copy() for each in self._fates.listed()]
+                self._team.post(post_id)
+            self._scenarios.add(rule)
+            return [each.model_copy() for each in self._scenarios.listed()]
 
     def configure(self, **switches: Any) -> Settings:
         """Set switches for undocumented points; see `Settings`. Returns all of them."""
@@ -339,32 +339,32 @@ class Service:
         Ends also at the end of time (the year 9000). What is stuck is not in wait. A recurrence
         without an end makes `recurrence_limit` publications.
         """
-        with self.present() as world:
+        with self.present() as team:
             begin = self._clock.now()
             for _ in range(IDLE_LIMIT):
-                at = world.lives.agenda.next_at()
+                at = team.publishing.event_queue.next_at()
                 if at is None or at > END_OF_TIME:
                     return (self._clock.now() - begin).total_seconds()
                 self._clock.advance_to(at)
-                world.lives.catch_up(self._clock.now())
+                team.publishing.catch_up(self._clock.now())
         raise RuntimeError(f"more than {IDLE_LIMIT} things happened, and there is no end of it")
 
-    def person(
+    def user_action(
         self,
-        action: PersonAction,
+        action: UserAction,
         post_id: str,
         *,
         social_account_id: str | None = None,
         scheduled_at: datetime | None = None,
-    ) -> list[ScheduledPostAnswer]:
+    ) -> list[ScheduledPostResponse]:
         """What a person does in the app meanwhile; returns the scheduledPosts that it changed or made.
 
         See `World.person` for the actions.
         """
-        with self.present() as world:
+        with self.present() as team:
             at = None if scheduled_at is None else scheduled_at.astimezone(UTC)
-            changed = world.person(action, post_id, social_account_id, at)
-            return [scheduled_post_answer(each) for each in changed]
+            changed = team.user_action(action, post_id, social_account_id, at)
+            return [scheduled_post_response(each) for each in changed]
 
     def reset(self) -> None:
         """As new: the default world, an empty ledger, no faults, the first settings, token and clock."""

@@ -6,9 +6,9 @@ import random
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from airflow_provider_octospark.emulator.service import seed_data as default_world
+from airflow_provider_octospark.emulator.service import seed_data as seed_data
 from airflow_provider_octospark.emulator.service.ledger import Ledger
-from airflow_provider_octospark.emulator.service.publishing import AccountUnavailableError, Lives
+from airflow_provider_octospark.emulator.service.publishing import AccountUnavailableError, Publishing
 from airflow_provider_octospark.emulator.service.records import (
     AccountStatus,
     Post,
@@ -17,12 +17,12 @@ from airflow_provider_octospark.emulator.service.records import (
     SocialAccount,
     Submission,
 )
-from airflow_provider_octospark.emulator.service.scenarios import Fates
+from airflow_provider_octospark.emulator.service.scenarios import Scenarios
 from airflow_provider_octospark.emulator.settings import Settings
 
-PersonAction = Literal["reschedule", "move_to_draft", "cancel", "retry", "post_now"]
+UserAction = Literal["reschedule", "move_to_draft", "cancel", "retry", "post_now"]
 
-PERSON_RESCHEDULES_BY: Final = timedelta(hours=1)
+USER_RESCHEDULES_BY: Final = timedelta(hours=1)
 """How much later a person moves a publication if no time is named."""
 
 
@@ -30,7 +30,7 @@ class UnknownIdError(LookupError):
     """There is no such team, post or account."""
 
 
-class World:
+class Team:
     """One team with its accounts and posts. Not thread-safe by itself: the emulator's lock guards it."""
 
     def __init__(
@@ -38,7 +38,7 @@ class World:
         now: datetime,
         *,
         ledger: Ledger,
-        fates: Fates,
+        scenarios: Scenarios,
         settings: Settings,
         randomness: random.Random,
         public_url: str,
@@ -46,28 +46,28 @@ class World:
         """The default world at `now`. `public_url` is where the pages of publications are shown."""
         self.accounts: dict[str, SocialAccount] = {}
         self.posts: dict[str, Post] = {}
-        self.lives = Lives(
+        self.publishing = Publishing(
             now,
             ledger=ledger,
-            fates=fates,
+            scenarios=scenarios,
             settings=settings,
             randomness=randomness,
             public_url=public_url,
         )
         self._settings = settings
-        for number, (provider, name, handle, status) in enumerate(default_world.ACCOUNTS):
-            account_id = default_world.fixed_id(f"account {number}")
+        for number, (provider, name, handle, status) in enumerate(seed_data.ACCOUNTS):
+            account_id = seed_data.fixed_id(f"account {number}")
             self.add_account(provider, name, handle, status, account_id, timedelta(days=90 - number))
-        oldest_first = reversed(list(enumerate(default_world.POSTS)))
+        oldest_first = reversed(list(enumerate(seed_data.POSTS)))
         for number, (title, text, video) in oldest_first:
-            post_id = default_world.fixed_id(f"post {number}")
+            post_id = seed_data.fixed_id(f"post {number}")
             self.add_post(title, text, video, post_id, timedelta(hours=6 * (number + 1)))
         self.posts = dict(reversed(self.posts.items()))
 
     @property
     def now(self) -> datetime:
         """The virtual time up to which everything has happened."""
-        return self.lives.now
+        return self.publishing.now
 
     # Furniture
 
@@ -83,7 +83,7 @@ class World:
         """Add a social account that was connected `age` ago."""
         since = self.now - age
         account = SocialAccount(
-            id=account_id or self.lives.new_id(),
+            id=account_id or self.publishing.new_id(),
             provider=provider,
             provider_account_id=str(1_000_460_012_300_000 + len(self.accounts)),
             display_name=display_name,
@@ -114,13 +114,13 @@ class World:
     ) -> Post:
         """Add a prepared post that was made `age` ago."""
         post = Post(
-            id=post_id or self.lives.new_id(),
+            id=post_id or self.publishing.new_id(),
             title=title,
             text=text,
             video=video,
             created_at=self.now - age,
             updated_at=self.now - age,
-            updated_order=self.lives.new_order(),
+            updated_order=self.publishing.new_order(),
         )
         self.posts[post.id] = post
         return post
@@ -161,14 +161,14 @@ class World:
     def post_now(self, post_id: str, account_id: str, request: Submission) -> ScheduledPost:
         """Publish at once. On an account that is not connected it is accepted, and has failed."""
         post, account = self.post(post_id), self.account(account_id)
-        return self.lives.accept("post-now", post, account, request)
+        return self.publishing.accept("post-now", post, account, request)
 
     def schedule(self, post_id: str, account_id: str, request: Submission) -> ScheduledPost:
         """Schedule on one account of a schedule-multi, unless that account is not connected."""
         post, account = self.post(post_id), self.account(account_id)
         if account.status != "connected":
             raise AccountUnavailableError(account)
-        return self.lives.accept("schedule-multi", post, account, request)
+        return self.publishing.accept("schedule-multi", post, account, request)
 
     def move_to_draft(self, post_id: str) -> Post:
         """Take off the schedule what of a post has not begun.
@@ -178,14 +178,14 @@ class World:
         post = self.post(post_id)
         for scheduled in post.scheduled_posts:
             if scheduled.status == "scheduled":
-                self.lives.end(scheduled, "draft")
+                self.publishing.end(scheduled, "draft")
         return post
 
     # What a person does
 
-    def person(
+    def user_action(
         self,
-        action: PersonAction,
+        action: UserAction,
         post_id: str,
         account_id: str | None = None,
         scheduled_at: datetime | None = None,
@@ -205,24 +205,24 @@ class World:
         if action == "post_now":
             if account is None:
                 raise ValueError("social_account_id is needed for post_now")
-            return [self.lives.accept("person", post, account, Submission(scheduled_at=self.now))]
+            return [self.publishing.accept("person", post, account, Submission(scheduled_at=self.now))]
         own = [each for each in post.scheduled_posts if account is None or each.account is account]
         match action:
             case "retry":
                 touched = [each for each in own if each.status == "failed"][-1:]
                 for each in touched:
-                    self.lives.begin(each)
+                    self.publishing.begin(each)
             case "reschedule":
                 touched = [each for each in own if each.status in ("scheduled", "draft")]
                 for each in touched:
-                    later = max(each.scheduled_at, self.now) + PERSON_RESCHEDULES_BY
-                    self.lives.schedule(each, scheduled_at or later)
+                    later = max(each.scheduled_at, self.now) + USER_RESCHEDULES_BY
+                    self.publishing.schedule(each, scheduled_at or later)
             case "cancel":
                 touched = [each for each in own if each.status in ("scheduled", "draft")]
                 for each in touched:
-                    self.lives.end(each, "cancelled")
+                    self.publishing.end(each, "cancelled")
             case "move_to_draft":
                 touched = [each for each in own if each.status == "scheduled"]
                 for each in touched:
-                    self.lives.end(each, "draft")
+                    self.publishing.end(each, "draft")
         return touched

@@ -12,9 +12,9 @@ from airflow_provider_octospark.emulator.service.clock import END_OF_TIME
 _SHAPE: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?\s?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
 
 
-def format_moment(moment: datetime) -> str:
+def format_timestamp(timestamp: datetime) -> str:
     """ISO 8601 in UTC with milliseconds and `Z`. Assumption: the service writes times like this."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_zone(name: str) -> ZoneInfo:
@@ -25,7 +25,7 @@ def parse_zone(name: str) -> ZoneInfo:
         raise ValueError("is no IANA time zone") from error
 
 
-def parse_moment(text: str, timezone: str | None = None) -> datetime:
+def parse_timestamp(text: str, timezone: str | None = None) -> datetime:
     """An aware time in UTC from ISO 8601 text.
 
     Assumption: text without an offset is local time in `timezone`, and is refused without one; the
@@ -34,14 +34,14 @@ def parse_moment(text: str, timezone: str | None = None) -> datetime:
     if not _SHAPE.fullmatch(text):
         raise ValueError("is no ISO 8601 date and time")
     try:
-        moment = datetime.fromisoformat(text.upper().replace(" ", "T", 1).replace(" ", "").replace(",", "."))
-        if moment.tzinfo is None:
+        timestamp = datetime.fromisoformat(text.upper().replace(" ", "T", 1).replace(" ", "").replace(",", "."))
+        if timestamp.tzinfo is None:
             if timezone is None:
                 raise ValueError("has no offset, and there is no timezone")
-            moment = moment.replace(tzinfo=parse_zone(timezone))
-        moment = moment.astimezone(UTC)
+            timestamp = timestamp.replace(tzinfo=parse_zone(timezone))
+        timestamp = timestamp.astimezone(UTC)
     except OverflowError as error:
         raise ValueError("is out of range") from error
-    if moment > END_OF_TIME:
+    if timestamp > END_OF_TIME:
         raise ValueError(f"is after {END_OF_TIME:%Y-%m-%d}")
-    return moment
+    return timestamp

@@ -12,7 +12,7 @@ from airflow_provider_octospark.api.client import OctosparkClient
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator, OctosparkScheduleMultiOperator
 from tests.chaos.shapes import (
     EXECUTION_TIMEOUT,
-    OBSERVE_TIMEOUT,
+    HIDDEN_TIMEOUT,
     PATIENT_CONN_ID,
     RETRIES,
     SHAPES,
@@ -40,13 +40,13 @@ def make_dag(shape: Shape) -> DAG:
     arguments: dict[str, Any] = {
         "task_id": TASK_ID,
         "post_id": "{{ dag_run.conf['post_id'] }}",
-        "settle": shape.settle,
+        "settle_time": shape.settle_time,
         "wait_for_completion": shape.waits != "no",
         # Who does not wait for publication may still have to wait for a request in doubt.
         "deferrable": shape.waits != "staying",
         "publish_timeout": timedelta(minutes=10),
-        "observe_timeout": OBSERVE_TIMEOUT,
-        "poll_floor": 2.0,
+        "hidden_timeout": HIDDEN_TIMEOUT,
+        "poll_interval": 2.0,
         "retries": RETRIES,
         "retry_delay": timedelta(seconds=1),
         "pre_execute": hold_up,

@@ -80,7 +80,7 @@ def test_schedule_multi_and_a_sensor_in_each_mode(emulator: Emulator, run: Run, 
     waiting: dict[str, Any] = {"deferrable": True} if mode == "deferrable" else {"mode": mode}
 
     def come() -> None:
-        emulator.person("reschedule", emulator.posts[0]["id"], scheduled_at=emulator.now())
+        emulator.user_action("reschedule", emulator.posts[0]["id"], scheduled_at=emulator.now())
 
     def tasks() -> None:
         schedule = OctosparkScheduleMultiOperator(
@@ -89,7 +89,7 @@ def test_schedule_multi_and_a_sensor_in_each_mode(emulator: Emulator, run: Run, 
             social_account_ids=[emulator.account_id("x")],
             scheduled_at=datetime.now(UTC) + timedelta(hours=1),
         )
-        wait = OctosparkPostSensor(task_id="wait", publication=schedule.output, poll_floor=2, **waiting)
+        wait = OctosparkPostSensor(task_id="wait", publication=schedule.output, poll_interval=2, **waiting)
         schedule >> _LetsItsTimeCome(task_id="come", come=come) >> wait
 
     finished = run(tasks)
@@ -147,7 +147,7 @@ def test_what_is_unknown_is_not_retried(emulator: Emulator, run: Run) -> None:
             retries=3,
             wait_for_completion=True,
             publish_timeout=2,
-            poll_floor=0.5,
+            poll_interval=0.5,
         )
 
     finished = run(tasks)
@@ -158,11 +158,11 @@ def test_what_is_unknown_is_not_retried(emulator: Emulator, run: Run) -> None:
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-@pytest.mark.parametrize(("fate", "state"), [("fail", "skipped"), ("stuck", "failed")])
+@pytest.mark.parametrize(("scenario", "state"), [("fail", "skipped"), ("stuck", "failed")])
 def test_a_failure_may_be_skipped_but_not_what_is_unknown(
-    emulator: Emulator, run: Run, deferrable: bool, fate: Any, state: str
+    emulator: Emulator, run: Run, deferrable: bool, scenario: Any, state: str
 ) -> None:
-    emulator.script(fate, post_id=emulator.posts[0]["id"])
+    emulator.script(scenario, post_id=emulator.posts[0]["id"])
 
     def tasks() -> None:
         OctosparkPostNowOperator(task_id="publish", **target(emulator)) >> OctosparkPostSensor(
@@ -171,7 +171,7 @@ def test_a_failure_may_be_skipped_but_not_what_is_unknown(
             soft_fail=True,
             deferrable=deferrable,
             publish_timeout=8,
-            poll_floor=0.5,
+            poll_interval=0.5,
         )
 
     finished = run(tasks)
@@ -272,5 +272,5 @@ def test_the_store_is_there_from_3_3_on_only(run: Run) -> None:
 
 def _publish(emulator: Emulator) -> None:
     OctosparkPostNowOperator(
-        task_id="publish", **target(emulator), wait_for_completion=True, deferrable=True, poll_floor=0.5
+        task_id="publish", **target(emulator), wait_for_completion=True, deferrable=True, poll_interval=0.5
     )
