@@ -136,12 +136,12 @@ def asset_state_stores(trigger: Any) -> list[Any]:
     return [by_name[name] for name in sorted(by_name)] or [accessors]
 
 
-def first_started(task: Any, context: Context) -> datetime:
+def first_started(context: Context, *, reschedule: bool) -> datetime:
     """Return when this try of a sensor first ran; in mode ``reschedule`` that is before this process."""
     values: Any = context
     ti = values["ti"]
     first: Any = None
-    if task.reschedule:
+    if reschedule:
         if hasattr(ti, "get_first_reschedule_date"):
             first = ti.get_first_reschedule_date(context)
             if isinstance(first, str):  # Airflow 3.0 hands out the text that came over the wire.

@@ -15,13 +15,13 @@ from typing import Any
 
 from airflow_provider_octospark.airflow_compat import TaskName, state_of
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
-from airflow_provider_octospark.api.models import Outcome, Post
+from airflow_provider_octospark.api.models import Post
 from airflow_provider_octospark.api.operations import get_post, move_to_draft
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.text import Log, sanitize
 from airflow_provider_octospark.exceptions import OctosparkError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
-from airflow_provider_octospark.polling.wait import can_be_taken_back, same_id
+from airflow_provider_octospark.outcomes import Outcome, can_be_taken_back, same_id
 from airflow_provider_octospark.submission.journal import Record
 
 PATIENCE = 20.0
@@ -53,12 +53,12 @@ def cancellable(records: Iterable[Record]) -> list[Cancellable]:
     for record in records:
         by_post.setdefault(record.key[:2], []).append(record)
     return [
-        Cancellable(record.team_id, record.post_id, record.accepted.scheduled_post_id)
+        Cancellable(record.team_id, record.post_id, record.known_outcome.scheduled_post_id)
         for [record] in (of_post for of_post in by_post.values() if len(of_post) == 1)
-        if record.state == "accepted"
-        and not record.adopted
-        and record.accepted.end == "pending"
-        and record.accepted.scheduled_post_id is not None
+        if record.state == "answered"
+        and not record.inferred
+        and record.known_outcome.state == "pending"
+        and record.known_outcome.scheduled_post_id is not None
         and record.baseline is not None
         and record.baseline.scheduled_post_id is None
     ]
@@ -70,7 +70,7 @@ def cancellable_of(outcomes: Sequence[Outcome]) -> list[Cancellable]:
     return [
         Cancellable(outcome.team_id, outcome.post_id, outcome.scheduled_post_id)
         for outcome, post in zip(outcomes, posts, strict=True)
-        if outcome.scheduled_post_id is not None and outcome.end == "pending" and posts.count(post) == 1
+        if outcome.scheduled_post_id is not None and outcome.state == "pending" and posts.count(post) == 1
     ]
 
 

@@ -7,6 +7,7 @@ ends the task at once; every other one leaves the decision to the task's ``retri
 from __future__ import annotations
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowSkipException as AirflowSkipException
 
 
 class OctosparkError(AirflowException):

@@ -62,7 +62,7 @@ async def measure(count: int) -> Figures:
             trigger = OctosparkPostTrigger("benchmark", waits.as_json())
             trigger._tell = lambda lines: None  # type: ignore[method-assign]  # noqa: ARG005
             async for event in trigger.run():
-                if event.payload["outcomes"][0]["end"] != "published":
+                if event.payload["outcomes"][0]["state"] != "published":
                     raise RuntimeError(f"not published: {event.payload}")
             delays.append(time.time() - begin - out_at[post_id])
 

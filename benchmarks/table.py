@@ -98,7 +98,9 @@ def rendered(rows: Iterable[Row]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
 
     def joined(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.ljust(concurrency) for cell, concurrency in zip(cells, widths, strict=True)) + " |"
+        return (
+            "| " + " | ".join(cell.ljust(concurrency) for cell, concurrency in zip(cells, widths, strict=True)) + " |"
+        )
 
     ruler = "|" + "|".join("-" * (concurrency + 2) for concurrency in widths) + "|"
     return "\n".join([joined(lines[0]), ruler, *(joined(line) for line in lines[1:])])

@@ -59,7 +59,7 @@ async def first_event(events: AsyncIterator[Any]) -> Any:
 
 def ours(case: dict[str, Any], schedule: Schedule, looks: Looks) -> Wait:
     """Our trigger, with the pauses of the others."""
-    from airflow_provider_octospark.api.models import Outcome
+    from airflow_provider_octospark.outcomes import Outcome
     from airflow_provider_octospark.parameters.times import format_instant
     from airflow_provider_octospark.polling import wait as waiting
     from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger
@@ -84,7 +84,7 @@ def ours(case: dict[str, Any], schedule: Schedule, looks: Looks) -> Wait:
             scheduled_post_id=scheduled_post_id(task),
             provider="instagram",
             status="publishing",
-            end="pending",
+            state="pending",
             scheduled_at=format_instant(now),
         )
         return waiting.Wait.start([outcome], started_at=now, interval=schedule.interval, backoff=0.0).as_json()
@@ -95,7 +95,7 @@ def ours(case: dict[str, Any], schedule: Schedule, looks: Looks) -> Wait:
     async def wait(task: int) -> None:
         trigger = OctosparkPostTrigger("octospark_default", written[task])
         event = await first_event(trigger.run())
-        ends = [each["end"] for each in event.payload.get("outcomes", [])]
+        ends = [each["state"] for each in event.payload.get("outcomes", [])]
         if ends != ["published"]:
             raise RuntimeError(f"not published: {event.payload}")
 

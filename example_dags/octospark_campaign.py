@@ -113,7 +113,7 @@ with DAG(
             outcome = ended.get((target["post_id"], target["social_account_id"]), {})
             where = outcome.get("url") or outcome.get("error_message") or outcome.get("reason") or ""
             log.info("%s: %s %s %s", target["post_id"], outcome.get("provider"), outcome.get("end", "not sent"), where)
-            missing += outcome.get("end") != "published"
+            missing += outcome.get("state") != "published"
         if missing:
             # Another try would find the same: this error is not retried.
             raise AirflowFailException(f"{missing} targets are not known to be published; see the log of this task")

@@ -57,7 +57,7 @@ with DAG(
         if manifest is None:
             return "Nothing was sent; the log of the task 'schedule' says why."
         lines = [f"{manifest['successCount']} of {manifest['totalCount']} are on the schedule."]
-        lines += [f"{each['post_id']}: {each['end']}: {each['error_message']}" for each in manifest["failures"]]
+        lines += [f"{each['post_id']}: {each['state']}: {each['error_message']}" for each in manifest["failures"]]
         return "\n".join(lines)
 
     schedule >> report()

@@ -102,8 +102,8 @@ with DAG(
         sorted_by_end: dict[str, list[str]] = {}
         for account_id, outcome in ended.items():
             why = outcome["url"] or outcome["error_message"] or outcome["reason"] or ""
-            log.info("%-9s %-9s %s", outcome["provider"] or account_id, outcome["end"], why)
-            sorted_by_end.setdefault(outcome["end"], []).append(account_id)
+            log.info("%-9s %-9s %s", outcome["provider"] or account_id, outcome["state"], why)
+            sorted_by_end.setdefault(outcome["state"], []).append(account_id)
         return sorted_by_end
 
     report(wait.output)

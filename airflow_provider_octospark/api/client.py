@@ -27,7 +27,7 @@ from airflow_provider_octospark import __version__
 from airflow_provider_octospark.api.background_loop import BackgroundLoop
 from airflow_provider_octospark.api.backoff import delay_after, is_repeatable_at_once
 from airflow_provider_octospark.api.operations import Operation
-from airflow_provider_octospark.api.responses import MAX_RESPONSE_BYTES, Response, RawResponse, read_response
+from airflow_provider_octospark.api.responses import MAX_RESPONSE_BYTES, RawResponse, Response, read_response
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.api.text import Redaction, sanitize
 from airflow_provider_octospark.exceptions import (

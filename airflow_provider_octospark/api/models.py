@@ -6,23 +6,10 @@ Field names and rules are those of the reference pages for ``post-now`` and ``sc
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator
 from pydantic.alias_generators import to_camel
-
-State = Literal["pending", "published", "failed", "unknown"]
-Reason = Literal[
-    "cancelled",
-    "dry_run",
-    "late",
-    "not_sent",
-    "in_doubt",
-    "superseded",
-    "not_observable",
-    "deadline",
-    "access_lost",
-]
 
 
 class _Request(BaseModel):
@@ -217,43 +204,3 @@ class Performance(_Response):
     derived_metrics: dict[str, Any] | None = None
     snapshots: list[dict[str, Any]] | None = None
     last_collected_at: str | None = None
-
-
-class Outcome(BaseModel):
-    """What became of one target: the only shape in which this provider reports it.
-
-    ``end`` is ``pending`` (accepted, not out yet), ``published``, ``failed`` or ``unknown``; ``reason`` says
-    more where there is more to say; all other fields are what the service last said, or None. Of what was not sent, or is
-    in doubt, the service has said nothing: ``error_message`` then says why, and ``error_category`` whether that passes.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
-
-    team_id: str
-    post_id: str
-    social_account_id: str | None
-    scheduled_post_id: str | None = None
-    provider: str | None = None
-    status: str | None = None
-    end: State
-    reason: Reason | None = None
-    scheduled_at: str | None = None
-    platform_post_id: str | None = None
-    url: str | None = None
-    error_code: str | None = None
-    error_category: str | None = None
-    error_message: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the flat JSON object that goes into XCom, trigger events and the task state store."""
-        return self.model_dump(mode="json")
-
-    @property
-    def was_scheduled(self) -> bool:
-        """Whether the service took it, or has not been asked yet."""
-        return self.scheduled_post_id is not None or self.end == "pending"
-
-    @property
-    def is_final(self) -> bool:
-        """Whether waiting longer cannot change it."""
-        return self.end != "pending" or self.reason == "dry_run"

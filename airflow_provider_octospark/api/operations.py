@@ -19,8 +19,8 @@ from airflow_provider_octospark.api.models import (
     PostList,
     PostNowRequest,
     ScheduledPost,
-    ScheduleMultiResponse,
     ScheduleMultiRequest,
+    ScheduleMultiResponse,
     SocialAccount,
     SocialAccountList,
 )

@@ -32,6 +32,9 @@ class Log(Protocol):
     def error(self, event: str, *args: Any) -> Any:
         """Tell what somebody has to look at."""
 
+    def exception(self, event: str, *args: Any) -> Any:
+        """Log the exception that is being handled, with its traceback."""
+
 
 def sanitize(value: object, limit: int = 300) -> str:
     """Return ``value`` as one line of harmless characters, cut to ``limit``.

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
         PostList,
         PostNowRequest,
         ScheduledPost,
-        ScheduleMultiResponse,
         ScheduleMultiRequest,
+        ScheduleMultiResponse,
         SocialAccount,
     )
     from airflow_provider_octospark.api.operations import Operation
@@ -200,7 +200,9 @@ class OctosparkHook(BaseHook):
         now = datetime.now(UTC)
         for post, response in zip(posts, responses, strict=True):
             lines += (
-                wait.failed(post, response, now) if isinstance(response, OctosparkError) else wait.saw(post, response, now)
+                wait.failed(post, response, now)
+                if isinstance(response, OctosparkError)
+                else wait.saw(post, response, now)
             )
         return lines
 

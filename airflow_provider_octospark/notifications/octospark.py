@@ -13,17 +13,17 @@ from airflow.providers.common.compat.sdk import BaseNotifier
 from airflow_provider_octospark.airflow_compat import due_of, is_backfill
 from airflow_provider_octospark.api.background_loop import BackgroundLoop
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
-from airflow_provider_octospark.api.models import Outcome, Post, ScheduledPost
+from airflow_provider_octospark.api.models import Post, ScheduledPost
 from airflow_provider_octospark.api.operations import get_post
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
+from airflow_provider_octospark.outcomes import Outcome, describe, outcome_of, same_id
 from airflow_provider_octospark.parameters.times import on_service_clock, parse_instant
-from airflow_provider_octospark.polling.wait import outcome_of, same_id
 from airflow_provider_octospark.submission.protocol import Announcement
 from airflow_provider_octospark.submission.requests import POST_NOW, to_post_now
 from airflow_provider_octospark.submission.rules import LEAVE_WITHIN, proves_nothing_sent
-from airflow_provider_octospark.tasks.result import describe, report_unknown
+from airflow_provider_octospark.tasks.result import report_unknown
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -184,9 +184,9 @@ class OctosparkPostNowNotifier(BaseNotifier):
             except OctosparkError:
                 self._sent.discard(this)
                 raise
-        if outcome.end == "unknown":
+        if outcome.state == "unknown":
             report_unknown([outcome], log)
-        elif outcome.end == "failed":
+        elif outcome.state == "failed":
             log.error("Octospark: %s.", describe(outcome))
         else:
             log.info("Octospark: accepted: %s.", describe(outcome))
@@ -233,7 +233,7 @@ def _in_doubt(announcement: Announcement, account: str, why: object) -> Outcome:
         team_id=announcement.team_id,
         post_id=announcement.post_id,
         social_account_id=account,
-        end="unknown",
+        state="unknown",
         reason="in_doubt",
         error_message=sanitize(why, 500),
     )

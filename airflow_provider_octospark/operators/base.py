@@ -25,8 +25,8 @@ from airflow_provider_octospark.parameters.defaults import (
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_octospark.api.models import Outcome
     from airflow_provider_octospark.hooks.octospark import OctosparkHook
+    from airflow_provider_octospark.outcomes import Outcome
     from airflow_provider_octospark.submission.protocol import Announcement
     from airflow_provider_octospark.submission.rules import Rules
     from airflow_provider_octospark.tasks.submit import SubmitTask
@@ -107,7 +107,6 @@ class OctosparkSubmitOperator(BaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self.is_dry_run = dry_run  # ``dry_run`` is a method of every operator
         self.octospark_conn_id = octospark_conn_id
-        self.published_url: str | None = None
         self._task: SubmitTask | None = None
 
     @abstractmethod
@@ -121,9 +120,14 @@ class OctosparkSubmitOperator(BaseOperator):
     def result(self, outcomes: Sequence[Outcome]) -> Any:
         """Return the task's XCom ``return_value``."""
 
-    def more_xcoms(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:  # noqa: ARG002 - for subclasses
+    def extra_xcoms(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:  # noqa: ARG002 - for subclasses
         """Return the task's XComs beside ``return_value``, by key."""
         return {}
+
+    @property
+    def published_url(self) -> str | None:
+        """Address of the first published post, once the task has ended; the link reads it."""
+        return None if self._task is None else self._task.published_url
 
     @property
     def recurs(self) -> bool:
@@ -172,7 +176,25 @@ class OctosparkSubmitOperator(BaseOperator):
 
     def _begin(self, context: Context, *, resumed: bool = False, page: Any = None) -> SubmitTask:
         # Imported where a task runs: whoever only parses a DAG file does not pay for it.
-        from airflow_provider_octospark.tasks.submit import SubmitTask
+        from airflow_provider_octospark.tasks.submit import SubmitDescription, SubmitTask
 
-        self._task = SubmitTask(self, context, resumed=resumed, page=page)
+        description = SubmitDescription(
+            octospark_conn_id=self.octospark_conn_id,
+            to_submit=self.to_submit,
+            rules=self.rules,
+            result=self.result,
+            extra_xcoms=self.extra_xcoms,
+            is_batch=self.is_batch,
+            partial_failure=self.partial_failure,
+            wait_for_completion=self.wait_for_completion,
+            deferrable=self.deferrable,
+            publish_timeout=self.publish_timeout,
+            hidden_timeout=self.hidden_timeout,
+            poll_interval=self.poll_interval,
+            poll_backoff=self.poll_backoff,
+            cancel_on_kill=self.cancel_on_kill,
+            outlets=self.outlets or (),
+            do_xcom_push=self.do_xcom_push,
+        )
+        self._task = SubmitTask(description, context, self.log, resumed=resumed, page=page)
         return self._task

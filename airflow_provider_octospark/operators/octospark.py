@@ -12,8 +12,8 @@ from airflow_provider_octospark.operators.base import OctosparkSubmitOperator
 from airflow_provider_octospark.parameters.defaults import IfBadItems, IfEmpty, PartialFailure
 
 if TYPE_CHECKING:
-    from airflow_provider_octospark.api.models import Outcome
     from airflow_provider_octospark.hooks.octospark import OctosparkHook
+    from airflow_provider_octospark.outcomes import Outcome
     from airflow_provider_octospark.submission.batch import Batch
     from airflow_provider_octospark.submission.protocol import Announcement
     from airflow_provider_octospark.submission.rules import Rules
@@ -187,7 +187,7 @@ class OctosparkScheduleMultiOperator(OctosparkSubmitPostOperator):
         """Return the outcomes of the accounts that were scheduled."""
         return [outcome.as_json() for outcome in outcomes if outcome.was_scheduled]
 
-    def more_xcoms(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
+    def extra_xcoms(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
         """Return ``accounts`` and ``outcome``."""
         scheduled = sum(outcome.was_scheduled for outcome in outcomes)
         return {
@@ -277,7 +277,7 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
 
         return manifest(outcomes, self._present.bad)
 
-    def more_xcoms(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
+    def extra_xcoms(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
         """Return the outcomes of all targets, in parts."""
         from airflow_provider_octospark.submission.batch import parts
 

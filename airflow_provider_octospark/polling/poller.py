@@ -35,7 +35,14 @@ from airflow_provider_octospark.exceptions import (
     OctosparkRateLimitError,
     OctosparkRequestError,
 )
-from airflow_provider_octospark.polling.subscriptions import BATCH_DELAY, Subscriber, Subscription, Once, Team, PendingRead
+from airflow_provider_octospark.polling.subscriptions import (
+    BATCH_DELAY,
+    Once,
+    PendingRead,
+    Subscriber,
+    Subscription,
+    Team,
+)
 from airflow_provider_octospark.polling.team_list import COMPANY, LONGEST_REST, ListAttempt
 
 FIRST_BATCH_DELAY = 0.05
@@ -84,7 +91,7 @@ class Poller:
         self._subscriptions.add(subscription)
         try:
             self._plan(subscription)
-            await subscription.end
+            await subscription.finished
         finally:
             self._subscriptions.discard(subscription)
             self._unplan(subscription)
@@ -215,13 +222,19 @@ class Poller:
             else:
                 patience = BATCH_DELAY if team.expects_company else FIRST_BATCH_DELAY
                 team.timer = self.loop.call_at(now + patience, self._look, team)
-        return team.batch.setdefault(subscription.post_id.lower(), PendingRead(subscription.team_id, subscription.post_id))
+        return team.batch.setdefault(
+            subscription.post_id.lower(), PendingRead(subscription.team_id, subscription.post_id)
+        )
 
     def _look(self, team: Team) -> None:
         """Look at what was gathered; or, if many have come in a short time, wait for those who come behind."""
         now = self.loop.time()
         until = team.since + BATCH_DELAY
-        if 2 * len(team.batch) >= COMPANY and now < until - FIRST_BATCH_DELAY and not team.list_strategy.is_resting(now):
+        if (
+            2 * len(team.batch) >= COMPANY
+            and now < until - FIRST_BATCH_DELAY
+            and not team.list_strategy.is_resting(now)
+        ):
             team.timer = self.loop.call_at(until, self._look, team)
             return
         batch, team.batch, team.timer = team.batch, {}, None
@@ -327,7 +340,9 @@ class Poller:
                 occasion.showed(len(page.value.data), len(missing))
         self._read_alone(missing.values())
 
-    async def _serve(self, page: Response[PostEntries], team: Team, missing: dict[str, PendingRead], asked_at: float) -> None:
+    async def _serve(
+        self, page: Response[PostEntries], team: Team, missing: dict[str, PendingRead], asked_at: float
+    ) -> None:
         """Show the list to whom it is enough for, and take what nobody misses any more out of ``missing``."""
         found: dict[str, Any] = {}
         for item in page.value.data:

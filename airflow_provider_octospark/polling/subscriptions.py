@@ -81,7 +81,7 @@ class Once:
 class Subscription:
     """A follower in the poller.
 
-    :param end: done when it has nothing more to look at, or with what went wrong.
+    :param finished: done when it has nothing more to look at, or with what went wrong.
     :param context: where it is called.
     :param timer: set while its next look is to come, not while that is due.
     :param planned_at: when the next look was planned, by the event loop's clock.
@@ -91,7 +91,7 @@ class Subscription:
     team_id: str
     post_id: str
     subscriber: Subscriber
-    end: asyncio.Future[None]
+    finished: asyncio.Future[None]
     context: Context = field(default_factory=copy_context)
     timer: asyncio.TimerHandle | None = None
     planned_at: float = 0.0
@@ -105,7 +105,7 @@ class Subscription:
     @property
     def is_over(self) -> bool:
         """Whether it looks no more: it is done, has failed or was cancelled."""
-        return self.end.done()
+        return self.finished.done()
 
     def pause(self) -> float | None:
         """As its follower's."""
@@ -126,14 +126,14 @@ class Subscription:
 
     def finish(self) -> None:
         """There is nothing more to look at."""
-        if not self.end.done():
-            self.end.set_result(None)
+        if not self.finished.done():
+            self.finished.set_result(None)
 
     def fail(self, error: BaseException) -> None:
         """Tell what went wrong."""
-        if not self.end.done():
+        if not self.finished.done():
             # Each gets one of its own: raising one exception in many tasks piles up their tracebacks in it.
-            self.end.set_exception(copy.copy(error) if isinstance(error, OctosparkError) else error)
+            self.finished.set_exception(copy.copy(error) if isinstance(error, OctosparkError) else error)
 
 
 @dataclass(eq=False, slots=True)

@@ -14,13 +14,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_octospark.api.backoff import delay_after, is_transient
-from airflow_provider_octospark.api.models import State, Outcome, Post, Reason, ScheduledPost
+from airflow_provider_octospark.api.models import Post, ScheduledPost
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError, OctosparkNotFoundError
+from airflow_provider_octospark.outcomes import (
+    Outcome,
+    Reason,
+    classify,
+    describe_submission,
+    is_under_way,
+    outcome_of,
+    same_id,
+)
 from airflow_provider_octospark.parameters.defaults import HIDDEN_TIMEOUT, POLL_BACKOFF, POLL_INTERVAL, PUBLISH_TIMEOUT
 from airflow_provider_octospark.parameters.times import format_instant, on_service_clock, parse_instant
-from airflow_provider_octospark.platform_urls import published_url
 
 LONGEST_POLL_INTERVAL = 86_400.0
 """Longest floor that can be set, in seconds."""
@@ -40,82 +48,6 @@ NOT_FOUND_GRACE = timedelta(minutes=2)
 
 FINAL_APPROACH = timedelta(minutes=2)
 """A post that is due within this time is not looked at again before it is due."""
-
-
-def classify(scheduled: ScheduledPost) -> tuple[State, Reason | None]:
-    """Return what a submission has come to. With its two neighbours below the one place that reads ``status``.
-
-    Only what the API names is believed: ``published``, ``failed``, ``cancelled`` and ``draft`` (on something that
-    was submitted: a person took it off) end a wait; every other status, known or not, is pending. A failure that
-    bears the platform's id of a post contradicts itself, so what is live is not known.
-    """
-    match scheduled.status:
-        case "published":
-            return "published", None
-        case "failed":
-            return ("unknown", "in_doubt") if scheduled.any_platform_post_id else ("failed", None)
-        case "cancelled" | "draft":
-            return "failed", "cancelled"
-        case _:
-            return "pending", None
-
-
-def can_be_taken_back(scheduled: ScheduledPost) -> bool:
-    """Whether nothing of a submission is on its way yet."""
-    return scheduled.status == "scheduled"
-
-
-def is_under_way(outcome: Outcome) -> bool:
-    """Whether the service is publishing it already."""
-    return outcome.status == "publishing"
-
-
-def outcome_of(scheduled: ScheduledPost, team_id: str, post_id: str) -> Outcome:
-    """Return a submission as the outcome of its target, with every text made harmless.
-
-    :param team_id: the team asked for; the answer's own is not believed.
-    :param post_id: the post asked for, likewise.
-    """
-    end, reason = classify(scheduled)
-    platform_post_id = _text(scheduled.any_platform_post_id)
-    provider = _text(scheduled.provider)
-    return Outcome(
-        team_id=team_id,
-        post_id=post_id,
-        social_account_id=scheduled.social_account_id,
-        scheduled_post_id=scheduled.id,
-        provider=provider,
-        status=_text(scheduled.status),
-        end=end,
-        reason=reason,
-        scheduled_at=_text(scheduled.scheduled_at),
-        platform_post_id=platform_post_id,
-        url=published_url(provider, platform_post_id) if end == "published" else None,
-        error_code=_text(scheduled.error_code or scheduled.provider_publish_state.failure_code),
-        error_category=_text(scheduled.error_category),
-        error_message=_text(scheduled.error_message),
-    )
-
-
-def same_id(one: str | None, other: str | None) -> bool:
-    """Whether two ids are the same; UUIDs may come in either case."""
-    return one is not None and other is not None and one.lower() == other.lower()
-
-
-def describe(scheduled: ScheduledPost) -> str:
-    """Return where a publication stands, for a person; the upload in steps of ten percent."""
-    state = scheduled.provider_publish_state
-    parts = [sanitize(scheduled.status, 40)]
-    if state.provider_status:
-        parts.append(sanitize(state.provider_status, 60))
-    if state.polling_reason:
-        parts.append(sanitize(state.polling_reason, 120))
-    fraction = state.upload_progress.fraction if state.upload_progress else None
-    if fraction is not None:
-        parts.append(f"upload {int(fraction * 10) * 10} %")
-    if state.failure_code:
-        parts.append(f"failure code {sanitize(state.failure_code, 60)}")
-    return ", ".join(parts)
 
 
 def pause_after_due(elapsed: float, interval: float = POLL_INTERVAL, backoff: float = POLL_BACKOFF) -> float:
@@ -244,7 +176,7 @@ class Watch:
         self.outcome = outcome_of(mine, self.outcome.team_id, self.outcome.post_id)
         if patience is not None:
             self._put_off(patience)
-        return self._news(describe(mine))
+        return self._news(describe_submission(mine))
 
     def _put_off(self, patience: timedelta) -> None:
         scheduled = parse_instant(self.outcome.scheduled_at)
@@ -285,7 +217,7 @@ class Watch:
         """End the wait without knowing what became of the publication; return the line for the log."""
         self.outcome = self.outcome.model_copy(
             update={
-                "end": "unknown",
+                "state": "unknown",
                 "reason": reason,
                 "error_message": message or self.outcome.error_message,
             }
@@ -361,7 +293,8 @@ class Wait:
     def __post_init__(self) -> None:
         if not (_is_number(self.interval) and 0 < self.interval <= LONGEST_POLL_INTERVAL):
             raise OctosparkArgumentError(
-                f"poll_interval is {self.interval!r:.80}; it must be a number of seconds above 0, at most {LONGEST_POLL_INTERVAL:.0f}."
+                f"poll_interval is {self.interval!r:.80}; it must be a number of seconds above 0, "
+                f"at most {LONGEST_POLL_INTERVAL:.0f}."
             )
         if not (_is_number(self.backoff) and 0 <= self.backoff <= LONGEST_POLL_INTERVAL):
             raise OctosparkArgumentError(
@@ -607,7 +540,3 @@ def _instant(text: object) -> datetime:
     if instant is None:
         raise ValueError(f"not a wait: {text!r} is no instant")
     return instant
-
-
-def _text(value: str | None) -> str | None:
-    return sanitize(value) if value is not None else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, conf
 
+from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.links.octospark import OctosparkPublishedPostLink
 from airflow_provider_octospark.parameters.defaults import (
     CONN_ID,
@@ -52,10 +53,10 @@ class OctosparkPostSensor(BaseSensorOperator):
         unknown; a timedelta or seconds (default 24 hours).
     :param hidden_timeout: how long after its time a publication may be hidden by a newer one of the same post before it
         is given up as unknown; a timedelta or seconds (default 15 minutes).
-    :param poll_interval: shortest pause between two looks, in seconds (default 4.0). Mode ``reschedule`` costs a new process
-        for each look; give it a minute.
+    :param poll_interval: shortest pause between two polls, in seconds (default 4.0). Mode ``reschedule`` starts a process
+        for each poll; give it a minute.
     :param poll_backoff: growth of the pause with the square root of the seconds since it was due (default 0.8).
-    :param poke_interval: Airflow's name for ``poll_interval``; if given, it takes its place.
+    :param poke_interval: Airflow's name for ``poll_interval``. Give one of the two.
     :param timeout: if given, the wait ends, as unknown, at the latest so long after its start.
     :param soft_fail: skip instead of failing when publishing is proven to have failed; never when it is unknown, and never
         for an unusable parameter. ``never_fail`` means the same here.
@@ -95,7 +96,7 @@ class OctosparkPostSensor(BaseSensorOperator):
         partial_failure: PartialFailure = "fail",
         publish_timeout: timedelta | float = PUBLISH_TIMEOUT,
         hidden_timeout: timedelta | float = HIDDEN_TIMEOUT,
-        poll_interval: float = POLL_INTERVAL,
+        poll_interval: float | None = None,
         poll_backoff: float = POLL_BACKOFF,
         poke_interval: timedelta | float | None = None,
         timeout: timedelta | float | None = None,
@@ -114,15 +115,26 @@ class OctosparkPostSensor(BaseSensorOperator):
         self.partial_failure = partial_failure
         self.publish_timeout = publish_timeout
         self.hidden_timeout = hidden_timeout
-        self.poll_interval = poll_interval if poke_interval is None else self.poke_interval
+        if poll_interval is not None and poke_interval is not None:
+            raise OctosparkArgumentError(
+                f"poll_interval is {poll_interval!r:.80} and poke_interval is {poke_interval!r:.80}; they are the same "
+                "setting. Give one of them."
+            )
+        self.poll_interval = POLL_INTERVAL if poll_interval is None else poll_interval
+        if poke_interval is not None:
+            self.poll_interval = self.poke_interval
         self.poll_backoff = poll_backoff
         self.wait_at_most = timeout
         self.deferrable = deferrable
         self.cancel_on_kill = cancel_on_kill
         self.octospark_conn_id = octospark_conn_id
-        self.published_url: str | None = None
         self.skips_failures = self.soft_fail or self.never_fail
         self._task: WaitTask | None = None
+
+    @property
+    def published_url(self) -> str | None:
+        """Address of the first published post, once the task has ended; the link reads it."""
+        return None if self._task is None else self._task.published_url
 
     def execute(self, context: Context) -> Any:
         """Wait; see the class."""
@@ -166,9 +178,29 @@ class OctosparkPostSensor(BaseSensorOperator):
 
     def _begin(self, context: Context) -> WaitTask:
         # Imported where a task runs: whoever only parses a DAG file does not pay for it.
-        from airflow_provider_octospark.tasks.wait import WaitTask
+        from airflow_provider_octospark.tasks.wait import WaitDescription, WaitTask
 
-        self._task = WaitTask(self, context)
+        description = WaitDescription(
+            octospark_conn_id=self.octospark_conn_id,
+            publication=self.publication,
+            post_id=self.post_id,
+            scheduled_post_id=self.scheduled_post_id,
+            social_account_id=self.social_account_id,
+            team_id=self.team_id,
+            since=self.since,
+            partial_failure=self.partial_failure,
+            publish_timeout=self.publish_timeout,
+            hidden_timeout=self.hidden_timeout,
+            poll_interval=self.poll_interval,
+            poll_backoff=self.poll_backoff,
+            timeout=self.wait_at_most,
+            reschedule=self.reschedule,
+            skips_failures=self.skips_failures,
+            cancel_on_kill=self.cancel_on_kill,
+            outlets=self.outlets or (),
+            do_xcom_push=self.do_xcom_push,
+        )
+        self._task = WaitTask(description, context, self.log)
         return self._task
 
     @contextmanager

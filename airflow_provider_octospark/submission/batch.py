@@ -6,10 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
-
-from airflow_provider_octospark.api.models import Outcome
-from airflow_provider_octospark.exceptions import OctosparkArgumentError
+from airflow_provider_octospark.exceptions import AirflowSkipException, OctosparkArgumentError
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters import arguments
 from airflow_provider_octospark.parameters.defaults import IfBadItems, IfEmpty
 from airflow_provider_octospark.submission.journal import Target
@@ -132,8 +130,8 @@ def _refuse_repeats(announcement: Announcement, seen: Mapping[Target, int]) -> N
 
 def manifest(outcomes: Sequence[Outcome], bad: Sequence[BadItem]) -> dict[str, Any]:
     """Return the counts of a batch, and its failures as far as they are few."""
-    unknown = [outcome for outcome in outcomes if outcome.end == "unknown"]
-    failed = [outcome for outcome in outcomes if outcome.end == "failed"]
+    unknown = [outcome for outcome in outcomes if outcome.state == "unknown"]
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     return {
         "totalCount": len(outcomes),
         "successCount": len(outcomes) - len(unknown) - len(failed),

@@ -7,9 +7,9 @@ from airflow_provider_octospark.submission.journal import PAGE_KEY, Record, deci
 
 def request_of(record: Record) -> str:
     """Name the request that a record is about, at the beginning of a sentence."""
-    if record.request is None or record.since is not None:
+    if record.request is None or record.run_began_at is not None:
         return "A request of an earlier try"
-    return f"The request of try {record.try_number} at {record.fenced_at} (attempt {record.request})"
+    return f"The request of try {record.try_number} at {record.fenced_at} (request {record.request})"
 
 
 def note_on_doubt(record: Record, why: str, request: str, state_store: str | None) -> str:
@@ -31,6 +31,6 @@ def _how_to_decide(key: str, state_store: str | None) -> str:
         return "If it is out, or will be, mark the task as successful; if it is not, clear the task, which looks once more."
     of_key, of_page = (state_store.replace("{key}", name) for name in (key, PAGE_KEY))
     return (
-        f'Then tell the task by Airflow\'s REST API: PUT {of_key} with the body {{"value": {{"decision": "sent"}}}} or '
-        f'{{"value": {{"decision": "not_sent"}}}}, and clear it. The record is under {of_page}.'
+        f'Then tell the task by Airflow\'s REST API: PUT {of_key} with the body {{"value": {{"decision": "accepted"}}}} or '
+        f'{{"value": {{"decision": "not_accepted"}}}}, and clear it. The record is under {of_page}.'
     )

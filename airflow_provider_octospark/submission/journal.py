@@ -17,9 +17,9 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkStateStoreError
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters.times import parse_instant
 
 FORMAT = 1
@@ -79,20 +79,20 @@ class Baseline(_Entry):
 class Record(_Entry):
     """What is known of one target.
 
-    ``clean``: nothing is out, and a request may be sent. ``sent``: a request may have left; no answer is known.
-    ``accepted``: the service answered; ``outcome`` says what.
+    ``unsent``: nothing is out, and a request may be sent. ``in_doubt``: a request may have left; no answer is known.
+    ``answered``: the service answered; ``outcome`` says what.
 
     All other fields are about the latest request, also where it was found, or decided, not to have been accepted and
-    the state is ``clean`` again: should it show up later all the same, it can still be told.
+    the state is ``unsent`` again: should it show up later all the same, it can still be told.
 
     :param request: names the request; a person's decision is bound to it.
     :param try_number: the task's try that made it.
     :param max_tries: the task instance's ``max_tries`` at that time; a clear raises it.
     :param fenced_at: our clock directly before the request was allowed to leave, ISO 8601.
-    :param baseline: what was there before it; None where that was lost, and ``since`` stands in.
-    :param since: our clock at the run's begin, ISO 8601, where there is no baseline.
+    :param baseline: what was there before it; None where that was lost, and ``run_began_at`` stands in.
+    :param run_began_at: our clock at the run's begin, ISO 8601, where there is no baseline.
     :param scheduled_at: the time that was sent with it, ISO 8601, or None for a post now.
-    :param adopted: whether ``outcome`` is not the service's answer to the request, but a submission that was found later
+    :param inferred: whether ``outcome`` is not the service's answer to the request, but a submission that was found later
         and taken for it, or that a person said to be there. It is never recorded as failed: that would prove nothing.
     :param earlier: this task instance's earlier submissions of the target, each as it was when it freed the target, and
         those that a person has seen and called somebody else's.
@@ -102,27 +102,27 @@ class Record(_Entry):
     team_id: str
     post_id: str
     social_account_id: str
-    state: Literal["clean", "sent", "accepted"] = "clean"
+    state: Literal["unsent", "in_doubt", "answered"] = "unsent"
     request: str | None = None
     try_number: int | None = None
     max_tries: int | None = None
     fenced_at: str | None = None
     baseline: Baseline | None = None
-    since: str | None = None
+    run_began_at: str | None = None
     scheduled_at: str | None = None
     outcome: Outcome | None = None
-    adopted: bool = False
+    inferred: bool = False
     earlier: list[Outcome] = []
     sends: int = 0
 
     @model_validator(mode="after")
     def _is_whole(self) -> Record:
-        if self.state != "clean" and not (self.request and parse_instant(self.fenced_at)):
+        if self.state != "unsent" and not (self.request and parse_instant(self.fenced_at)):
             raise ValueError(f"a record in state {self.state!r} without attempt or fence")
-        if self.state == "sent" and self.baseline is None and not parse_instant(self.since):
-            raise ValueError("a record in state 'sent' with nothing to compare with")
-        if self.state == "accepted" and self.outcome is None:
-            raise ValueError("a record in state 'accepted' without an outcome")
+        if self.state == "in_doubt" and self.baseline is None and not parse_instant(self.run_began_at):
+            raise ValueError("a record in state 'in_doubt' with nothing to compare with")
+        if self.state == "answered" and self.outcome is None:
+            raise ValueError("a record in state 'answered' without an outcome")
         return self
 
     @property
@@ -132,14 +132,14 @@ class Record(_Entry):
 
     @property
     def fence(self) -> datetime:
-        """When the request was allowed to leave, by our clock; only for ``sent`` and ``accepted``."""
+        """When the request was allowed to leave, by our clock; only for ``in_doubt`` and ``answered``."""
         instant = parse_instant(self.fenced_at)
         assert instant is not None  # noqa: S101 - _is_whole has made sure
         return instant
 
     @property
-    def accepted(self) -> Outcome:
-        """What the service said; only for ``accepted``."""
+    def known_outcome(self) -> Outcome:
+        """What the service said; only for ``answered``."""
         assert self.outcome is not None  # noqa: S101 - _is_whole has made sure
         return self.outcome
 

@@ -4,11 +4,11 @@ The protocol, step by step ("A post goes out once" in the documentation says wha
 
 1. *Records.* The first act of a first try is an empty page in the store (``journal.py``). A later try that finds none
    has lost it and falls back on time: what the service shows since the run began.
-2. *In doubt.* A record ``sent`` means that a request may have left. It is resolved by reading only (``resolve_doubt``):
+2. *In doubt.* A record ``in_doubt`` means that a request may have left. It is resolved by reading only (``resolve_doubt``):
    adopted, found not to have arrived, or, when ``settle_time`` has passed and neither is proven, unknown.
 3. *Accepted by an earlier try.* Such a target is never sent again, unless its end *frees* it (``frees``).
 4. *To send.* What is left is sent, call by call: checks on time; a read of the post, which is the baseline; the
-   *fence*, one write of ``sent`` directly before the request; the request itself, once, on a connection of its own; the
+   *fence*, one write of ``in_doubt`` directly before the request; the request itself, once, on a connection of its own; the
    answer, written before anything else that can fail.
 
 Nothing here imports Airflow, sleeps on its own account or knows of HTTP: a store, a client and a clock are handed in.
@@ -25,12 +25,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from airflow_provider_octospark.api.backoff import LONGEST_DELAY, delay_after, is_transient
-from airflow_provider_octospark.api.models import (
-    Outcome,
-    Post,
-    Reason,
-    ScheduledPost,
-)
+from airflow_provider_octospark.api.models import Post, ScheduledPost
 from airflow_provider_octospark.api.operations import Operation, get_post
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.text import Log, sanitize
@@ -43,8 +38,8 @@ from airflow_provider_octospark.exceptions import (
     OctosparkServerError,
     OctosparkTooLateError,
 )
+from airflow_provider_octospark.outcomes import Outcome, Reason, outcome_of, same_id
 from airflow_provider_octospark.parameters.times import format_instant, on_service_clock, parse_instant
-from airflow_provider_octospark.polling.wait import outcome_of, same_id
 from airflow_provider_octospark.submission.concurrency import ConcurrencyLimit
 from airflow_provider_octospark.submission.decisions import note_on_doubt, request_of
 from airflow_provider_octospark.submission.journal import Baseline, Journal, Record, Target, target_key
@@ -61,10 +56,16 @@ from airflow_provider_octospark.submission.rules import (
     bears_our_marks,
     frees,
     is_adoptable,
-    resolve_doubt,
     proves_nothing_sent,
+    resolve_doubt,
 )
-from airflow_provider_octospark.submission.transitions import accepted, believed, in_doubt_again, outcome_about, settled
+from airflow_provider_octospark.submission.transitions import (
+    in_doubt_again,
+    outcome_about,
+    with_observed,
+    with_outcome,
+    with_response,
+)
 
 
 class Api(Protocol):
@@ -233,7 +234,7 @@ class Submission:
         # A mapped task is told apart by its position only: if the list has changed, another position may have sent
         # this target. Of an unmapped one, a clean record of another target says that nothing was sent in its place.
         others = [record for key, record in self.journal.records.items() if key not in pending]
-        strangers = [record for record in others if record.state != "clean" or self.run.map_index >= 0]
+        strangers = [record for record in others if record.state != "unsent" or self.run.map_index >= 0]
         if strangers and self.at_once is not None and self.run.map_index < 0:
             # All that a batch has ever submitted is on its own record, whatever its list was then.
             told = ", ".join(
@@ -258,7 +259,7 @@ class Submission:
                 new += self._beside_strangers(clean, strangers)
             else:
                 new.append(clean)
-        if new and (self.run.map_index >= 0 or any(record.state != "clean" for record in new)):
+        if new and (self.run.map_index >= 0 or any(record.state != "unsent" for record in new)):
             self.journal.put(new)
         else:
             # Not written yet: of an unmapped task, a target that is missing on a page means the same as a clean one.
@@ -266,9 +267,9 @@ class Submission:
         of_this_try = [record for record in self._records() if record.try_number == self.run.try_number]
         # A resumption goes on where the process before it was: with what has got no answer too often, and with what is in
         # doubt because nothing gets through.
-        self._fruitless = int(any(record.state == "sent" for record in of_this_try))
+        self._fruitless = int(any(record.state == "in_doubt" for record in of_this_try))
         for record in of_this_try:
-            if record.state == "clean" and record.sends >= MAX_SENDS:
+            if record.state == "unsent" and record.sends >= MAX_SENDS:
                 self._exhausted(record)
 
     def _lost(self, clean: Record, request: str | None = None) -> Record:
@@ -282,12 +283,12 @@ class Submission:
         )
         return clean.model_copy(
             update={
-                "state": "sent",
+                "state": "in_doubt",
                 "request": request or _new_request(),
                 "try_number": self.run.try_number - 1,
                 "max_tries": self.run.max_tries,
                 "fenced_at": format_instant(self.clock.now()),
-                "since": format_instant(self.run.run_after),
+                "run_began_at": format_instant(self.run.run_after),
                 "scheduled_at": self._time_to_send(clean),
             }
         )
@@ -297,9 +298,9 @@ class Submission:
         keys = sorted("/".join(key) for key in [clean.key, *(record.key for record in strangers)])
         request = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:8]
         match self._decision(clean, request):
-            case "not_sent":
+            case "not_accepted":
                 return [self._lost(clean, request)]
-            case "sent":
+            case "accepted":
                 return [self._decided_accepted(clean, request, self.run.run_after)]
         others = ", ".join(f"post {r.post_id} account {r.social_account_id} ({r.state})" for r in strangers[:5])
         self._unknown(
@@ -323,9 +324,9 @@ class Submission:
                 continue
             request = self.journal.request_if_unreadable(clean.key)
             match self._decision(clean, request):
-                case "not_sent":
+                case "not_accepted":
                     decided.append(self._lost(clean, request))
-                case "sent":
+                case "accepted":
                     decided.append(self._decided_accepted(clean, request, self.run.run_after))
                 case _:
                     self._unknown(clean, "in_doubt", f"the record of earlier tries cannot be read ({problem})", request)
@@ -336,9 +337,9 @@ class Submission:
             return True
         for record in self._records():
             is_decided = record.request == self.journal.request_if_unreadable(record.key)
-            if record.state == "sent" and not is_decided:
+            if record.state == "in_doubt" and not is_decided:
                 self._unknown(record, "in_doubt", "it is looked for when all others are decided", record.request or "")
-            elif record.state != "accepted":
+            elif record.state != "answered":
                 self._verdicts[record.key] = outcome_about(
                     record,
                     "failed",
@@ -360,10 +361,10 @@ class Submission:
         for record, response in self._read(due):
             verdict = resolve_doubt(record, response, self.clock.now(), self.rules.settle_time, asked)
             decision = None if isinstance(verdict, Adopt) else self._decision(record, record.request or "")
-            if decision == "sent":
+            if decision == "accepted":
                 changed.append(self._decided_accepted(record, record.request or "", record.fence))
                 continue
-            if decision == "not_sent" and not isinstance(verdict, PollAgain):
+            if decision == "not_accepted" and not isinstance(verdict, PollAgain):
                 # Before ``settle`` is over nobody can know that it will not come.
                 verdict = SendAgain()
                 record = self._with_known(record, response)
@@ -386,7 +387,7 @@ class Submission:
                         if decision
                         else f": {self.clock.now() - record.fence} later the post is as it was before",
                     )
-                    changed.append(record.model_copy(update={"state": "clean"}))
+                    changed.append(record.model_copy(update={"state": "unsent"}))
                     if record.try_number == self.run.try_number and record.sends >= MAX_SENDS:
                         self._exhausted(record)
                 case PollAgain(at):
@@ -415,11 +416,11 @@ class Submission:
 
     def _adopted(self, record: Record, outcome: Outcome) -> Record:
         """Take a submission for the one in doubt. Only a clear from now on is one by a person who knows how it ended."""
-        adopted = {"adopted": True, "max_tries": self.run.max_tries, "earlier": record.submissions()}
-        return accepted(record, outcome).model_copy(update=adopted)
+        adopted = {"inferred": True, "max_tries": self.run.max_tries, "earlier": record.submissions()}
+        return with_outcome(record, outcome).model_copy(update=adopted)
 
     def _in_doubt(self) -> list[Record]:
-        return [r for r in self._records() if r.state == "sent" and r.key not in self._verdicts]
+        return [r for r in self._records() if r.state == "in_doubt" and r.key not in self._verdicts]
 
     def _exhausted(self, record: Record) -> None:
         error = OctosparkServerError(
@@ -431,18 +432,19 @@ class Submission:
         self._give_up([record], error, "not_sent")
 
     def _decision(self, record: Record, request: str) -> str | None:
-        """Return what a person decided about a request in doubt: ``sent``, ``not_sent``, or None."""
+        """Return what a person decided about a request in doubt: ``in_doubt``, ``not_sent``, or None."""
         match self.journal.decision(record.social_account_id, request):
-            case "sent" | "not_sent" as decision:
+            case "accepted" | "not_accepted" as decision:
                 self.log.info(
-                    "A person decided about account %s, attempt %s: %s.", record.social_account_id, request, decision
+                    "A person decided about account %s, request %s: %s.", record.social_account_id, request, decision
                 )
                 return decision
             case None:
                 return None
             case other:
                 self.log.warning(
-                    'The decision about account %s, attempt %s is %s; write {"decision": "sent"} or {"decision": "not_sent"}.',
+                    'The decision about account %s, request %s is %s; write {"decision": "accepted"} '
+                    'or {"decision": "not_accepted"}.',
                     record.social_account_id,
                     request,
                     sanitize(other, 60),
@@ -452,12 +454,12 @@ class Submission:
     def _decided_accepted(self, record: Record, request: str, fence: datetime) -> Record:
         return record.model_copy(
             update={
-                "state": "accepted",
+                "state": "answered",
                 "request": request,
                 "try_number": self.run.try_number,
                 "max_tries": self.run.max_tries,
                 "fenced_at": format_instant(fence),
-                "adopted": True,
+                "inferred": True,
                 "outcome": outcome_about(record, "pending", None),
             }
         )
@@ -469,31 +471,31 @@ class Submission:
         earlier = [
             record
             for record in self._records()
-            if record.state == "accepted"
+            if record.state == "answered"
             and (record.try_number or 0) < self.run.try_number
             and record.key not in self._carried_on
         ]
-        self._refresh([record for record in earlier if record.accepted.end != "published"])
+        self._refresh([record for record in earlier if record.known_outcome.state != "published"])
         cleared: list[Record] = []
         for key in [record.key for record in earlier]:
             self._carried_on.add(key)
             record = self.journal.records[key]
-            if record.state != "accepted":
+            if record.state != "answered":
                 continue
-            outcome = record.accepted
+            outcome = record.known_outcome
             if self._is_freed_by(record, outcome):
                 self._free.add(key)
                 self.log.info(
                     "Submitting again to account %s: the earlier submission %s ended as %s%s.",
                     record.social_account_id,
                     outcome.scheduled_post_id or "(refused)",
-                    outcome.end,
+                    outcome.state,
                     f" ({outcome.error_category})" if outcome.error_category else "",
                 )
             elif self.rules.if_already_submitted == "fail" and not self.notes:
                 raise OctosparkAlreadySubmittedError(
                     f"{request_of(record)} submitted post {record.post_id} to account {record.social_account_id} (submission "
-                    f'{outcome.scheduled_post_id}, {outcome.end}), and if_already_submitted is "fail". Nothing was sent.',
+                    f'{outcome.scheduled_post_id}, {outcome.state}), and if_already_submitted is "fail". Nothing was sent.',
                     target=f"post {record.post_id} account {record.social_account_id}",
                 )
             else:
@@ -502,25 +504,25 @@ class Submission:
                     request_of(record),
                     record.social_account_id,
                     outcome.scheduled_post_id or "(id not known)",
-                    outcome.end,
+                    outcome.state,
                 )
                 if self.run.max_tries > (record.max_tries or 0):
                     # The clear has had its effect: what comes to an end later is not what the person had seen.
                     cleared.append(record.model_copy(update={"max_tries": self.run.max_tries}))
         if cleared:
             self.journal.put(cleared)
-        return any(self.journal.records[record.key].state == "sent" for record in earlier)
+        return any(self.journal.records[record.key].state == "in_doubt" for record in earlier)
 
     def _refresh(self, records: Sequence[Record]) -> None:
         """Look what has become of submissions since they were recorded; what cannot be seen stays as recorded."""
         changed = []
         for record, response in self._read(records):
             latest = None if isinstance(response, OctosparkError) else response.value.latest_scheduled_post
-            if latest is None or not same_id(latest.id, record.accepted.scheduled_post_id):
+            if latest is None or not same_id(latest.id, record.known_outcome.scheduled_post_id):
                 continue
             seen = outcome_of(latest, record.team_id, record.post_id)
             if seen != record.outcome:
-                changed.append(believed(record, seen))
+                changed.append(with_observed(record, seen))
         if changed:
             self.journal.put(changed)
 
@@ -529,7 +531,7 @@ class Submission:
         # A clear raises ``max_tries``.
         cleared = record.max_tries is not None and self.run.max_tries > record.max_tries
         settle_time = self.rules.settle_time
-        if record.adopted and (not cleared or settle_time is None or self.clock.now() < record.fence + settle_time):
+        if record.inferred and (not cleared or settle_time is None or self.clock.now() < record.fence + settle_time):
             # It bears our marks, but somebody else may have made it, while ours is hidden by it or still to come.
             return False
         return frees(outcome, self.rules, cleared=cleared)
@@ -558,7 +560,7 @@ class Submission:
             record
             for record in records
             if record.key not in self._verdicts
-            and (record.state == "clean" or (record.state == "accepted" and record.key in self._free))
+            and (record.state == "unsent" or (record.state == "answered" and record.key in self._free))
         ]
 
     def _count_left(self) -> int:
@@ -599,13 +601,13 @@ class Submission:
         :param refused: what is proven not to have been accepted, and may be tried again, is added to it.
         """
         fenced = self._fence(ready)
-        # Whatever happens from here on until the answer is written, the record says ``sent``.
+        # Whatever happens from here on until the answer is written, the record says ``in_doubt``.
         results = self.api.submit_all([call.operation for call in ready], fenced + LEAVE_WITHIN)
         answered: list[Record] = []
         turned_down: list[tuple[_Ready, OctosparkError]] = []
         for call, result in zip(ready, results, strict=True):
             if not isinstance(result, OctosparkError):
-                answered += settled([self.journal.records[each.key] for each in call.records], result, self.log)
+                answered += with_response([self.journal.records[each.key] for each in call.records], result, self.log)
             elif proves_nothing_sent(result):
                 turned_down.append((call, result))
             else:
@@ -646,7 +648,10 @@ class Submission:
         operation = call.announcement.operation([record.social_account_id for record in records])
         if self.rules.dry_run:
             self.log.info(
-                "Dry run: would send %s %s with %s", operation.method, operation.url_path, sanitize(operation.body, 2000)
+                "Dry run: would send %s %s with %s",
+                operation.method,
+                operation.url_path,
+                sanitize(operation.body, 2000),
             )
             self._verdicts.update({record.key: outcome_about(record, "pending", "dry_run") for record in records})
             return None
@@ -670,9 +675,9 @@ class Submission:
                 "Not submitting again to account %s: submission %s is %s after all.",
                 record.social_account_id,
                 latest.id,
-                seen.end,
+                seen.state,
             )
-        elif (record.state == "clean" or record.adopted) and bears_our_marks(
+        elif (record.state == "unsent" or record.inferred) and bears_our_marks(
             record, latest, service_time, self.clock.now()
         ):
             if not is_adoptable(latest):
@@ -698,7 +703,7 @@ class Submission:
         else:
             return True
         self._free.discard(record.key)
-        self.journal.put([believed(record, seen)])
+        self.journal.put([with_observed(record, seen)])
         return False
 
     def _is_repeat(self, latest: ScheduledPost, service_time: datetime | None) -> bool:
@@ -707,7 +712,7 @@ class Submission:
         return not self.rules.allow_repeat and created is not None and created >= begin
 
     def _fence(self, ready: Sequence[_Ready]) -> datetime:
-        """Write ``sent`` for everything that is about to leave; a process that may not write may not send."""
+        """Write ``in_doubt`` for everything that is about to leave; a process that may not write may not send."""
         now = self.clock.now()
         sent: list[Record] = []
         for call in ready:
@@ -715,16 +720,16 @@ class Submission:
             sent += [
                 record.model_copy(
                     update={
-                        "state": "sent",
+                        "state": "in_doubt",
                         "request": request,
                         "try_number": self.run.try_number,
                         "max_tries": self.run.max_tries,
                         "fenced_at": format_instant(now),
                         "baseline": call.baseline,
-                        "since": None,
+                        "run_began_at": None,
                         "scheduled_at": self._time_to_send(record),
                         "outcome": None,
-                        "adopted": False,
+                        "inferred": False,
                         "earlier": record.submissions(),
                         "sends": 1 + (record.sends if record.try_number == self.run.try_number else 0),
                     }
@@ -732,7 +737,7 @@ class Submission:
                 for record in call.records
             ]
             self.log.info(
-                "Submitting post %s to %s (attempt %s).",
+                "Submitting post %s to %s (request %s).",
                 call.announcement.post_id,
                 ", ".join(record.social_account_id for record in call.records),
                 request,
@@ -750,7 +755,7 @@ class Submission:
                 self._stop(call, error)
             return []
         self.journal.put_surely(before)
-        self._free.update(record.key for record in before if record.state == "accepted")
+        self._free.update(record.key for record in before if record.state == "answered")
         return list(refused)
 
     def _after_refusals(self, refused: Sequence[tuple[_Call, OctosparkError]]) -> None:
@@ -801,8 +806,8 @@ class Submission:
 
     def _give_up(self, records: Iterable[Record], error: OctosparkError, reason: Reason) -> None:
         for record in records:
-            is_known = record.state == "accepted" and record.accepted.scheduled_post_id is not None
-            if is_known and (record.accepted.end == "published" or reason == "late"):
+            is_known = record.state == "answered" and record.known_outcome.scheduled_post_id is not None
+            if is_known and (record.known_outcome.state == "published" or reason == "late"):
                 # It was to be submitted once more. That it is not does not change what has become of it.
                 self._free.discard(record.key)
                 self.log.warning("Not submitted to account %s once more: %s", record.social_account_id, sanitize(error))

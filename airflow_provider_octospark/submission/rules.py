@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from airflow_provider_octospark.api.backoff import is_transient
-from airflow_provider_octospark.api.models import Outcome, Post, Reason, ScheduledPost
+from airflow_provider_octospark.api.models import Post, ScheduledPost
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import (
@@ -18,9 +18,9 @@ from airflow_provider_octospark.exceptions import (
     OctosparkError,
     OctosparkHeldUpError,
 )
+from airflow_provider_octospark.outcomes import Outcome, Reason, classify, same_id
 from airflow_provider_octospark.parameters.defaults import SETTLE_TIME, IfLate, IfSubmitted
 from airflow_provider_octospark.parameters.times import on_service_clock, parse_instant
-from airflow_provider_octospark.polling.wait import classify, same_id
 from airflow_provider_octospark.submission.journal import Record
 
 LONGEST_SETTLE_TIME = timedelta(days=30)
@@ -109,7 +109,8 @@ class Rules:
         least = timedelta(seconds=submit_timeout) + SETTLE_MARGIN
         if self.settle_time is not None and self.settle_time > LONGEST_SETTLE_TIME:
             raise OctosparkArgumentError(
-                f"settle is {self.settle_time}; it must be at most {LONGEST_SETTLE_TIME}. settle_time=None never sends again what is in doubt."
+                f"settle_time is {self.settle_time}; it must be at most {LONGEST_SETTLE_TIME}. "
+                "settle_time=None never sends again what is in doubt."
             )
         if self.settle_time is not None and self.settle_time <= least:
             raise OctosparkArgumentError(
@@ -154,7 +155,7 @@ def resolve_doubt(
 ) -> Adopt | SendAgain | PollAgain | Unknown:
     """Decide about a request that may have been accepted, from what the service shows of the post.
 
-    :param record: the target's record, in state ``sent``.
+    :param record: the target's record, in state ``in_doubt``.
     :param response: the post, or why it could not be read.
     :param now: our clock when the answer had come.
     :param settle_time: see :class:`Rules`.
@@ -181,8 +182,8 @@ def resolve_doubt(
         return Unknown("by the service's clock settle is not over, by ours twice that; one of them is wrong")
     if latest is not None and is_marked:
         return Unknown(
-            f"submission {latest.id}, created {sanitize(latest.created_at, 40)} for the same account, is {sanitize(latest.status, 40)}; "
-            "whether it is the one that was sent, or somebody else's, cannot be told"
+            f"submission {latest.id}, created {sanitize(latest.created_at, 40)} for the same account, "
+            f"is {sanitize(latest.status, 40)}; whether it is the one that was sent, or somebody else's, cannot be told"
         )
     if not _is_as_before(record, latest, response.service_time, now):
         return Unknown(
@@ -253,7 +254,7 @@ def _is_as_before(record: Record, latest: ScheduledPost | None, service_time: da
     if latest is None:
         return True
     begin = _run_begin(record, service_time, now)
-    if (parse_instant(record.since) or record.fence) > record.fence:
+    if (parse_instant(record.run_began_at) or record.fence) > record.fence:
         # A run that was not due yet (a timetable of one's own, before Airflow 3): time tells nothing.
         return False
     created, updated = parse_instant(latest.created_at), parse_instant(latest.updated_at)
@@ -261,7 +262,7 @@ def _is_as_before(record: Record, latest: ScheduledPost | None, service_time: da
 
 
 def _run_begin(record: Record, service_time: datetime | None, now: datetime) -> datetime | None:
-    since = parse_instant(record.since)
+    since = parse_instant(record.run_began_at)
     return None if since is None else on_service_clock(since, service_time, now)
 
 
@@ -281,7 +282,7 @@ def is_retryable_failure(outcome: Outcome) -> bool:
 
     An account that schedule-multi refused has no category and no submission: nothing of it can be out.
     """
-    if outcome.end != "failed" or outcome.reason not in {None, "not_sent"} or outcome.platform_post_id:
+    if outcome.state != "failed" or outcome.reason not in {None, "not_sent"} or outcome.platform_post_id:
         return False
     if outcome.reason == "not_sent":
         return outcome.error_category in RETRYABLE_CATEGORIES
@@ -295,9 +296,9 @@ def frees(outcome: Outcome, rules: Rules, *, cleared: bool) -> bool:
     if a person cleared the task. What a person cancelled, and what was published, is submitted again only after a clear
     and with ``if_already_submitted="resubmit"``. What is pending or unknown never is.
     """
-    if cleared and rules.if_already_submitted == "resubmit" and outcome.end in {"published", "failed"}:
+    if cleared and rules.if_already_submitted == "resubmit" and outcome.state in {"published", "failed"}:
         return True
-    if not rules.resubmit_failed or outcome.end != "failed" or outcome.reason is not None:
+    if not rules.resubmit_failed or outcome.state != "failed" or outcome.reason is not None:
         return False
     if outcome.platform_post_id or ((rules.recurs or rules.forgets) and outcome.scheduled_post_id):
         return False

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_octospark.api.models import Outcome
+from airflow_provider_octospark.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator, Context
+    from airflow.providers.common.compat.sdk import Context
 
 MOST_OUTCOMES = 100
 """How many outcomes an asset event carries; a batch's are in its XCom."""
@@ -20,8 +20,8 @@ def event_extra(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     ``event`` is ``published`` if all that did not fail is out, ``submitted`` if some of it is still to come, ``dry_run`` if
     nothing was sent.
     """
-    going = [outcome for outcome in outcomes if outcome.end in {"pending", "published"}]
-    if going and all(outcome.end == "published" for outcome in going):
+    going = [outcome for outcome in outcomes if outcome.state in {"pending", "published"}]
+    if going and all(outcome.state == "published" for outcome in going):
         event = "published"
     else:
         event = "dry_run" if going and all(outcome.reason == "dry_run" for outcome in going) else "submitted"
@@ -32,12 +32,12 @@ def event_extra(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def tell_outlets(operator: BaseOperator, context: Context, outcomes: Sequence[Outcome]) -> None:
+def add_to_outlet_events(outlets: Iterable[Any], context: Context, outcomes: Sequence[Outcome]) -> None:
     """Put the outcomes into the events of a task's outlets; only the process that ends the task can.
 
     Of an asset alias the task itself says which assets it stands for, so there is nothing to add to.
     """
     values: Any = context
-    for outlet in operator.outlets or []:
+    for outlet in outlets:
         if hasattr(outlet, "uri"):
             values["outlet_events"][outlet].extra.update(event_extra(outcomes))

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow_provider_octospark.airflow_compat import until
-from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.api.text import Log
 from airflow_provider_octospark.exceptions import OctosparkProtocolError
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling.wait import Wait, same_targets
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, Stats
 
-from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.api.text import Log
 from airflow_provider_octospark.exceptions import (
     OctosparkCancelledError,
@@ -16,6 +15,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkPublishRetryableError,
     OctosparkUnknownError,
 )
+from airflow_provider_octospark.outcomes import Outcome, describe
 from airflow_provider_octospark.parameters.defaults import PartialFailure
 from airflow_provider_octospark.submission.rules import Rules, frees, is_retryable_failure
 
@@ -35,7 +35,7 @@ UNKNOWN_METRIC = "octospark.unknown"
 def report_unknown(outcomes: Iterable[Outcome], log: Log, notes: Notes | None = None) -> None:
     """Write a log line and count a metric for every outcome that is not known."""
     for outcome in outcomes:
-        if outcome.end == "unknown":
+        if outcome.state == "unknown":
             log.error("%s %s", UNKNOWN_PREFIX, _what_to_do(outcome, notes or {}))
             Stats.incr(UNKNOWN_METRIC)
 
@@ -62,23 +62,6 @@ def _what_to_do(outcome: Outcome, notes: Notes) -> str:
     )
 
 
-def describe(outcome: Outcome) -> str:
-    """Return an outcome as one line for a person."""
-    words = [f"team {outcome.team_id} post {outcome.post_id}"]
-    if outcome.social_account_id:
-        words.append(f"account {outcome.social_account_id}")
-    if outcome.provider:
-        words.append(f"on {outcome.provider}")
-    if outcome.scheduled_post_id:
-        words.append(f"submission {outcome.scheduled_post_id}")
-    said = f"{' '.join(words)}: {outcome.end}"
-    details = [outcome.reason, outcome.error_category, outcome.error_code, outcome.error_message]
-    told = "; ".join(detail for detail in details if detail)
-    if outcome.end == "unknown" and outcome.platform_post_id:
-        told += f"; it may be live as {outcome.platform_post_id}"
-    return f"{said} ({told})" if told else said
-
-
 def judge(
     outcomes: Sequence[Outcome],
     *,
@@ -98,9 +81,9 @@ def judge(
     :raises OctosparkError: of the class that fits, in the order unknown, cause, retryable, cancelled, failed.
     :raises AirflowSkipException: with ``soft_fail``, if all that is not a success is a proven failure.
     """
-    unknown = [outcome for outcome in outcomes if outcome.end == "unknown"]
+    unknown = [outcome for outcome in outcomes if outcome.state == "unknown"]
     skips = rules is not None and rules.if_late == "skip"
-    failed = [o for o in outcomes if o.end == "failed" and not (skips and o.reason == "late")]
+    failed = [o for o in outcomes if o.state == "failed" and not (skips and o.reason == "late")]
     bad = len(unknown) + len(failed)
     if not bad or (partial_failure == "succeed" and bad < len(outcomes)):
         return

@@ -3,39 +3,47 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
 
 from airflow_provider_octospark.airflow_compat import run_of, task_state_store
-from airflow_provider_octospark.api.models import Outcome
+from airflow_provider_octospark.api.text import Log
 from airflow_provider_octospark.cancellation import Cancellable, cancel, cancellable
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError, OctosparkUnknownError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.links.octospark import published_url_of
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters import arguments
-from airflow_provider_octospark.parameters.defaults import RETURN_KEY, PartialFailure
+from airflow_provider_octospark.parameters.defaults import (
+    HIDDEN_TIMEOUT,
+    POLL_BACKOFF,
+    POLL_INTERVAL,
+    PUBLISH_TIMEOUT,
+    RETURN_KEY,
+    PartialFailure,
+)
 from airflow_provider_octospark.parameters.times import require_duration
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.submission.journal import Journal, MemoryStore, Target
 from airflow_provider_octospark.submission.protocol import Announcement, Submission, WaitUntil
-from airflow_provider_octospark.submission.transitions import outcome_about, take_ends
-from airflow_provider_octospark.tasks.asset_events import tell_outlets
+from airflow_provider_octospark.submission.transitions import outcome_about, record_final_outcomes
+from airflow_provider_octospark.tasks.asset_events import add_to_outlet_events
 from airflow_provider_octospark.tasks.deferral import (
     SHORTEST_DEFERRAL,
     outcomes_or_wait,
-    until_published,
     until_in_doubt_resolved,
+    until_published,
 )
 from airflow_provider_octospark.tasks.result import Notes, judge, note_key, note_on, report_published, report_unknown
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_octospark.operators.base import OctosparkSubmitOperator
+    from airflow_provider_octospark.submission.rules import Rules
 
 PAGE_SIZE = 50
 """How many targets of a batch share a page of the record: a page is written whole."""
@@ -49,39 +57,82 @@ class _Clock:
         time.sleep(seconds)
 
 
-class SubmitTask:
-    """One try of a task, or what goes on of it after a deferral.
+@dataclass(frozen=True, kw_only=True)
+class SubmitDescription:
+    """What a task that submits is to do.
 
-    :param operator: the task, its templates rendered.
-    :param resumed: whether this goes on after a deferral.
+    :param octospark_conn_id: id of the Airflow connection.
+    :param to_submit: returns what the parameters ask for; raises `OctosparkArgumentError` for an unusable one.
+    :param rules: returns how submissions are treated; raises `OctosparkArgumentError` for an unusable parameter.
+    :param result: returns the task's XCom ``return_value`` for its outcomes.
+    :param extra_xcoms: returns the task's other XComs for its outcomes, by key.
+    :param is_batch: whether there may be thousands of targets.
+    :param partial_failure: ``fail``, ``succeed`` or what else `PartialFailure` names.
+    :param wait_for_completion: whether the task waits until all submissions are published or failed.
+    :param deferrable: whether the triggerer waits in the task's place.
+    :param publish_timeout: how long after its time a publication is given up as unknown; a timedelta or seconds.
+    :param hidden_timeout: how long a publication may be hidden by a newer one of its post; a timedelta or seconds.
+    :param poll_interval: shortest pause between two polls, in seconds.
+    :param poll_backoff: growth of that pause.
+    :param cancel_on_kill: whether the trigger cancels what is still scheduled if a user marks the task as failed.
+    :param outlets: the task's outlets.
+    :param do_xcom_push: whether the task pushes XComs.
+    """
+
+    octospark_conn_id: str
+    to_submit: Callable[[OctosparkHook], Sequence[Announcement]]
+    rules: Callable[[], Rules]
+    result: Callable[[Sequence[Outcome]], Any]
+    extra_xcoms: Callable[[Sequence[Outcome]], Mapping[str, Any]]
+    is_batch: bool = False
+    partial_failure: PartialFailure = "fail"
+    wait_for_completion: bool = False
+    deferrable: bool = False
+    publish_timeout: timedelta | float = PUBLISH_TIMEOUT
+    hidden_timeout: timedelta | float = HIDDEN_TIMEOUT
+    poll_interval: float = POLL_INTERVAL
+    poll_backoff: float = POLL_BACKOFF
+    cancel_on_kill: bool = False
+    outlets: Sequence[Any] = ()
+    do_xcom_push: bool = True
+
+
+class SubmitTask:
+    """One try of a task, or its continuation after a deferral.
+
+    :param description: what to do, all templates rendered.
+    :param log: the task's log.
+    :param resumed: whether the task continues after a deferral.
     :param page: the record that was carried through the deferral, where Airflow has no store.
     :raises OctosparkStateStoreError: if the record cannot be read or begun.
     """
 
+    published_url: str | None = None
+
     def __init__(
-        self, operator: OctosparkSubmitOperator, context: Context, *, resumed: bool = False, page: Any = None
+        self, description: SubmitDescription, context: Context, log: Log, *, resumed: bool = False, page: Any = None
     ) -> None:
-        self.operator = operator
+        self.description = description
         self.context = context
-        self.log = operator.log
+        self.log = log
         self.run = run_of(context)
         self._store = task_state_store(context)
         # Opening the journal is the first act: a try that fails on a parameter has then proven that it sent nothing.
         self.journal = Journal(
             MemoryStore(page) if self._store is None else self._store,
             is_first_try=self.run.is_first_try and not resumed,
-            page_size=PAGE_SIZE if operator.is_batch and self._store is not None else None,
+            page_size=PAGE_SIZE if description.is_batch and self._store is not None else None,
         )
 
     def start(self) -> Any:
         """Submit what has not been submitted, wait if asked to, and end the task."""
-        operator = self.operator
-        with OctosparkHook(operator.octospark_conn_id) as hook:
+        description = self.description
+        with OctosparkHook(description.octospark_conn_id) as hook:
             # All of it is checked before anything is sent, also what only matters afterwards.
-            arguments.one_of(operator.partial_failure, get_args(PartialFailure), "partial_failure")
+            arguments.one_of(description.partial_failure, get_args(PartialFailure), "partial_failure")
             self._new_wait(())
             announcements = self._to_submit(hook)
-            rules = operator.rules()
+            rules = description.rules()
             rules.check(hook.settings.submit_timeout)
             submission = Submission(
                 announcements,
@@ -91,7 +142,7 @@ class SubmitTask:
                 rules,
                 self.run,
                 self.log,
-                hook.settings.max_in_flight if operator.is_batch else None,
+                hook.settings.max_in_flight if description.is_batch else None,
             )
             while isinstance(outcomes := submission.advance(), WaitUntil):
                 self._pause(outcomes)
@@ -101,18 +152,18 @@ class SubmitTask:
             notes = _by_name(submission.notes)
             # Now, and not when all others have been waited for: a person has to look.
             report_unknown([outcome for outcome in outcomes if note_on(outcome, notes)], self.log, notes)
-            if operator.wait_for_completion and not all(outcome.is_final for outcome in outcomes):
+            if description.wait_for_completion and not all(outcome.is_final for outcome in outcomes):
                 wait = self._new_wait(outcomes)
                 self._await(hook, wait, notes)
-                outcomes, doubts = self._take_ends(wait.outcomes)
+                outcomes, doubts = self._record_final_outcomes(wait.outcomes)
                 notes |= doubts
             return self._finish(outcomes, notes, submission.error)
 
     def _to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
         try:
-            return self.operator.to_submit(hook)
+            return self.description.to_submit(hook)
         except (OctosparkArgumentError, AirflowSkipException) as error:
-            earlier = [record for record in self.journal.records.values() if record.state != "clean"]
+            earlier = [record for record in self.journal.records.values() if record.state != "unsent"]
             if not earlier:
                 raise
             said = str(error)
@@ -120,7 +171,7 @@ class SubmitTask:
         why = f"what the task asks for now cannot be used: {said}"
         known = {record.key: record.outcome or outcome_about(record, "unknown", "in_doubt", why) for record in earlier}
         report_unknown(known.values(), self.log)
-        if any(outcome.end == "unknown" for outcome in known.values()):
+        if any(outcome.state == "unknown" for outcome in known.values()):
             raise OctosparkUnknownError(f"A request of an earlier try may have been accepted, and {why}")
         raise OctosparkArgumentError(f"{said} Earlier tries have submitted something; see the record of the task.")
 
@@ -129,12 +180,12 @@ class SubmitTask:
         seen = outcomes_or_wait(event, wait, self.log)
         if isinstance(seen, Wait):
             self._defer(seen, notes or {})
-        outcomes, doubts = self._take_ends(seen)
+        outcomes, doubts = self._record_final_outcomes(seen)
         return self._finish(outcomes, {**(notes or {}), **doubts})
 
     def cancel(self) -> None:
         """Take back what is still scheduled, if a person marked the task as failed; says in the log what it did."""
-        cancel(self.operator.octospark_conn_id, self._cancellable(), self.run, self.log)
+        cancel(self.description.octospark_conn_id, self._cancellable(), self.run, self.log)
 
     def _cancellable(self) -> list[Cancellable]:
         # With a page that cannot be read, nobody knows whether a submission is the only one of its post.
@@ -142,20 +193,20 @@ class SubmitTask:
 
     def _pause(self, wait: WaitUntil) -> None:
         remaining = wait.time - datetime.now(UTC)
-        if self.operator.deferrable and remaining > SHORTEST_DEFERRAL:
-            self.operator.defer(**until_in_doubt_resolved(wait.time, **self._carried()))
+        if self.description.deferrable and remaining > SHORTEST_DEFERRAL:
+            raise TaskDeferred(**until_in_doubt_resolved(wait.time, **self._carried()))
         time.sleep(max(0.0, remaining.total_seconds()))
 
     def _new_wait(self, outcomes: Sequence[Outcome]) -> Wait:
-        operator = self.operator
+        description = self.description
         return Wait.start(
             outcomes,
             started_at=datetime.now(UTC),
-            publish_timeout=require_duration(operator.publish_timeout, field="publish_timeout"),
+            publish_timeout=require_duration(description.publish_timeout, field="publish_timeout"),
             since=self.run.run_after,
-            hidden_timeout=require_duration(operator.hidden_timeout, field="hidden_timeout"),
-            interval=operator.poll_interval,
-            backoff=operator.poll_backoff,
+            hidden_timeout=require_duration(description.hidden_timeout, field="hidden_timeout"),
+            interval=description.poll_interval,
+            backoff=description.poll_backoff,
         )
 
     def _await(self, hook: OctosparkHook, wait: Wait, notes: Notes) -> None:
@@ -164,41 +215,40 @@ class SubmitTask:
                 self.log.info("%s", line)
             if wait.done:
                 break
-            if self.operator.deferrable:
+            if self.description.deferrable:
                 self._defer(wait, notes)
             now = datetime.now(UTC)
             time.sleep(max(0.0, (wait.next_poll(now) - now).total_seconds()))
 
     def _defer(self, wait: Wait, notes: Notes) -> NoReturn:
-        operator = self.operator
-        on_kill = [each.as_json() for each in self._cancellable()] if operator.cancel_on_kill else None
-        operator.defer(
-            **until_published(operator.octospark_conn_id, wait, on_kill, notes=dict(notes), **self._carried())
+        description = self.description
+        on_kill = [each.as_json() for each in self._cancellable()] if description.cancel_on_kill else None
+        raise TaskDeferred(
+            **until_published(description.octospark_conn_id, wait, on_kill, notes=dict(notes), **self._carried())
         )
-        raise AssertionError("defer() does not return")
 
     def _carried(self) -> dict[str, Any]:
         # Before Airflow 3.3 there is no store; what this try knows travels with the deferral.
         return {} if self._store is not None else {"page": self.journal.page()}
 
-    def _take_ends(self, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, str]]:
+    def _record_final_outcomes(self, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, str]]:
         """Record what waiting has proven; return what may be said of it, and notes on what is in doubt."""
-        told, notes = take_ends(self.journal, outcomes, self.run)
+        told, notes = record_final_outcomes(self.journal, outcomes, self.run)
         doubts = _by_name(notes)
         report_unknown([outcome for outcome in told if note_on(outcome, doubts)], self.log, doubts)
         return told, doubts
 
     def _finish(self, outcomes: Sequence[Outcome], notes: Notes, cause: OctosparkError | None = None) -> Any:
-        operator = self.operator
+        description = self.description
         report_unknown([outcome for outcome in outcomes if not note_on(outcome, notes)], self.log)
         report_published(outcomes, self.log)
-        result = operator.result(outcomes)
-        operator.published_url = published_url_of(result)
+        result = description.result(outcomes)
+        self.published_url = published_url_of(result)
         try:
             judge(
                 outcomes,
-                partial_failure=operator.partial_failure,
-                rules=replace(operator.rules(), forgets=self._store is None),
+                partial_failure=description.partial_failure,
+                rules=replace(description.rules(), forgets=self._store is None),
                 cause=cause,
                 notes=notes,
             )
@@ -206,22 +256,22 @@ class SubmitTask:
             self._push(outcomes)
             raise
         self._push_more(outcomes)
-        tell_outlets(operator, self.context, outcomes)
+        add_to_outlet_events(description.outlets, self.context, outcomes)
         return result
 
     def _push(self, outcomes: Sequence[Outcome]) -> None:
         """Push all XComs of a task that is about to raise, so that tasks which run all the same can read them."""
         try:
             self._push_more(outcomes)
-            if self.operator.do_xcom_push:
-                self.context["ti"].xcom_push(key=RETURN_KEY, value=self.operator.result(outcomes))
+            if self.description.do_xcom_push:
+                self.context["ti"].xcom_push(key=RETURN_KEY, value=self.description.result(outcomes))
         except Exception:
             # What the task raises says whether it may be retried; an error of XCom must not take its place.
             self.log.exception("The outcomes could not be pushed to XCom.")
 
     def _push_more(self, outcomes: Sequence[Outcome]) -> None:
-        if self.operator.do_xcom_push:
-            for key, value in self.operator.more_xcoms(outcomes).items():
+        if self.description.do_xcom_push:
+            for key, value in self.description.extra_xcoms(outcomes).items():
                 self.context["ti"].xcom_push(key=key, value=value)
 
 

@@ -3,47 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, Self, get_args
 
-from airflow.providers.common.compat.sdk import AirflowException
+from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 
 from airflow_provider_octospark.airflow_compat import first_started, run_of, task_state_store
-from airflow_provider_octospark.api.models import Outcome
+from airflow_provider_octospark.api.text import Log
 from airflow_provider_octospark.cancellation import Cancellable, cancel, cancellable_of
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.links.octospark import published_url_of
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters import arguments
-from airflow_provider_octospark.parameters.defaults import RETURN_KEY, PartialFailure
+from airflow_provider_octospark.parameters.defaults import (
+    HIDDEN_TIMEOUT,
+    POLL_BACKOFF,
+    POLL_INTERVAL,
+    PUBLISH_TIMEOUT,
+    RETURN_KEY,
+    PartialFailure,
+)
 from airflow_provider_octospark.parameters.times import require_duration
 from airflow_provider_octospark.polling.wait import Wait, same_targets
-from airflow_provider_octospark.tasks.asset_events import tell_outlets
+from airflow_provider_octospark.tasks.asset_events import add_to_outlet_events
 from airflow_provider_octospark.tasks.deferral import FRAMEWORK_MARGIN, outcomes_or_wait, until_published
 from airflow_provider_octospark.tasks.result import judge, report_published, report_unknown
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
-
 WAIT_KEY = "octospark.wait"
 """Where mode ``reschedule`` keeps, from Airflow 3.3 on, what it has seen and told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitDescription:
+    """What a task that waits is to wait for, and how; each field as the sensor of that parameter describes it.
+
+    :param reschedule: whether each poll is a process of its own.
+    :param skips_failures: whether a proven failure skips the task.
+    :param outlets: the task's outlets.
+    :param do_xcom_push: whether the task pushes XComs.
+    """
+
+    octospark_conn_id: str
+    publication: Any = None
+    post_id: Any = None
+    scheduled_post_id: Any = None
+    social_account_id: Any = None
+    team_id: Any = None
+    since: Any = None
+    partial_failure: PartialFailure = "fail"
+    publish_timeout: timedelta | float = PUBLISH_TIMEOUT
+    hidden_timeout: timedelta | float = HIDDEN_TIMEOUT
+    poll_interval: float = POLL_INTERVAL
+    poll_backoff: float = POLL_BACKOFF
+    timeout: timedelta | float | None = None
+    reschedule: bool = False
+    skips_failures: bool = False
+    cancel_on_kill: bool = False
+    outlets: Sequence[Any] = ()
+    do_xcom_push: bool = True
 
 
 class WaitTask:
     """One process's part of a wait.
 
-    :param operator: the sensor, its templates rendered.
+    :param description: what to wait for, all templates rendered.
+    :param log: the task's log.
     """
 
-    def __init__(self, operator: OctosparkPostSensor, context: Context) -> None:
-        self.operator = operator
+    published_url: str | None = None
+
+    def __init__(self, description: WaitDescription, context: Context, log: Log) -> None:
+        self.description = description
         self.context = context
-        self.log = operator.log
+        self.log = log
         self.run = run_of(context)
-        self._hook = OctosparkHook(operator.octospark_conn_id)
+        self._hook = OctosparkHook(description.octospark_conn_id)
 
     def __enter__(self) -> Self:
         return self
@@ -57,29 +97,30 @@ class WaitTask:
 
         :raises OctosparkArgumentError: naming the parameter that is unusable.
         """
-        operator = self.operator
-        arguments.one_of(operator.partial_failure, get_args(PartialFailure), "partial_failure")
+        description = self.description
+        arguments.one_of(description.partial_failure, get_args(PartialFailure), "partial_failure")
         since = self.run.run_after
-        if not arguments.is_absent(operator.since):
-            since = arguments.required_instant(operator.since, None, "since")
-        started_at = first_started(operator, self.context)
-        at_most = arguments.optional_duration(operator.wait_at_most, "timeout")
+        if not arguments.is_absent(description.since):
+            since = arguments.required_instant(description.since, None, "since")
+        started_at = first_started(self.context, reschedule=description.reschedule)
+        at_most = arguments.optional_duration(description.timeout, "timeout")
         wait = Wait.start(
             self._awaited(),
             started_at=started_at,
-            publish_timeout=require_duration(operator.publish_timeout, field="publish_timeout"),
+            publish_timeout=require_duration(description.publish_timeout, field="publish_timeout"),
             since=since,
-            hidden_timeout=require_duration(operator.hidden_timeout, field="hidden_timeout"),
-            interval=operator.poll_interval,
-            backoff=operator.poll_backoff,
+            hidden_timeout=require_duration(description.hidden_timeout, field="hidden_timeout"),
+            interval=description.poll_interval,
+            backoff=description.poll_backoff,
             latest=None if at_most is None else started_at + at_most,
         )
-        return self._kept(wait) if operator.reschedule else wait
+        return self._kept(wait) if description.reschedule else wait
 
     @property
     def longest_poking(self) -> float:
         """When Airflow's own time-out is to strike, in seconds after the first start: after our deadline."""
-        return (self.wait.deadline - first_started(self.operator, self.context) + FRAMEWORK_MARGIN).total_seconds()
+        first = first_started(self.context, reschedule=self.description.reschedule)
+        return (self.wait.deadline - first + FRAMEWORK_MARGIN).total_seconds()
 
     def look(self) -> bool:
         """Look once at what is due for it; return whether all has ended."""
@@ -104,11 +145,10 @@ class WaitTask:
 
     def defer(self, wait: Wait | None = None) -> NoReturn:
         """Hand the wait to the triggerer."""
-        operator = self.operator
+        description = self.description
         wait = self.wait if wait is None else wait
-        on_kill = [each.as_json() for each in self._cancellable(wait)] if operator.cancel_on_kill else None
-        operator.defer(**until_published(operator.octospark_conn_id, wait, on_kill))
-        raise AssertionError("defer() does not return")
+        on_kill = [each.as_json() for each in self._cancellable(wait)] if description.cancel_on_kill else None
+        raise TaskDeferred(**until_published(description.octospark_conn_id, wait, on_kill))
 
     def complete(self, event: Any, wait: Any) -> Any:
         """Take the trigger's event and end the task. Makes no request."""
@@ -119,54 +159,54 @@ class WaitTask:
 
     def cancel(self) -> None:
         """Take back what is still scheduled, if a person marked the task as failed; says in the log what it did."""
-        cancel(self.operator.octospark_conn_id, self._cancellable(self.wait), self.run, self.log)
+        cancel(self.description.octospark_conn_id, self._cancellable(self.wait), self.run, self.log)
 
     def _cancellable(self, wait: Wait) -> list[Cancellable]:
         # Of a post that was only named nobody has said that this DAG submitted it.
-        return [] if arguments.is_absent(self.operator.publication) else cancellable_of(wait.outcomes)
+        return [] if arguments.is_absent(self.description.publication) else cancellable_of(wait.outcomes)
 
     def _awaited(self) -> list[Outcome]:
-        operator = self.operator
-        if arguments.is_absent(operator.publication):
-            if arguments.is_absent(operator.post_id):
+        description = self.description
+        if arguments.is_absent(description.publication):
+            if arguments.is_absent(description.post_id):
                 raise OctosparkArgumentError("Neither publication nor post_id is set; there is nothing to wait for.")
             return [
                 Outcome(
-                    team_id=self._hook.team(operator.team_id),
-                    post_id=arguments.required_id(operator.post_id, "post_id"),
-                    social_account_id=arguments.optional_account(operator.social_account_id, "social_account_id"),
-                    scheduled_post_id=arguments.optional_id(operator.scheduled_post_id, "scheduled_post_id"),
-                    end="pending",
+                    team_id=self._hook.team(description.team_id),
+                    post_id=arguments.required_id(description.post_id, "post_id"),
+                    social_account_id=arguments.optional_account(description.social_account_id, "social_account_id"),
+                    scheduled_post_id=arguments.optional_id(description.scheduled_post_id, "scheduled_post_id"),
+                    state="pending",
                 )
             ]
         for field in ("post_id", "scheduled_post_id", "social_account_id"):
-            if not arguments.is_absent(getattr(operator, field)):
+            if not arguments.is_absent(getattr(description, field)):
                 raise OctosparkArgumentError(f"Both publication and {field} are set; publication says it all.")
-        outcomes = [_outcome(entry) for entry in _flattened(arguments.structure(operator.publication))]
+        outcomes = [_outcome(entry) for entry in _flattened(arguments.structure(description.publication))]
         if not outcomes:
             raise OctosparkArgumentError("publication is an empty list; there is nothing to wait for.")
         return outcomes
 
     def _finish(self, outcomes: Sequence[Outcome]) -> Any:
-        operator = self.operator
+        description = self.description
         report_unknown(outcomes, self.log)
         report_published(outcomes, self.log)
         found = [outcome.as_json() for outcome in outcomes]
-        publication = operator.publication
+        publication = description.publication
         single = arguments.is_absent(publication) or isinstance(arguments.structure(publication), Mapping)
         result: Any = found[0] if single else found
-        operator.published_url = published_url_of(result)
+        self.published_url = published_url_of(result)
         try:
-            judge(outcomes, partial_failure=operator.partial_failure, soft_fail=operator.skips_failures)
+            judge(outcomes, partial_failure=description.partial_failure, soft_fail=description.skips_failures)
         except AirflowException:
             self._push(result)
             raise
-        tell_outlets(operator, self.context, outcomes)
+        add_to_outlet_events(description.outlets, self.context, outcomes)
         return result
 
     def _push(self, result: Any) -> None:
         """Push the result of a task that is about to raise, so that tasks which run all the same can read it."""
-        if not self.operator.do_xcom_push:
+        if not self.description.do_xcom_push:
             return
         try:
             self.context["ti"].xcom_push(key=RETURN_KEY, value=result)

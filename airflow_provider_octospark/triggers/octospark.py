@@ -10,11 +10,12 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_octospark.api.models import Outcome, Post
+from airflow_provider_octospark.api.models import Post
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.cancellation import acancel, read_cancellable
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkProtocolError
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling.poller import LONGEST_SLEEP
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.triggers.reading import Reader

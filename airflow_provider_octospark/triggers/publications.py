@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_provider_octospark.api.models import Outcome, Post, ScheduledPost
+from airflow_provider_octospark.api.models import Post, ScheduledPost
+from airflow_provider_octospark.outcomes import Outcome, classify, outcome_of
 from airflow_provider_octospark.parameters.times import format_instant, on_service_clock, parse_instant
-from airflow_provider_octospark.polling.wait import classify, outcome_of
 
 FORMAT = 1
 
@@ -96,12 +96,12 @@ class Cursor:
             latest = post.latest_scheduled_post
             if latest is None or latest.id.lower() in self.told:
                 continue
-            key, due, end = latest.id.lower(), _due(latest), classify(latest)[0]
-            if end == "pending":
+            key, due, state = latest.id.lower(), _due(latest), classify(latest)[0]
+            if state == "pending":
                 self.awaited[key] = Awaited(post.id, now.timestamp() if due is None else due)
                 continue
             was_awaited = self.awaited.pop(key, None)
-            if end != "published":
+            if state != "published":
                 # No news; and none that it will not be published after all.
                 continue
             if due is None:

@@ -14,11 +14,12 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_octospark.airflow_compat import asset_state_stores, require_airflow
 from airflow_provider_octospark.api.backoff import delay_after
-from airflow_provider_octospark.api.models import Outcome, Post
+from airflow_provider_octospark.api.models import Post
 from airflow_provider_octospark.api.operations import post_of
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError, OctosparkRequestError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters import arguments
 from airflow_provider_octospark.parameters.times import require_duration
 from airflow_provider_octospark.triggers.publications import Cursor

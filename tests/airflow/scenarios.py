@@ -39,7 +39,7 @@ class Submitted:
             "post_id": self.post_id,
             "social_account_id": self.account_id,
             "scheduled_post_id": self.scheduled_post_id,
-            "end": "pending",
+            "state": "pending",
         }
 
     def begin(self) -> None:
@@ -75,12 +75,12 @@ class Scenario:
     @property
     def state(self) -> str:
         """How a task ends that waits for this alone."""
-        return "skipped" if self.skipped else "success" if self.end == "published" else "failed"
+        return "skipped" if self.skipped else "success" if self.state == "published" else "failed"
 
     @property
     def error(self) -> type[OctosparkError]:
         """What such a task raises if it fails."""
-        if self.end == "unknown":
+        if self.state == "unknown":
             return OctosparkUnknownError
         return OctosparkCancelledError if self.reason == "cancelled" else OctosparkPublishFailedError
 
@@ -119,7 +119,9 @@ HIDDEN = Scenario("hidden by another account's", "unknown", "not_observable", ha
 
 SCENARIOS = (
     PUBLISHED,
-    Scenario("published after an upload", "published", provider="youtube", scripted={"scenario": "slow", "seconds": 0.5}),
+    Scenario(
+        "published after an upload", "published", provider="youtube", scripted={"scenario": "slow", "seconds": 0.5}
+    ),
     Scenario(
         "failed for now: rate limited", "failed", category="rate_limited", scripted=_fails("rate_limited"), alone=False
     ),
@@ -128,7 +130,11 @@ SCENARIOS = (
     REJECTED,
     Scenario("failed for good: permanent", "failed", category="permanent", scripted=_fails("permanent"), alone=False),
     Scenario(
-        "cancelled by the service", "failed", "cancelled", scripted={"scenario": "cancel", "seconds": QUICK}, alone=False
+        "cancelled by the service",
+        "failed",
+        "cancelled",
+        scripted={"scenario": "cancel", "seconds": QUICK},
+        alone=False,
     ),
     Scenario(
         "cancelled by a person", "failed", "cancelled", happens=lambda it: it.emulator.user_action("cancel", it.post_id)

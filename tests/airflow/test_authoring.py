@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseHook, BaseOperator, BaseSensorOperator
 
+from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.operators.octospark import (
     OctosparkPostNowOperator,
@@ -241,8 +242,11 @@ def test_every_field_of_the_sensor_is_a_template() -> None:
     }
 
 
-def test_poke_interval_is_airflow_s_name_for_the_floor() -> None:
+def test_poke_interval_is_airflow_s_name_for_poll_interval() -> None:
     assert OctosparkPostSensor(task_id="default").poll_interval == 4.0
     assert OctosparkPostSensor(task_id="given", poll_interval=60).poll_interval == 60
     assert OctosparkPostSensor(task_id="poked", poke_interval=timedelta(minutes=2)).poll_interval == 120.0
-    assert OctosparkPostSensor(task_id="both", poke_interval=30, poll_interval=1).poll_interval == 30.0
+    with pytest.raises(
+        OctosparkArgumentError, match=r"poll_interval is 1 and poke_interval is 30; .* Give one of them"
+    ):
+        OctosparkPostSensor(task_id="both", poke_interval=30, poll_interval=1)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 POST = "77a1b2c3-0d44-4b50-9999-8dd25736052b"
 A = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 NEXT_YEAR = f"{date.today().year + 1}-05-17T09:00:00"  # noqa: DTZ011
-PUBLICATION = {"team_id": "t", "post_id": POST, "social_account_id": A, "end": "pending"}
+PUBLICATION = {"team_id": "t", "post_id": POST, "social_account_id": A, "state": "pending"}
 NOT_AN_ID = ("", "  ", "{{ none }}", None, "a/b", "a?b", "a#b", "..", "x/../y")
 
 Kind = Literal["now", "multi", "sensor"]
@@ -88,7 +88,7 @@ CASES = [
     Bad("sensor", "post_id is", {"publication": None, "post_id": "a/b"}),
     Bad("sensor", "social_account_id is", {"publication": None, "post_id": POST, "social_account_id": "x"}),
     Bad("sensor", "scheduled_post_id is", {"publication": None, "post_id": POST, "scheduled_post_id": ".."}),
-    Bad("sensor", "since", {"publication": None, "post_id": POST, "since": NEXT_YEAR}),
+    Bad("sensor", "since", {"publication": None, "post_id": POST, "run_began_at": NEXT_YEAR}),
     Bad("sensor", "partial_failure is", {"partial_failure": "ignore"}),
     Bad("sensor", "publish_timeout is", {"publish_timeout": 0, "mode": "reschedule"}),
     Bad("sensor", "timeout is", {"timeout": timedelta(0)}),

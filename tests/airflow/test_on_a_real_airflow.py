@@ -124,7 +124,7 @@ def test_events_say_what_they_mean(stack: AirflowStack, emulator: EmulatorProces
     assert meant["submit"]["event"] in {"submitted", "published"}
     assert meant["wait"]["event"] == "published"
     [outcome] = meant["wait"]["outcomes"]
-    assert (outcome["post_id"], outcome["end"]) == (post, "published")
+    assert (outcome["post_id"], outcome["state"]) == (post, "published")
     assert meant["wait"]["totalCount"] == 1
 
 

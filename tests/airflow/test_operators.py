@@ -115,15 +115,15 @@ def test_post_now_waiting_or_not_and_deferred_or_not(
         assert (outcome["social_account_id"], outcome["provider"]) == (account, "x")
         if waits:
             platform_post_id = published[outcome["post_id"]]["platform_post_id"]
-            assert (outcome["end"], outcome["reason"]) == ("published", None)
+            assert (outcome["state"], outcome["reason"]) == ("published", None)
             assert outcome["platform_post_id"] == platform_post_id
             assert run.xcom(name, key=LINK) == outcome["url"] == f"https://x.com/i/web/status/{platform_post_id}"
         else:
-            assert (outcome["end"], outcome["status"], outcome["url"]) == ("pending", "publishing", None)
+            assert (outcome["state"], outcome["status"], outcome["url"]) == ("pending", "publishing", None)
             assert run.xcom(name, key=LINK) == ""
     assert run.xcom("silent") is None
     assert run.xcom("silent", key=LINK).startswith("https://x.com/")
-    assert (run.xcom("dry")["end"], run.xcom("dry")["reason"]) == ("pending", "dry_run")
+    assert (run.xcom("dry")["state"], run.xcom("dry")["reason"]) == ("pending", "dry_run")
     assert sorted(pushed) == sorted((name, -1, 1, "return_value") for name in (*cases, "dry"))
 
 
@@ -186,9 +186,9 @@ def test_what_fails_is_retried_only_where_that_can_help(
     for name, kind in kinds.items():
         assert {type(error) for error in recorder.errors[name, -1]} == {kind}
     assert "The platform was busy" in str(recorder.errors["always_transient", -1][-1])
-    assert run.xcom("once_transient")["end"] == "published"
+    assert run.xcom("once_transient")["state"] == "published"
     assert run.xcom("always_transient")["error_category"] == "transient"
-    assert (run.xcom("but_live")["end"], run.xcom("but_live")["reason"]) == ("unknown", "in_doubt")
+    assert (run.xcom("but_live")["state"], run.xcom("but_live")["reason"]) == ("unknown", "in_doubt")
     assert Counter(pushed) == Counter(
         (task_id, -1, try_number, "return_value") for task_id, _, try_number, _ in recorder.ends
     )
@@ -241,7 +241,7 @@ def test_what_cannot_be_sent(emulator: Emulator, prepared: Prepared, run_dag: Ru
     assert isinstance(recorder.error("by_somebody"), OctosparkAlreadySubmittedError)
     assert isinstance(recorder.error("past"), OctosparkTooLateError)
     for name in ("no_post", "no_account", "forbidden", "by_somebody"):
-        assert (run.xcom(name)["end"], run.xcom(name)["reason"]) == ("failed", "not_sent")
+        assert (run.xcom(name)["state"], run.xcom(name)["reason"]) == ("failed", "not_sent")
     for name in ("past", "past_is_skipped"):
         assert run.xcom(name) == []
         assert [each["reason"] for each in run.xcom(name, key="accounts")] == ["late"]
@@ -283,9 +283,9 @@ def test_schedule_multi_and_its_partial_failures(
     for name in ("mixed", "mixed_one_by_one", "mixed_tolerated"):
         scheduled = run.xcom(name)
         assert [each["social_account_id"] for each in scheduled] == [x, threads]
-        assert {(each["end"], each["status"]) for each in scheduled} == {("pending", "scheduled")}
+        assert {(each["state"], each["status"]) for each in scheduled} == {("pending", "scheduled")}
         every = run.xcom(name, key="accounts")
-        assert [(each["social_account_id"], each["end"]) for each in every] == [
+        assert [(each["social_account_id"], each["state"]) for each in every] == [
             (x, "pending"), (lapsed, "failed"), (threads, "pending"), (gone, "failed"),
         ]  # fmt: skip
         assert "refresh_needed" in every[1]["error_message"]
@@ -336,7 +336,7 @@ def test_schedule_multi_waits_for_all_and_says_what_it_could_not_see(
         )
     run = run_dag(dag)
     assert by_task(run.states()) == {"wait": "success"}
-    ends = {each["social_account_id"]: (each["end"], each["reason"]) for each in run.xcom("wait", key="accounts")}
+    ends = {each["social_account_id"]: (each["state"], each["reason"]) for each in run.xcom("wait", key="accounts")}
     assert ends == {x: ("unknown", "not_observable"), lapsed: ("failed", None), threads: ("published", None)}
     assert [each["social_account_id"] for each in run.xcom("wait")] == [x, threads]
     assert run.xcom("wait", key="outcome") == {"totalCount": 3, "successCount": 2, "failureCount": 1}
@@ -393,14 +393,14 @@ def test_mapped_tasks_and_what_they_hand_on(
     posts = [target["post_id"] for target in targets]
     for n, post_id in enumerate(posts):
         [outcome] = run.xcom("schedule", map_index=n)
-        assert (outcome["post_id"], outcome["end"]) == (post_id, "pending")
+        assert (outcome["post_id"], outcome["state"]) == (post_id, "pending")
         [seen] = run.xcom("wait_for_each", map_index=n)
-        assert (seen["post_id"], seen["end"]) == (post_id, "published")
+        assert (seen["post_id"], seen["state"]) == (post_id, "published")
         assert seen["scheduled_post_id"] == outcome["scheduled_post_id"]
         # Instagram, Threads and the like have ids that tell no address.
         assert run.xcom("wait_for_each", key=LINK, map_index=n) == (seen["url"] or "")
     assert [each["post_id"] for each in run.xcom("wait_for_all")] == posts
-    assert {each["end"] for each in run.xcom("wait_for_all")} == {"published"}
+    assert {each["state"] for each in run.xcom("wait_for_all")} == {"published"}
     assert [each["post_id"] for each in run.xcom("wait_for_text")] == posts[1:2]
     assert [each["post_id"] for each in run.xcom("wait_for_now")] == [now]
     # Mapped over the list of an unmapped task, each sensor has one outcome, and returns one.

@@ -62,19 +62,19 @@ def sensor(task_id: str, submitted: Sequence[tuple[Scenario, Submitted]], public
 def check(scenario: Scenario, submitted: Submitted, outcome: dict[str, Any]) -> None:
     """Whether an outcome is what a scenario must be called, and what the ledger knows."""
     went_out = [each for each in submitted.emulator.publications() if each["post_id"] == submitted.post_id]
-    assert (outcome["end"], outcome["reason"]) == (scenario.end, scenario.reason), scenario.name
+    assert (outcome["state"], outcome["reason"]) == (scenario.state, scenario.reason), scenario.name
     assert outcome["error_category"] == scenario.category, scenario.name
     assert {key: outcome[key] for key in ("team_id", "post_id", "social_account_id", "scheduled_post_id")} == {
         key: value for key, value in submitted.publication().items() if key != "end"
     }
-    if scenario.end == "published":
+    if scenario.state == "published":
         [publication] = went_out
         assert outcome["platform_post_id"] == publication["platform_post_id"]
         assert outcome["url"] == published_url(submitted.provider, publication["platform_post_id"]) is not None
         assert (outcome["status"], outcome["provider"]) == ("published", submitted.provider)
     else:
         assert outcome["url"] is None
-    if scenario.end == "failed":
+    if scenario.state == "failed":
         assert went_out == []
 
 
@@ -118,7 +118,7 @@ def test_every_scenario_ends_the_same_in_every_mode(
             check(scenario, it, outcome)
         assert run.xcom(task_id, key=LINK) == next(each["url"] for each in outcomes if each["url"])
     assert isinstance(recorder.error("all"), OctosparkUnknownError)
-    bad = sum(each.end != "published" for each in SCENARIOS)
+    bad = sum(each.state != "published" for each in SCENARIOS)
     assert f"{bad} of {len(SCENARIOS)} not published" in str(recorder.error("all"))
     # One try each: an end, even an unknown one, is not retried. One XCom each, whatever the end.
     assert sorted(recorder.ends) == sorted((task_id, -1, 1, states[task_id]) for task_id in submitted)
@@ -194,12 +194,12 @@ def test_by_post_and_account_it_waits_for_what_this_run_submitted(
     }  # fmt: skip
     for task_id in ("old", "old_elsewhere"):
         assert isinstance(recorder.error(task_id), OctosparkUnknownError)
-        assert (run.xcom(task_id)["end"], run.xcom(task_id)["reason"]) == ("unknown", "deadline")
+        assert (run.xcom(task_id)["state"], run.xcom(task_id)["reason"]) == ("unknown", "deadline")
         assert run.xcom(task_id)["scheduled_post_id"] is None
     by_post = {each["contentItemId"]: each["id"] for each in made}
     assert run.xcom("new")["scheduled_post_id"] == by_post[new]
     assert run.xcom("later")["scheduled_post_id"] == by_post[later]
-    assert run.xcom("old_but_wanted")["end"] == "published"
+    assert run.xcom("old_but_wanted")["state"] == "published"
 
 
 def test_a_failed_one_of_a_list_is_not_hidden_by_soft_fail_if_another_is_unknown(
@@ -212,7 +212,7 @@ def test_a_failed_one_of_a_list_is_not_hidden_by_soft_fail_if_another_is_unknown
     run = run_dag(dag)
     assert run.states() == {("proven", -1): "skipped", ("doubtful", -1): "failed"}
     assert isinstance(recorder.error("doubtful"), OctosparkUnknownError)
-    assert [each["end"] for each in run.xcom("doubtful")] == ["published", "failed", "unknown"]
+    assert [each["state"] for each in run.xcom("doubtful")] == ["published", "failed", "unknown"]
 
 
 def test_what_was_over_before_needs_no_look(emulator: Emulator, run_dag: RunDag, recorder: Recorder) -> None:
@@ -220,14 +220,14 @@ def test_what_was_over_before_needs_no_look(emulator: Emulator, run_dag: RunDag,
     with DAG("over", schedule=None, default_args=recorder.default_args()) as dag:
         for deferrable in (True, False):
             OctosparkPostSensor(
-                task_id=f"published_{deferrable}", publication={**over, "end": "published"}, deferrable=deferrable
+                task_id=f"published_{deferrable}", publication={**over, "state": "published"}, deferrable=deferrable
             )
             OctosparkPostSensor(
-                task_id=f"failed_{deferrable}", publication=[{**over, "end": "failed"}], deferrable=deferrable
+                task_id=f"failed_{deferrable}", publication=[{**over, "state": "failed"}], deferrable=deferrable
             )
             OctosparkPostSensor(
                 task_id=f"dry_{deferrable}",
-                publication=[{**over, "end": "pending", "reason": "dry_run"}],
+                publication=[{**over, "state": "pending", "reason": "dry_run"}],
                 deferrable=deferrable,
             )
     run = run_dag(dag)

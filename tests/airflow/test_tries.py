@@ -141,7 +141,7 @@ def test_a_time_out_that_strikes_during_the_request(emulator: Emulator, post_now
     assert steps.try_once() == "up_for_retry"
     assert isinstance(steps.error, AirflowTaskTimeout)
     assert steps.try_once() == "success"
-    assert steps.xcom()["end"] == "published"
+    assert steps.xcom()["state"] == "published"
     assert counts(emulator) == (1, 1)
 
 
@@ -203,7 +203,7 @@ def test_an_event_about_something_else_is_waited_past_without_a_request(frozen: 
     assert steps.try_once() == "deferred"
     first = steps.deferral
     ours = steps.xcom_of_wait()
-    other = {**ours, "scheduled_post_id": "00000000-0000-4000-8000-00000000000a", "end": "published"}
+    other = {**ours, "scheduled_post_id": "00000000-0000-4000-8000-00000000000a", "state": "published"}
     before = len(frozen.requests())
     for payload in ([other], [{**ours, "post_id": "another"}], [ours, other], []):
         steps.fire({"format": 1, "outcomes": payload})
@@ -215,7 +215,7 @@ def test_an_event_about_something_else_is_waited_past_without_a_request(frozen: 
     frozen.advance(60)
     steps.fire(steps.run_trigger())
     assert steps.resume() == "success"
-    assert steps.xcom()["end"] == "published"
+    assert steps.xcom()["state"] == "published"
     assert counts(frozen) == (1, 1)
 
 
@@ -227,7 +227,7 @@ def test_an_event_for_a_task_whose_record_is_lost(page: Any, frozen: Emulator, p
     frozen.advance(5)
     steps.fire(steps.run_trigger())
     assert steps.resume() == "success"
-    assert steps.xcom()["end"] == "published"
+    assert steps.xcom()["state"] == "published"
     assert counts(frozen) == (1, 1)
 
 
@@ -240,7 +240,7 @@ def test_the_end_that_was_waited_for_is_on_record(frozen: Emulator, post_id: str
         steps.fire(steps.run_trigger())
         assert steps.resume() == state
         [record] = steps.read_state("octospark")["records"]
-        assert (record["state"], record["outcome"]["end"]) == ("accepted", end)
+        assert (record["state"], record["outcome"]["state"]) == ("accepted", end)
     assert counts(frozen) == (2, 1)
 
 
@@ -348,7 +348,7 @@ def rest_api() -> Iterator[TestClient]:
         yield client
 
 
-@pytest.mark.parametrize("decision", ["sent", "not_sent"])
+@pytest.mark.parametrize("decision", ["accepted", "not_accepted"])
 def test_a_person_s_decision_is_obeyed_by_the_next_try(
     decision: str,
     emulator: Emulator,
@@ -372,24 +372,24 @@ def test_a_person_s_decision_is_obeyed_by_the_next_try(
     assert isinstance(steps.error, OctosparkUnknownError)
     assert isinstance(steps.error, AirflowFailException)
     message = str(steps.error)
-    assert (steps.xcom()["end"], steps.xcom()["reason"]) == ("unknown", "in_doubt")
+    assert (steps.xcom()["state"], steps.xcom()["reason"]) == ("unknown", "in_doubt")
     lines = [line for line in capfd.readouterr().out.splitlines() if "OCTOSPARK UNKNOWN" in line]
     assert len(lines) == 1
     # What the message says is done as it is written there.
     put = re.search(r"PUT (\S+) with the body (\{.*?\}\}) or (\{.*?\}\})", message)
     assert put is not None
     assert message in lines[0] or put[1] in lines[0]
-    body = put[2] if decision == "sent" else put[3]
+    body = put[2] if decision == "accepted" else put[3]
     assert decision in body
     response = rest_api.put(put[1], content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == 204, response.text
     page = re.search(r"The record is under (\S+)\.$", message)
     assert page is not None
     [record] = rest_api.get(page[1]).json()["value"]["records"]
-    assert record["state"] == "sent"
+    assert record["state"] == "in_doubt"
     steps.clear()
     assert steps.try_once() == "success"
-    assert counts(emulator)[0] == (0 if decision == "sent" else 1)
+    assert counts(emulator)[0] == (0 if decision == "accepted" else 1)
 
 
 # Clears
@@ -441,7 +441,7 @@ def test_a_backfill_publishes_only_if_that_is_allowed(allowed: bool, emulator: E
     assert steps.try_once() == ("success" if allowed else "skipped")
     assert counts(emulator) == ((1, 1) if allowed else (0, 0))
     if not allowed:
-        assert (steps.xcom()["end"], steps.xcom()["reason"]) == ("failed", "late")
+        assert (steps.xcom()["state"], steps.xcom()["reason"]) == ("failed", "late")
 
 
 @pytest.mark.parametrize(("if_late", "state"), [("fail", "failed"), ("skip", "skipped")])
@@ -518,7 +518,7 @@ def wait_for(emulator: Emulator, account_id: str, request: pytest.FixtureRequest
                     "post_id": post_id,
                     "social_account_id": account_id,
                     "scheduled_post_id": made["id"],
-                    "end": "pending",
+                    "state": "pending",
                 }
             )
         with DAG(re.sub(r"\W+", "_", request.node.name), schedule=None) as dag:
@@ -532,7 +532,7 @@ def test_the_sensor_waits_past_an_event_about_something_else(frozen: Emulator, p
     steps = wait_for(post_id, deferrable=True)
     assert steps.try_once() == "deferred"
     first, before = steps.deferral, len(frozen.requests())
-    other = {**steps.xcom_of_wait(), "scheduled_post_id": "00000000-0000-4000-8000-00000000000a", "end": "published"}
+    other = {**steps.xcom_of_wait(), "scheduled_post_id": "00000000-0000-4000-8000-00000000000a", "state": "published"}
     steps.fire({"format": 1, "outcomes": [other]})
     assert steps.resume() == "deferred"
     assert steps.deferral.trigger_kwargs == first.trigger_kwargs
@@ -563,7 +563,7 @@ def test_a_sensor_whose_deferral_no_triggerer_took_over(
     assert steps.resume() == "failed"
     assert isinstance(steps.error, OctosparkUnknownError)
     [outcome] = steps.xcom()
-    assert (outcome["end"], outcome["reason"]) == ("unknown", "deadline")
+    assert (outcome["state"], outcome["reason"]) == ("unknown", "deadline")
     assert "no triggerer" in str(steps.error)
 
 
@@ -580,7 +580,7 @@ def test_in_mode_reschedule_the_wait_is_kept_between_looks(frozen: Emulator, pos
     assert [each["deadline"] for each in later["wait"]["watches"]] == [
         each["deadline"] for each in kept["wait"]["watches"]
     ]
-    assert [each["outcome"]["end"] for each in later["wait"]["watches"]] == ["published", "pending"]
+    assert [each["outcome"]["state"] for each in later["wait"]["watches"]] == ["published", "pending"]
     # What has ended is not looked at again.
     before = len(frozen.requests())
     assert steps.again() == "up_for_reschedule"

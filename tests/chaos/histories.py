@@ -34,7 +34,7 @@ EXPLAINED_ERRORS: Final = frozenset(
 UNKNOWN_PREFIX: Final = "OCTOSPARK UNKNOWN"
 
 Outcomes = dict[str, dict[str, Any]]
-Decision = Literal["sent", "not_sent"]
+Decision = Literal["accepted", "not_accepted"]
 
 
 class NoEndError(Exception):
@@ -275,13 +275,13 @@ class History:
         in_doubt = [
             account
             for account, outcome in told.outcomes.items()
-            if outcome["end"] == "unknown" and outcome["reason"] in {"in_doubt", "access_lost"}
+            if outcome["state"] == "unknown" and outcome["reason"] in {"in_doubt", "access_lost"}
         ]
         submitted = {
             each["social_account_id"] for each in self.world.control.submissions() if each["post_id"] == self.post_id
         }
         for account in in_doubt:
-            decision: Decision = "sent" if account in submitted else "not_sent"
+            decision: Decision = "accepted" if account in submitted else "not_accepted"
             self._write_decision(told, account, decision)
         if in_doubt:
             self._clear()
@@ -300,5 +300,5 @@ class History:
 
 def _is_consistent(told: Told) -> bool:
     """Whether the state is what the outcomes mean; it is not, if a task was killed after it had handed them on."""
-    all_is_well = all(outcome["end"] in {"pending", "published"} for outcome in told.outcomes.values())
+    all_is_well = all(outcome["state"] in {"pending", "published"} for outcome in told.outcomes.values())
     return all_is_well == (told.state == "success")

@@ -38,7 +38,7 @@ def _ids(entries: Sequence[Mapping[str, Any]], target: tuple[str, str]) -> tuple
 
 
 def _word(outcome: Mapping[str, Any]) -> str:
-    return f"{outcome['end']} ({outcome['reason']})" if outcome["reason"] else str(outcome["end"])
+    return f"{outcome['state']} ({outcome['reason']})" if outcome["reason"] else str(outcome["state"])
 
 
 def problems(history: History, books: Books) -> list[str]:
@@ -59,14 +59,14 @@ def _lies(history: History, told: Told, books: Books) -> Iterator[str]:
     anything = any(books.truth(history.post_id, account).submitted for account in history.accounts)
     for account, outcome in told.outcomes.items():
         truth = books.truth(history.post_id, account)
-        end, reason, named = outcome["end"], outcome["reason"], outcome["scheduled_post_id"]
+        end, reason, named = outcome["state"], outcome["reason"], outcome["scheduled_post_id"]
         said = f"account {account[:4]} is said to be {_word(outcome)}"
-        is_later_sent = history.decided.get(account) == "not_sent" and told is history.told
+        is_later_sent = history.decided.get(account) == "not_accepted" and told is history.told
         match end:
             case "pending" | "published":
                 if len(truth.submitted) != 1:
                     yield f"{said}, and {len(truth.submitted)} submissions were accepted"
-                elif named != truth.submitted[0] and not (named is None and history.decided.get(account) == "sent"):
+                elif named != truth.submitted[0] and not (named is None and history.decided.get(account) == "accepted"):
                     yield f"{said} as {named}, and it is {truth.submitted[0]}"
                 elif truth.published != truth.submitted:
                     yield f"{said}, and never came out"

@@ -65,7 +65,7 @@ DECIDED = {
         (Strike("person posts", "request", 0.1, fault={"fault": "no_answer", "when": when}),),
         faults=({"operation": "get-post", "fault": "status", "status": 403, "skip": 1, "times": 1},),
     )
-    for decision, when in (("sent", "after"), ("not_sent", "before"))
+    for decision, when in (("accepted", "after"), ("not_accepted", "before"))
 }
 
 
@@ -90,7 +90,7 @@ def test_what_is_struck_goes_out_once(judged: Mapping[str, Judged], name: str) -
     told = struck.history.last_told
     assert told is not None
     assert told.state == "success", struck.summary
-    assert {outcome["end"] for outcome in told.outcomes.values()} <= {"pending", "published"}
+    assert {outcome["state"] for outcome in told.outcomes.values()} <= {"pending", "published"}
 
 
 def test_what_times_out_goes_out_once(judged: Mapping[str, Judged]) -> None:

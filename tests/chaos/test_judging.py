@@ -18,7 +18,7 @@ SINGLE = Plan("made-up", Shape("post now", "no"), ())
 
 
 def outcome(end: str, reason: str | None = None, scheduled_post_id: str | None = None) -> dict[str, Any]:
-    return {"end": end, "reason": reason, "scheduled_post_id": scheduled_post_id}
+    return {"state": end, "reason": reason, "scheduled_post_id": scheduled_post_id}
 
 
 def history(ending: dict[str, Any], *, plan: Plan = SINGLE, is_logged: bool = True) -> History:
@@ -86,7 +86,7 @@ def test_in_one_call_is_unknown_only_what_may_have_been_submitted() -> None:
 def test_what_a_person_has_decided_is_unknown_no_more() -> None:
     hidden = Plan("made-up", Shape("post now", "no"), (Strike("person posts", "request"),))
     decided = history(outcome("unknown", "in_doubt"), plan=hidden)
-    decided.decided = {ACCOUNT: "not_sent"}
+    decided.decided = {ACCOUNT: "not_accepted"}
     decided.told_after = Told("success", 2, {ACCOUNT: outcome("pending", None, "s1")}, {})
     assert problems(decided, books("s1")) == []
     assert problems(decided, books("s1", "s2")) != []

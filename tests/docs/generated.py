@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from airflow_provider_octospark import exceptions
-from airflow_provider_octospark.api.models import State, Outcome, Reason
 from airflow_provider_octospark.emulator.http.server import Emulator
 from airflow_provider_octospark.emulator.service.faults import Fault
 from airflow_provider_octospark.emulator.service.scenarios import ScenarioRule
@@ -23,6 +22,7 @@ from airflow_provider_octospark.operators.octospark import (
     OctosparkSubmitOperator,
     OctosparkSubmitPostOperator,
 )
+from airflow_provider_octospark.outcomes import Outcome, Reason, State
 from airflow_provider_octospark.retry_policy import OctosparkRetryPolicy
 from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
 from airflow_provider_octospark.triggers.published import OctosparkPublishedTrigger
@@ -127,7 +127,7 @@ def _reference() -> Iterator[str]:
     yield "## Outcome"
     yield summary(Outcome)
     yield "Fields: " + ", ".join(f"`{name}`" for name in Outcome.model_fields) + "."
-    yield f"`end` is one of {_listed(get_args(State))}; `reason` is null or one of {_listed(get_args(Reason))}."
+    yield f"`state` is one of {_listed(get_args(State))}; `reason` is null or one of {_listed(get_args(Reason))}."
     yield "## Errors"
     yield (
         "`from airflow_provider_octospark.exceptions import …`. All are `OctosparkError`, and that is an `AirflowException`; "

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.emulator import Emulator
+from airflow_provider_octospark.outcomes import Outcome
 from tests.docs.generated import COPIED_TEST
 from tests.docs.pages import DOCS, README, ROOT, Block, blocks, blocks_of
 from tests.system.dag_runs import RunDag
@@ -54,7 +54,7 @@ def test_the_readmes_first_dag_publishes(emulator_behind_default: Emulator, run_
     [dag] = dags_of(Block(block.page, "python", block.line, source))
     finished = run_dag(dag)
     assert finished.state == "success"
-    assert finished.xcom("publish")["end"] == "published"
+    assert finished.xcom("publish")["state"] == "published"
     assert len(emulator_behind_default.publications()) == 1
 
 

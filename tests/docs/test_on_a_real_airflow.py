@@ -72,7 +72,7 @@ def submissions(emulator: EmulatorProcess, conf: dict[str, str]) -> list[dict[st
 
 
 @pytest.mark.parametrize(
-    ("post", "answer", "published"), [(0, "Approve", 1), (1, "Reject", 0)], ids=["approved", "rejected"]
+    ("post", "response", "published"), [(0, "Approve", 1), (1, "Reject", 0)], ids=["approved", "rejected"]
 )
 def test_a_post_goes_out_only_if_a_person_says_so(
     stack: AirflowStack, emulator: EmulatorProcess, post: int, response: str, published: int
@@ -98,7 +98,7 @@ def test_a_post_goes_out_only_if_a_person_says_so(
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_runbook_ends_an_unknown(stack: AirflowStack, emulator: EmulatorProcess) -> None:
     """Two requests without an answer, one processed and one not, each hidden by what a person posts by hand meanwhile."""
-    cases = {"sent": (conf_of(emulator, 2), "after"), "not_sent": (conf_of(emulator, 3), "before")}
+    cases = {"accepted": (conf_of(emulator, 2), "after"), "not_accepted": (conf_of(emulator, 3), "before")}
     tasks: dict[str, Task] = {}
     for decision, (conf, when) in cases.items():
         about = {"post_id": conf["post_id"]}
@@ -111,7 +111,7 @@ def test_the_runbook_ends_an_unknown(stack: AirflowStack, emulator: EmulatorProc
     for decision, publish in tasks.items():
         assert stack.rest.wait_for_task(publish, PATIENCE).state == "failed"
         assert stack.rest.task(publish).try_number == 1
-        assert stack.rest.xcom(publish)["end"] == "unknown"
+        assert stack.rest.xcom(publish)["state"] == "unknown"
         log = stack.rest.log(publish, 1)
         key = re.search(r"octospark\.decision\.[0-9a-f-]{36}\.[0-9a-f]{8}", log)
         assert key is not None, log

@@ -42,7 +42,7 @@ def run_due(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, due: datetime, 
 def test_what_is_due_is_published(emulator: Emulator, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch) -> None:
     finished = run_due(emulator, monkeypatch, datetime.now(UTC) - timedelta(minutes=1))
     assert finished.state == "success"
-    assert finished.xcom("publish")["end"] == "published"
+    assert finished.xcom("publish")["state"] == "published"
     assert len(emulator.publications()) == 1
 
 

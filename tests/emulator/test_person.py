@@ -96,16 +96,16 @@ def test_only_one_account(emulator: Emulator, caller: Caller, post_id: str, x: s
 
 def test_over_http(caller: Caller, post_id: str, x: str, scheduled: dict[str, Any]) -> None:
     order = {"action": "reschedule", "post_id": post_id, "scheduled_at": "2026-03-10T00:00:00+02:00"}
-    (moved,) = caller.control("person", order).json()["data"]
+    (moved,) = caller.control("user-action", order).json()["data"]
     assert moved["scheduledAt"] == "2026-03-09T22:00:00.000Z"
-    by_hand = caller.control("person", {"action": "post_now", "post_id": post_id, "social_account_id": x})
+    by_hand = caller.control("user-action", {"action": "post_now", "post_id": post_id, "social_account_id": x})
     assert by_hand.json()["data"][0]["status"] == "publishing"
     for order, named in (
         ({"action": "shout", "post_id": post_id}, "action"),
         ({"action": "post_now", "post_id": post_id}, "social_account_id"),
         ({"action": "reschedule", "post_id": post_id, "scheduled_at": "later"}, "scheduled_at"),
     ):
-        response = caller.control("person", order)
+        response = caller.control("user-action", order)
         assert response.status_code == 400
         assert named in response.json()["error"]["message"]
-    assert caller.control("person", {"action": "cancel", "post_id": "none"}).status_code == 404
+    assert caller.control("user-action", {"action": "cancel", "post_id": "none"}).status_code == 404

@@ -175,7 +175,7 @@ def told(stack: AirflowStack, dag_id: str, task_id: str) -> Counter[str]:
     counted: Counter[str] = Counter()
     for run_id in runs(stack, dag_id):
         for outcome in stack.rest.xcom(Task(dag_id, run_id, task_id)):
-            assert outcome["end"] == "published"
+            assert outcome["state"] == "published"
             counted[outcome["scheduled_post_id"]] += 1
     return counted
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark.api.models import Outcome, Post
+from airflow_provider_octospark.api.models import Post
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters.times import format_instant
 from airflow_provider_octospark.triggers.publications import AWAITED, GIVEN_UP_AFTER, REMEMBERED, Cursor
 from tests.waiting.things import NOON, TEAM, new_id, post_json, scheduled_json
@@ -42,7 +43,7 @@ def again(cursor: Cursor) -> Cursor:
 def test_a_publication_is_told_once_whatever_lists_repeat() -> None:
     cursor, seen = Cursor(NOON), post("published")
     [outcome] = take(cursor, seen, seen)
-    assert (outcome.end, outcome.team_id, outcome.post_id) == ("published", TEAM, seen.id)
+    assert (outcome.state, outcome.team_id, outcome.post_id) == ("published", TEAM, seen.id)
     assert take(cursor, seen) == []
     assert take(again(cursor), seen, post("publishing", of=seen)) == []
 

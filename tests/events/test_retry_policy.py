@@ -12,7 +12,6 @@ import pytest
 
 from airflow_provider_octospark import airflow_compat as versions
 from airflow_provider_octospark import exceptions
-from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.exceptions import (
     OctosparkError,
@@ -23,6 +22,7 @@ from airflow_provider_octospark.exceptions import (
 )
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.retry_policy import OctosparkRetryPolicy
 from airflow_provider_octospark.tasks.result import judge
 
@@ -102,9 +102,14 @@ def test_what_the_service_says_reaches_it(
 def test_an_operator_that_was_sent_away_for_some_of_its_targets_says_how_long() -> None:
     cause = OctosparkRateLimitError("told", retry_after=90.0)
     outcomes = [
-        Outcome(team_id="t", post_id="p", social_account_id="a", end="published"),
+        Outcome(team_id="t", post_id="p", social_account_id="a", state="published"),
         Outcome(
-            team_id="t", post_id="p", social_account_id="b", end="failed", reason="not_sent", error_category="transient"
+            team_id="t",
+            post_id="p",
+            social_account_id="b",
+            state="failed",
+            reason="not_sent",
+            error_category="transient",
         ),
     ]
     for some in (outcomes, outcomes[1:]):

@@ -76,7 +76,7 @@ def test_each_publication_is_told_once_with_its_outcome(emulator: Emulator) -> N
             assert sorted(triggerer.told()) == sorted(ids)
             assert before not in triggerer.told()
             event = triggerer.events[0]
-            assert (event["end"], event["provider"], event["team_id"]) == ("published", "x", emulator.team_id)
+            assert (event["state"], event["provider"], event["team_id"]) == ("published", "x", emulator.team_id)
             assert event["url"].startswith("https://x.com/")
 
     run(scenario)

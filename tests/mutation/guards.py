@@ -140,7 +140,7 @@ GUARDS = (
     _guard(
         "what was adopted is not believed to have failed",
         "test_what_fails_after_it_was_adopted_is_in_doubt",
-        (_TRANSITIONS, '    if not record.adopted or seen.end != "failed":\n', "    if True:\n"),
+        (_TRANSITIONS, '    if not record.inferred or seen.state != "failed":\n', "    if True:\n"),
     ),
     _guard(
         "the baseline's id",
@@ -205,7 +205,11 @@ GUARDS = (
     _guard(
         "a decision 'not sent' waits for settle",
         "test_a_decision_is_obeyed_when_it_can_be_known",
-        (_SUBMISSION, 'decision == "not_sent" and not isinstance(verdict, PollAgain)', 'decision == "not_sent"'),
+        (
+            _SUBMISSION,
+            'decision == "not_accepted" and not isinstance(verdict, PollAgain)',
+            'decision == "not_accepted"',
+        ),
     ),
     _guard(
         "nothing is sent to a post that is in doubt",
@@ -263,7 +267,7 @@ GUARDS = (
     _guard(
         "what a person cancelled frees nothing",
         "test_what_a_person_cancelled_is_not_submitted_again",
-        (_RULES, ' or outcome.end != "failed" or outcome.reason is not None:\n', ' or outcome.end != "failed":\n'),
+        (_RULES, ' or outcome.state != "failed" or outcome.reason is not None:\n', ' or outcome.state != "failed":\n'),
     ),
     _guard(
         "a clear is one that raised max_tries",

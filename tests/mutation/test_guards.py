@@ -163,7 +163,7 @@ def test_what_another_position_of_a_mapped_list_may_have_sent_is_not_sent(bench:
     first.move_to(second.job)
     first.clear()
     finish(first)
-    assert (first.state, [outcome.end for outcome in bench.reports[-1].outcomes]) == ("failed", ["unknown"])
+    assert (first.state, [outcome.state for outcome in bench.reports[-1].outcomes]) == ("failed", ["unknown"])
     assert len(bench.service.submissions()) == 2
     assert kept(bench)
 
@@ -175,7 +175,7 @@ def test_a_mapped_task_notes_what_it_is_about_before_all_else(bench: HistoryBenc
     second.step()
     first.move_to(second.job)
     finish(first)
-    assert (first.state, [outcome.end for outcome in bench.reports[-1].outcomes]) == ("failed", ["unknown"])
+    assert (first.state, [outcome.state for outcome in bench.reports[-1].outcomes]) == ("failed", ["unknown"])
     assert len(bench.service.submissions()) == 1
 
 
@@ -282,7 +282,7 @@ def test_what_was_there_before_is_not_adopted(bench: HistoryBench, x: str, linke
     task = HistoryTask(bench, Job.post_now(bench))
     bench.fault("post-now", "reset", when="before")
     finish(task)
-    assert [outcome.end for outcome in bench.reports[-1].outcomes] == ["unknown"]
+    assert [outcome.state for outcome in bench.reports[-1].outcomes] == ["unknown"]
     assert kept(bench)
 
 
@@ -292,7 +292,7 @@ def test_only_what_is_for_the_time_that_was_sent_is_adopted(bench: HistoryBench,
     task.step()
     bench.user_action("post_now", task.job.post_id, x)
     finish(task)
-    assert [outcome.end for outcome in bench.reports[-1].outcomes] == ["unknown"]
+    assert [outcome.state for outcome in bench.reports[-1].outcomes] == ["unknown"]
     assert kept(bench)
 
 
@@ -302,7 +302,7 @@ def test_only_what_is_of_the_same_account_is_adopted(bench: HistoryBench, linked
     task.step()
     bench.user_action("post_now", task.job.post_id, linkedin)
     finish(task)
-    assert [outcome.end for outcome in bench.reports[-1].outcomes] == ["unknown"]
+    assert [outcome.state for outcome in bench.reports[-1].outcomes] == ["unknown"]
     assert kept(bench)
 
 
@@ -362,7 +362,7 @@ def test_a_conflict_is_doubt(bench: HistoryBench) -> None:
 def decide_not_sent(task: HistoryTask) -> None:
     """A person decides about the one target that is in doubt, and clears the task."""
     [key] = set(task.decision_keys())
-    task.write_decision(key, {"decision": "not_sent"})
+    task.write_decision(key, {"decision": "not_accepted"})
     task.clear()
 
 

@@ -439,7 +439,7 @@ def _fails_after_adoption(bench: Bench) -> Task:
 
 def _fails_after_adoption_and_is_decided(bench: Bench) -> Task:
     task = _fails_after_adoption(bench)
-    task.decide(task.job.accounts[0], {"decision": "not_sent"})
+    task.decide(task.job.accounts[0], {"decision": "not_accepted"})
     task.clear()
     return _played(task)
 
@@ -1019,15 +1019,15 @@ CASES: list[Case] = [
     ),
     Case(
         "A person decides",
-        'After an unknown the decision is "sent"; the request was accepted',
+        'After an unknown the decision is "accepted"; the request was accepted',
         "Carries on, and sends nothing.",
-        _decided({"decision": "sent"}, arrived=True), "success", (_W,), (1,),
+        _decided({"decision": "accepted"}, arrived=True), "success", (_W,), (1,),
     ),
     Case(
         "A person decides",
-        'After an unknown the decision is "not_sent"; the request never arrived',
+        'After an unknown the decision is "not_accepted"; the request never arrived',
         "Sends, once.",
-        _decided({"decision": "not_sent"}, arrived=False), "success", (_W,), (1,),
+        _decided({"decision": "not_accepted"}, arrived=False), "success", (_W,), (1,),
     ),
     Case(
         "A person decides",

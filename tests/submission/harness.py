@@ -12,7 +12,7 @@ points of a history by running it once, and then lets something happen at any of
     task.run({3: kill})            # a first try that dies at its third point
     task.finish()                  # Airflow's retries, until it has an end
     bench.settle()                 # all that is pending comes to its end
-    assert task.count()[0].accepted == 1
+    assert task.count()[0].known_outcome == 1
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ from typing import Any, Literal, NoReturn, Protocol
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_octospark.api.client import AsyncOctosparkClient, OctosparkClient
-from airflow_provider_octospark.api.models import Outcome, PostNowRequest, ScheduleMultiRequest
+from airflow_provider_octospark.api.models import PostNowRequest, ScheduleMultiRequest
 from airflow_provider_octospark.api.operations import Operation, get_post, post_now, schedule_multi
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkNetworkError
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters.defaults import PartialFailure
 from airflow_provider_octospark.parameters.times import format_instant
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.submission.journal import Journal, MemoryStore, Store
 from airflow_provider_octospark.submission.protocol import Announcement, Submission, WaitUntil
 from airflow_provider_octospark.submission.rules import Rules, Run
-from airflow_provider_octospark.submission.transitions import take_ends
+from airflow_provider_octospark.submission.transitions import record_final_outcomes
 from airflow_provider_octospark.tasks.result import judge
 
 START = datetime(2026, 3, 2, 9, 0, 0, 250_000, tzinfo=UTC)
@@ -293,7 +294,7 @@ class Lines:
         """Keep a line."""
         self.lines.append(event % args if args else event)
 
-    warning = error = info
+    warning = error = exception = info
 
 
 class Bench:
@@ -534,7 +535,7 @@ class Try:
     """How one try went, so far as it went: one more `resume` may follow if it was deferred."""
 
     points: Points
-    end: End = "success"
+    state: End = "success"
     outcomes: list[Outcome] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     error: BaseException | None = None
@@ -674,11 +675,11 @@ class Task:
         try:
             self._execute(process, attempt, lines, resumed)
         except Killed as error:
-            attempt.end, attempt.error = "killed", error
+            attempt.state, attempt.error = "killed", error
         except AirflowSkipException as error:
-            attempt.end, attempt.error = "skipped", error
+            attempt.state, attempt.error = "skipped", error
         except Exception as error:  # noqa: BLE001 - whatever a task raises ends it
-            attempt.end, attempt.error = "raised", error
+            attempt.state, attempt.error = "raised", error
         attempt.log += lines.lines
         # A process that was replaced while it ran decides nothing any more.
         if process.current:
@@ -686,9 +687,9 @@ class Task:
         return attempt
 
     def _state_after(self, attempt: Try) -> State:
-        match attempt.end:
+        match attempt.state:
             case "success" | "skipped" | "deferred":
-                return attempt.end
+                return attempt.state
             case _:
                 fails = isinstance(attempt.error, AirflowFailException) or self.try_number > self.max_tries
                 return "failed" if fails else "up_for_retry"
@@ -719,7 +720,7 @@ class Task:
         )
         while isinstance(result := submission.advance(), WaitUntil):
             if self.job.deferrable and result.time - bench.now() > timedelta(seconds=5):
-                attempt.end, attempt.until = "deferred", result.time
+                attempt.state, attempt.until = "deferred", result.time
                 self._carried = None if self.has_store else journal.page()
                 return
             bench.advance_to(result.time)
@@ -729,7 +730,7 @@ class Task:
         if self.job.wait and not all(outcome.is_final for outcome in result):
             wait = Wait.start(result, started_at=bench.now(), since=self.run_after)
             if self.job.deferrable:
-                attempt.end, self._wait = "deferred", wait
+                attempt.state, self._wait = "deferred", wait
                 self._carried = None if self.has_store else journal.page()
                 return
             self._trigger(wait)
@@ -739,7 +740,7 @@ class Task:
 
     def _complete(self, journal: Journal, wait: Wait, attempt: Try) -> None:
         attempt.outcomes = list(wait.outcomes)
-        attempt.outcomes, doubts = take_ends(journal, wait.outcomes, self.run_facts())
+        attempt.outcomes, doubts = record_final_outcomes(journal, wait.outcomes, self.run_facts())
         attempt.notes += doubts.values()
         self._judge(attempt, None)
 
@@ -750,7 +751,7 @@ class Task:
             rules=replace(self.job.announced_rules, forgets=not self.has_store),
             cause=cause,
         )
-        attempt.end = "success"
+        attempt.state = "success"
 
     @property
     def state_store(self) -> str | None:
@@ -813,4 +814,4 @@ class Task:
     @property
     def ends(self) -> list[str]:
         """The end of each target as the latest try reports it."""
-        return [outcome.end for outcome in self.tries[-1].outcomes]
+        return [outcome.state for outcome in self.tries[-1].outcomes]

@@ -214,7 +214,7 @@ def test_a_decision_about_an_unreadable_page_is_obeyed_once(bench: Bench, deferr
     task.retry()
     second = task.job.posts[1]
     assert task.ends == ["pending", "pending", "unknown", "unknown", "unknown", "unknown"] or deferrable
-    decide(task, lambda post: "sent" if post == second else "not_sent")
+    decide(task, lambda post: "accepted" if post == second else "not_accepted")
     for _ in range(3):
         task.clear()
         task.finish()
@@ -235,7 +235,7 @@ def test_an_unreadable_page_is_left_as_it_is_though_the_list_changes(bench: Benc
             task.job = replace(whole, more_posts=more)
             task.clear()
             task.finish()
-            decide(task, lambda post, extra=extra: "not_sent" if post == extra else "sent")  # type: ignore[misc]
+            decide(task, lambda post, extra=extra: "not_accepted" if post == extra else "accepted")  # type: ignore[misc]
             task.clear()
             task.finish()
         task.job = whole

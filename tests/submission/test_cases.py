@@ -16,7 +16,7 @@ def test_case(bench: Bench, case: Case) -> None:
     bench.settle()
     counts = task.count()
     told = f"{task.state}, {task.ends}, {counts}: {last.error!r}\n" + "\n".join(
-        line for each in task.tries for line in [f"-- {each.end}", *each.log]
+        line for each in task.tries for line in [f"-- {each.state}", *each.log]
     )
     assert (task.state, tuple(task.ends)) == (case.state, case.ends), told
     assert tuple(count.accepted for count in counts) == case.accepted, told

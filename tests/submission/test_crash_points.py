@@ -36,14 +36,14 @@ def check(form: str, task: Task, story: str) -> None:
     task.bench.settle()
     last = task.tries[-1]
     for place, (count, outcome) in enumerate(zip(task.count(), last.outcomes, strict=True)):
-        about = f"{story}: account {place}: {outcome.end}, {count}"
+        about = f"{story}: account {place}: {outcome.state}, {count}"
         assert count.accepted == 1, about
         assert count.on_target == 1, about
         if form == "one call" and place < len(last.outcomes) - 1:
             # The service shows its latest submission only, which is that of the last account.
-            assert outcome.end in {"pending", "published", "unknown"}, about
+            assert outcome.state in {"pending", "published", "unknown"}, about
         else:
-            assert outcome.end in {"pending", "published"}, about
+            assert outcome.state in {"pending", "published"}, about
     unknown = "unknown" in task.ends
     assert task.state == ("failed" if unknown else "success"), f"{story}: {task.state}: {last.error}"
     assert isinstance(last.error, OctosparkUnknownError) == unknown, f"{story}: {last.error!r}"
@@ -69,7 +69,7 @@ def test_two_kills_in_a_row(bench: Bench, form: str) -> None:
     check(form, untouched, "no kill")
     for first in range(count_points(untouched)):
         task = begin(first)
-        assert task.tries[0].end == "killed"
+        assert task.tries[0].state == "killed"
         killed_at = task.tries[0].points.names[-1]
         task.finish()
         check(form, task, f"killed at {first} ({killed_at})")
@@ -78,7 +78,7 @@ def test_two_kills_in_a_row(bench: Bench, form: str) -> None:
             twice = begin(first)
             twice.retry({second: kill})
             again_at = twice.tries[1].points.names[-1]
-            assert twice.tries[1].end == "killed"
+            assert twice.tries[1].state == "killed"
             twice.finish()
             check(form, twice, f"killed at {first} ({killed_at}) and at {second} ({again_at})")
 
@@ -99,7 +99,7 @@ def test_every_way_back(bench: Bench, form: str, back: str, latest: str) -> None
 
     for first in range(count_points(begin(-1))):
         task = begin(first)
-        assert task.tries[0].end == "killed"
+        assert task.tries[0].state == "killed"
         if back == "retry":
             assert task.state == "up_for_retry"
         else:
@@ -121,7 +121,7 @@ def test_killed_while_it_waits_for_the_publication(bench: Bench, deferrable: boo
 
     for first in range(count_points(begin(-1))):
         task = begin(first)
-        assert task.tries[0].end == "killed"
+        assert task.tries[0].state == "killed"
         task.finish()
         check("post-now", task, f"killed at {first}")
         assert task.ends == ["published"]
@@ -163,7 +163,7 @@ def test_killed_again_without_a_finally(bench: Bench, nursery: Nursery) -> None:
     worlds = set()
     for first in itertools.count():
         task = begin(first)
-        if task.tries[0].end != "killed":
+        if task.tries[0].state != "killed":
             break
         if world(task) in worlds:
             continue

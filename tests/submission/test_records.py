@@ -74,10 +74,10 @@ BAD_PAGES: dict[str, Spoil] = {
     "a record with nothing to compare with": _with(baseline=None, since=None),
     "a record whose baseline is a text": _with(baseline="none"),
     "a record whose baseline is cut short": _with(baseline={"scheduled_post_id": None}),
-    "a record accepted without an outcome": _with(state="accepted", outcome=None),
-    "a record with an outcome that is cut short": _with(state="accepted", outcome={"end": "published"}),
+    "a record accepted without an outcome": _with(state="answered", outcome=None),
+    "a record with an outcome that is cut short": _with(state="answered", outcome={"state": "published"}),
     "a record with an unknown end": _with(
-        state="accepted", outcome={"team_id": "t", "post_id": "p", "social_account_id": "a", "end": "done"}
+        state="answered", outcome={"team_id": "t", "post_id": "p", "social_account_id": "a", "state": "done"}
     ),
     "a record with a number of tries that is a text": _with(try_number="1"),
 }
@@ -92,7 +92,7 @@ def killed_after(bench: Bench, point: str, job: Job | None = None, **options: An
             kill(moment)
 
     task.run(at_point)
-    assert task.tries[0].end == "killed"
+    assert task.tries[0].state == "killed"
     return task
 
 
@@ -108,7 +108,7 @@ def is_unknown(task: Task) -> bool:
         assert re.search(
             rf"PUT {re.escape(before)}octospark\.decision\.{account}\.[0-9a-f]{{8}}{re.escape(after)} ", note
         )
-        assert '{"value": {"decision": "sent"}} or {"value": {"decision": "not_sent"}}' in note
+        assert '{"value": {"decision": "accepted"}} or {"value": {"decision": "not_accepted"}}' in note
         assert task.state_store.replace("{key}", PAGE_KEY) in note
         assert "Look at the post" in note
         assert "and clear it" in note
@@ -136,11 +136,11 @@ def test_a_bad_page_on_a_later_try(bench: Bench, form: str) -> None:
     assert task.count()[0].accepted == 1
 
 
-@pytest.mark.parametrize("decision", ["sent", "not_sent"])
+@pytest.mark.parametrize("decision", ["accepted", "not_accepted"])
 @pytest.mark.parametrize("form", BAD_PAGES)
 def test_a_bad_page_and_a_decision(bench: Bench, form: str, decision: str) -> None:
     """The next try obeys, and its page can be read again."""
-    task = killed_after(bench, "after submission" if decision == "sent" else "before submission")
+    task = killed_after(bench, "after submission" if decision == "accepted" else "before submission")
     task.table.write(PAGE_KEY, BAD_PAGES[form](task.table.read(PAGE_KEY)))
     task.finish()
     task.decide(task.job.accounts[0], {"decision": decision})
@@ -173,7 +173,7 @@ def test_a_bad_page_of_several_targets_needs_a_decision_for_each(bench: Bench) -
     for done, account in enumerate(task.job.accounts):
         assert [count.accepted for count in task.count()] == [0, 0, 0]
         assert task.ends.count("unknown") == 3 - done
-        task.decide(account, {"decision": "not_sent"})
+        task.decide(account, {"decision": "not_accepted"})
         task.clear()
         task.finish()
     assert task.state == "success"
@@ -182,7 +182,18 @@ def test_a_bad_page_of_several_targets_needs_a_decision_for_each(bench: Bench) -
 
 @pytest.mark.parametrize(
     "garbage",
-    [7, "", [], {}, True, "yes", {"decision": None}, {"decision": ["sent"]}, {"decision": "SENT"}, {"sent": True}],
+    [
+        7,
+        "",
+        [],
+        {},
+        True,
+        "yes",
+        {"decision": None},
+        {"decision": ["accepted"]},
+        {"decision": "ACCEPTED"},
+        {"accepted": True},
+    ],
 )
 def test_a_decision_that_is_none(bench: Bench, garbage: Any) -> None:
     """It is not obeyed, and the log says what to write."""
@@ -194,8 +205,8 @@ def test_a_decision_that_is_none(bench: Bench, garbage: Any) -> None:
     task.finish()
     assert task.ends == ["unknown"]
     assert task.count()[0].accepted == 0
-    said = any('write {"decision": "sent"} or {"decision": "not_sent"}' in line for line in task.tries[-1].log)
-    assert said == (garbage not in ({}, {"decision": None}, {"sent": True}))
+    said = any('write {"decision": "accepted"} or {"decision": "not_accepted"}' in line for line in task.tries[-1].log)
+    assert said == (garbage not in ({}, {"decision": None}, {"accepted": True}))
 
 
 def test_a_decision_is_for_one_request_only(bench: Bench) -> None:
@@ -203,7 +214,7 @@ def test_a_decision_is_for_one_request_only(bench: Bench) -> None:
     bench.fault("post-now", "reset", times=2)
     task = Task(bench, Job.post_now(bench, rules=Rules(settle_time=None)))
     task.finish()
-    first = task.decide(task.job.accounts[0], {"decision": "not_sent"})
+    first = task.decide(task.job.accounts[0], {"decision": "not_accepted"})
     task.clear()
     task.finish()
     posts = [request for request in bench.service.requests() if request["method"] == "POST"]
@@ -213,7 +224,7 @@ def test_a_decision_is_for_one_request_only(bench: Bench) -> None:
     task.finish()
     assert task.ends == ["unknown"]
     assert task.count()[0].accepted == 0
-    second = task.decide(task.job.accounts[0], {"decision": "not_sent"})
+    second = task.decide(task.job.accounts[0], {"decision": "not_accepted"})
     assert first != second
     task.clear()
     task.finish()
@@ -225,9 +236,9 @@ def test_a_decision_while_it_is_looked_for(bench: Bench) -> None:
     """`not_sent` is not obeyed before `settle_time` is over: nobody can know until then that the request will not come."""
     bench.fault("post-now", "late", seconds=600.0)
     task = Task(bench, Job.post_now(bench))
-    assert task.start().end == "deferred"
+    assert task.start().state == "deferred"
     request = task.table.read(PAGE_KEY)["records"][0]["request"]
-    task.table.write(f"octospark.decision.{task.job.accounts[0]}.{request}", {"decision": "not_sent"})
+    task.table.write(f"octospark.decision.{task.job.accounts[0]}.{request}", {"decision": "not_accepted"})
     task.finish()
     assert task.state == "success"
     assert task.count()[0].accepted == 1
@@ -240,7 +251,7 @@ def test_what_a_person_says_was_sent_stays_so(bench: Bench) -> None:
     task.finish()
     assert task.ends == ["unknown"]
     bench.service.advance(3600)
-    task.decide(task.job.accounts[0], {"decision": "sent"})
+    task.decide(task.job.accounts[0], {"decision": "accepted"})
     for shows in (True, False):
         task.clear(shows=shows)
         task.finish()
@@ -253,17 +264,17 @@ def test_what_a_person_says_was_sent_stays_so(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("mapped", [True, False])
-@pytest.mark.parametrize("state", ["clean", "sent", "accepted"])
+@pytest.mark.parametrize("state", ["unsent", "in_doubt", "answered"])
 def test_a_record_of_another_target(bench: Bench, state: str, mapped: bool) -> None:
     """Another account stands in the parameters than in the record: a template or a mapped list has changed.
 
     Of an unmapped task, a clean record proves that nothing was sent at all.
     """
-    points = {"clean": "before request", "sent": "before submission", "accepted": "after submission"}
+    points = {"unsent": "before request", "in_doubt": "before submission", "answered": "after submission"}
     task = Task(bench, Job.post_now(bench), map_index=3 if mapped else -1)
 
     def stop(moment: Any) -> None:
-        if moment.name == points[state] and state != "accepted":
+        if moment.name == points[state] and state != "answered":
             kill(moment)
 
     task.run(stop)
@@ -271,7 +282,7 @@ def test_a_record_of_another_target(bench: Bench, state: str, mapped: bool) -> N
     task.clear()
     task.finish()
     bench.settle()
-    if state == "clean" and not mapped:
+    if state == "unsent" and not mapped:
         assert task.state == "success"
         assert task.count()[0].accepted == 1
         return
@@ -282,7 +293,7 @@ def test_a_record_of_another_target(bench: Bench, state: str, mapped: bool) -> N
         task.clear()
         task.finish()
         assert task.ends == ["unknown"]
-    task.decide(task.job.accounts[0], {"decision": "not_sent"})
+    task.decide(task.job.accounts[0], {"decision": "not_accepted"})
     task.clear()
     task.finish()
     assert task.state == "success"
@@ -296,7 +307,7 @@ def test_another_target_that_was_sent_by_another_task_instance(bench: Bench) -> 
     task.job = replace(task.job, accounts=(bench.service.account_id("linkedin"),))
     task.clear()
     task.finish()
-    task.decide(task.job.accounts[0], {"decision": "sent"})
+    task.decide(task.job.accounts[0], {"decision": "accepted"})
     for _ in range(2):
         task.clear()
         task.finish()
@@ -357,7 +368,7 @@ def test_accounts_are_added_to_and_taken_from_one_task(bench: Bench) -> None:
         task.finish()
         assert task.ends == ends
         assert len(bench.service.submissions()) == 3
-    task.decide(four, {"decision": "not_sent"})
+    task.decide(four, {"decision": "not_accepted"})
     task.clear()
     task.finish()
     assert task.ends == ["pending", "pending"]

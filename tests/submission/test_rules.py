@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_octospark import exceptions
-from airflow_provider_octospark.api.models import State, Outcome, Post, Reason, ScheduledPost
+from airflow_provider_octospark.api.models import Post, ScheduledPost
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
@@ -25,6 +25,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkNetworkError,
     OctosparkServerError,
 )
+from airflow_provider_octospark.outcomes import Outcome, Reason, State
 from airflow_provider_octospark.parameters.defaults import SETTLE_TIME
 from airflow_provider_octospark.parameters.times import format_instant
 from airflow_provider_octospark.submission.journal import Baseline, Record
@@ -39,8 +40,8 @@ from airflow_provider_octospark.submission.rules import (
     Unknown,
     frees,
     is_retryable_failure,
-    resolve_doubt,
     proves_nothing_sent,
+    resolve_doubt,
 )
 
 FENCE = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -68,7 +69,7 @@ def records(draw: st.DrawFn) -> Record:
         team_id="team",
         post_id="post",
         social_account_id=draw(st.sampled_from([OURS, OURS.upper()])),
-        state="sent",
+        state="in_doubt",
         request="12345678",
         try_number=1,
         max_tries=1,
@@ -80,10 +81,10 @@ def records(draw: st.DrawFn) -> Record:
             updated_at=moment(-60) if existed else None,
             service_time=draw(st.sampled_from([None, moment(-1)])),
         ),
-        since=moment(-3600) if lost else None,
+        run_began_at=moment(-3600) if lost else None,
         scheduled_at=draw(st.sampled_from([None, moment(3600)])),
         earlier=[
-            Outcome(team_id="team", post_id="post", social_account_id=OURS, scheduled_post_id=KNOWN, end="failed")
+            Outcome(team_id="team", post_id="post", social_account_id=OURS, scheduled_post_id=KNOWN, state="failed")
         ],
     )
 
@@ -184,7 +185,7 @@ def test_an_answer_that_took_long_is_as_old_as_its_question() -> None:
         team_id="t",
         post_id="p",
         social_account_id="a",
-        state="sent",
+        state="in_doubt",
         request="12345678",
         fenced_at=format_instant(FENCE),
         baseline=Baseline(scheduled_post_id=None, updated_at=None, service_time=moment(0)),
@@ -208,7 +209,7 @@ def test_our_clock_may_be_off(
     moved = record.model_copy(
         update={
             "fenced_at": format_instant(FENCE + off),
-            "since": moment(-3600 + skew) if record.since else None,
+            "run_began_at": moment(-3600 + skew) if record.run_began_at else None,
         }
     )
     verdict, other = (
@@ -250,7 +251,7 @@ def test_when_it_is_looked_for() -> None:
         team_id="t",
         post_id="p",
         social_account_id="a",
-        state="sent",
+        state="in_doubt",
         request="12345678",
         fenced_at=format_instant(FENCE),
         baseline=Baseline(scheduled_post_id=None, updated_at=None, service_time=moment(0)),
@@ -307,7 +308,7 @@ def outcome(end: State, reason: Reason | None, category: str | None, submitted: 
         team_id="t",
         post_id="p",
         social_account_id="a",
-        end=end,
+        state=end,
         reason=reason,
         error_category=category,
         scheduled_post_id="s" if submitted else None,

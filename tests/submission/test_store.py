@@ -16,12 +16,12 @@ import airflow.sdk
 import pytest
 
 from airflow_provider_octospark.airflow_compat import task_state_store
-from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkStateStoreError
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.submission.journal import PAGE_KEY, Journal, MemoryStore, Store
 from airflow_provider_octospark.submission.protocol import Announcement
 from airflow_provider_octospark.submission.rules import LEAVE_WITHIN, Rules
-from airflow_provider_octospark.submission.transitions import take_ends
+from airflow_provider_octospark.submission.transitions import record_final_outcomes
 from tests.submission.harness import Action, Bench, Job, Moment, ProcessStore, Task, kill
 
 FORMS: dict[str, Callable[[Bench], Job]] = {
@@ -300,9 +300,9 @@ def test_a_process_that_is_held_up_while_another_takes_over(bench: Bench) -> Non
 
     task.run(hold)
     first, second = task.tries
-    assert second.end == "success"
-    assert first.end == "raised"
-    assert task.table.read(PAGE_KEY)["records"][0]["state"] == "accepted"
+    assert second.state == "success"
+    assert first.state == "raised"
+    assert task.table.read(PAGE_KEY)["records"][0]["state"] == "answered"
     bench.settle()
     assert task.count()[0].accepted == 1
 
@@ -317,7 +317,7 @@ def test_the_page_is_strict_json(bench: Bench) -> None:
     task.finish()
     page = task.table.read(PAGE_KEY)
     assert page["format"] == 1
-    assert [record["state"] for record in page["records"]] == ["accepted"] * 3
+    assert [record["state"] for record in page["records"]] == ["answered"] * 3
     journal = Journal(MemoryStore(page), is_first_try=False)
     assert journal.problem is None
     assert not journal.lost
@@ -330,15 +330,15 @@ def test_the_ends_are_noted(bench: Bench) -> None:
     task.finish()
     store = MemoryStore(task.table.read(PAGE_KEY))
     journal = Journal(store, is_first_try=False)
-    pending = [record.accepted for record in journal.records.values()]
+    pending = [record.known_outcome for record in journal.records.values()]
     known: list[Outcome] = [
-        pending[0].model_copy(update={"end": "published", "social_account_id": pending[0].social_account_id.upper()}),  # type: ignore[union-attr]
-        pending[1].model_copy(update={"end": "unknown", "reason": "deadline"}),
-        pending[2].model_copy(update={"end": "failed", "scheduled_post_id": "another"}),
-        pending[2].model_copy(update={"end": "failed", "social_account_id": "nobody's"}),
+        pending[0].model_copy(update={"state": "published", "social_account_id": pending[0].social_account_id.upper()}),  # type: ignore[union-attr]
+        pending[1].model_copy(update={"state": "unknown", "reason": "deadline"}),
+        pending[2].model_copy(update={"state": "failed", "scheduled_post_id": "another"}),
+        pending[2].model_copy(update={"state": "failed", "social_account_id": "nobody's"}),
     ]
-    take_ends(journal, known, task.run_facts())
-    ends = [record.accepted.end for record in Journal(store, is_first_try=False).records.values()]
+    record_final_outcomes(journal, known, task.run_facts())
+    ends = [record.known_outcome.state for record in Journal(store, is_first_try=False).records.values()]
     assert ends == ["published", "pending", "pending"]
 
 
@@ -355,10 +355,10 @@ def test_a_dry_run_leaves_nothing_behind(bench: Bench) -> None:
     assert (task.state, posts(bench)) == ("success", 1)
 
 
-@pytest.mark.parametrize(("width", "calls"), [(None, 1), (1, 3), (2, 2), (3, 1), (99, 1)])
-def test_accounts_per_call(bench: Bench, concurrency: int | None, calls: int) -> None:
+@pytest.mark.parametrize(("per_call", "calls"), [(None, 1), (1, 3), (2, 2), (3, 1), (99, 1)])
+def test_accounts_per_call(bench: Bench, per_call: int | None, calls: int) -> None:
     """So many accounts in one request, and so many requests."""
-    task = Task(bench, Job.schedule_multi(bench, accounts_per_call=concurrency))
+    task = Task(bench, Job.schedule_multi(bench, accounts_per_call=per_call))
     task.finish()
     bench.settle()
     assert (task.state, posts(bench)) == ("success", calls)

@@ -125,7 +125,7 @@ def test_trouble_and_a_kill_at_every_point(bench: Bench, trouble: Trouble) -> No
     untouched = begin(-1)
     for at in range(len(untouched.tries[0].points.names)):
         task = begin(at)
-        assert task.tries[0].end == "killed"
+        assert task.tries[0].state == "killed"
         task.finish()
         once(task, f"killed at {at}")
 

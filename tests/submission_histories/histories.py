@@ -13,10 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from airflow_provider_octospark.api.client import OctosparkClient
-from airflow_provider_octospark.api.models import Outcome, Post
+from airflow_provider_octospark.api.models import Post
 from airflow_provider_octospark.api.operations import Operation, get_post
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkNetworkError
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.submission.journal import DECISION_KEY, PAGE_KEY
 from airflow_provider_octospark.submission.rules import Run
@@ -325,7 +326,7 @@ class HistoryBench(Bench):
         attempts = {
             record["attempt"]
             for record in records_of(task.table.read(PAGE_KEY))
-            if record["state"] == "sent" and record["social_account_id"] in accounts
+            if record["state"] == "in_doubt" and record["social_account_id"] in accounts
         }
         self.sent.append(
             Sent(
@@ -360,7 +361,9 @@ class HistoryBench(Bench):
             self.advance(self.silence_takes)
         for operation, result in zip(numbered, results, strict=True):
             said = (
-                "accepted" if isinstance(result, Response) else f"{type(result).__name__} {getattr(result, 'status', '')}"
+                "accepted"
+                if isinstance(result, Response)
+                else f"{type(result).__name__} {getattr(result, 'status', '')}"
             )
             self.say(f"   {operation.name} no. {_number_of(operation)}: {'no answer' if result is None else said}")
         return [OctosparkNetworkError("silence") if result is None else result for result in results]
@@ -418,7 +421,7 @@ class HistoryTable(StateTable):
         """Write, as a process or a person does."""
         super().write(key, value)
         for record in records_of(value) if key == PAGE_KEY else []:
-            if record["state"] == "sent" and record["attempt"] not in self._bench.fences:
+            if record["state"] == "in_doubt" and record["attempt"] not in self._bench.fences:
                 now, sight = self._bench.service.now(), self._bench.sight_here()
                 self._bench.fences[record["attempt"]] = Fence(now, sight.read_at or now)
 
@@ -537,7 +540,7 @@ class HistoryTask(Task):
                 "a record twice": {"format": 1, "records": records_of(page) * 2},
                 "half a record": {
                     "format": 1,
-                    "records": [{**each, "attempt": None, "state": "sent"} for each in records_of(page)],
+                    "records": [{**each, "attempt": None, "state": "in_doubt"} for each in records_of(page)],
                 },
             }[how]
         )
@@ -560,14 +563,14 @@ class HistoryTask(Task):
         account, _, attempt = key.removeprefix(f"{DECISION_KEY}.").rpartition(".")
         said = decision.get("decision") if isinstance(decision, dict) else decision
         self.bench.seen[f"decision {said}"] += 1
-        if said == "not_sent":
+        if said == "not_accepted":
             bound = any(sent.attempt == attempt for sent in self.bench.sent)
             self.bench.said_not_sent |= {
                 (sent.number, account)
                 for sent in self.bench.sent
                 if sent.task is self and (sent.attempt == attempt or not bound)
             }
-        if said == "sent":
+        if said == "accepted":
             self.bench.said_sent.add((self.name, account))
 
     # What runs in the thread of a process
@@ -608,9 +611,9 @@ class HistoryTask(Task):
     def _process(self, attempt: Try, *, resumed: bool) -> Try:
         super()._process(attempt, resumed=resumed)
         process = self.bench.process_here()
-        what = attempt.end if attempt.error is None else f"{type(attempt.error).__name__}: {str(attempt.error)[:200]}"
+        what = attempt.state if attempt.error is None else f"{type(attempt.error).__name__}: {str(attempt.error)[:200]}"
         self.bench.say(f"{self.name}: {what}" + ("" if process.current else " (nobody hears it)"))
-        if process.current and attempt.end in {"success", "skipped", "raised"}:
+        if process.current and attempt.state in {"success", "skipped", "raised"}:
             self._report(process, attempt)
         return attempt
 
@@ -657,7 +660,7 @@ class HistoryTask(Task):
             )
         )
         for outcome in attempt.outcomes:
-            bench.seen[f"{outcome.end} {outcome.reason or ''}".strip()] += 1
+            bench.seen[f"{outcome.state} {outcome.reason or ''}".strip()] += 1
         for line in attempt.log:
             for words in ("adopting", "It may be sent again", "Submitting again", "Not sending again", "no record"):
                 bench.seen[words] += words in line

@@ -330,7 +330,13 @@ class Histories(RuleBasedStateMachine):
     @rule(
         which=which,
         decision=st.sampled_from(
-            ({"decision": "sent"}, {"decision": "not_sent"}, {"decision": "not_sent"}, "sent", {"decision": "perhaps"})
+            (
+                {"decision": "accepted"},
+                {"decision": "not_accepted"},
+                {"decision": "not_accepted"},
+                "sent",
+                {"decision": "perhaps"},
+            )
         ),
         shows=st.booleans(),
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.exceptions import (
     OctosparkAlreadySubmittedError,
     OctosparkError,
     OctosparkStateStoreError,
     OctosparkUnknownError,
 )
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters.times import parse_instant
 from airflow_provider_octospark.submission.journal import PAGE_KEY
 from airflow_provider_octospark.submission.rules import RETRYABLE_CATEGORIES
@@ -121,7 +121,7 @@ def _dishonest(bench: HistoryBench) -> Iterator[str]:
     accepted = _accepted(bench)
     for report in bench.reports:
         where = f"{report.task.name} try {report.try_number}"
-        ends = {outcome.end for outcome in report.outcomes}
+        ends = {outcome.state for outcome in report.outcomes}
         if report.error is not None and not isinstance(report.error, OctosparkError):
             yield f"{where} breaks with {type(report.error).__name__}: {report.error}"
         if "unknown" in ends and not isinstance(report.error, OctosparkUnknownError | OctosparkStateStoreError):
@@ -138,7 +138,7 @@ def _dishonest(bench: HistoryBench) -> Iterator[str]:
                 if sent.number <= report.upto and (sent.number, fact.account) not in bench.said_not_sent
             ]
             for lie in _lies(bench, report, outcome, own):
-                yield f"{where} says {outcome.end} ({outcome.reason}) of account {(outcome.social_account_id or '')[:4]}: {lie}"
+                yield f"{where} says {outcome.state} ({outcome.reason}) of account {(outcome.social_account_id or '')[:4]}: {lie}"
 
 
 def _lies(bench: HistoryBench, report: Report, outcome: Outcome, own: list[tuple[Sent, Fact]]) -> Iterator[str]:
@@ -149,7 +149,7 @@ def _lies(bench: HistoryBench, report: Report, outcome: Outcome, own: list[tuple
             return
         if (scheduled.post_id, scheduled.account) != (outcome.post_id, outcome.social_account_id):
             yield f"{scheduled.id} is of another target"
-    match outcome.end:
+    match outcome.state:
         case "published":
             if outcome.scheduled_post_id not in report.published:
                 yield "nothing is out"
@@ -262,7 +262,7 @@ def _doubt(bench: HistoryBench, report: Report, outcome: Outcome) -> tuple[Fence
     """The request that is in doubt: its fence and its number; None for the number where the record was lost."""
     task: HistoryTask = report.task
     for record in records_of(report.page):
-        if record["social_account_id"] == outcome.social_account_id and record["state"] == "sent":
+        if record["social_account_id"] == outcome.social_account_id and record["state"] == "in_doubt":
             attempt, is_lost = record["attempt"], record["since"] is not None
             fence = bench.fences[attempt]
             if is_lost:

@@ -64,9 +64,9 @@ def test_an_unreadable_record_of_which_only_a_part_is_decided(bench: HistoryBenc
     task.damage_record("another version")
     task.clear()
     task.step()
-    task.write_decision(task.decision_keys()[0], {"decision": "not_sent"})
+    task.write_decision(task.decision_keys()[0], {"decision": "not_accepted"})
     task.clear()
     task.step()
-    ends = [outcome.end for outcome in bench.reports[-1].outcomes]
+    ends = [outcome.state for outcome in bench.reports[-1].outcomes]
     assert ends == ["failed", "unknown", "unknown"]
     check(bench)

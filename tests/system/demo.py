@@ -155,7 +155,7 @@ def find_outcomes(rest: AirflowRest, runs: Mapping[str, str]) -> dict[TargetKey,
             for key in ("accounts", "return_value"):
                 for outcome in _outcomes_in(rest.xcom(view.task, key)):
                     target = (outcome["post_id"], outcome["social_account_id"])
-                    if target not in found or found[target].outcome["end"] == "pending":
+                    if target not in found or found[target].outcome["state"] == "pending":
                         found[target] = Found(view.task, outcome)
     return found
 
@@ -175,23 +175,23 @@ def judge(
     targets = {target.key: target for target in scenario.targets}
     published = {(each["post_id"], each["social_account_id"]) for each in control.publications()}
     submissions = Counter((each["post_id"], each["social_account_id"]) for each in control.submissions())
-    ends = {key: each.outcome["end"] for key, each in found.items()}
+    ends = {key: each.outcome["state"] for key, each in found.items()}
     counts = Counts(
         published=len({each["platform_post_id"] for each in control.publications()}),
-        failed=sum(ends.get(key) == target.end == "failed" for key, target in targets.items()),
-        unknown=sum(ends.get(key) == target.end == "unknown" for key, target in targets.items()),
+        failed=sum(ends.get(key) == target.state == "failed" for key, target in targets.items()),
+        unknown=sum(ends.get(key) == target.state == "unknown" for key, target in targets.items()),
         duplicates=sum(times - 1 for times in submissions.values()),
     )
     scripted = Counts(
         published=sum(target.goes_out for target in scenario.targets),
-        failed=sum(target.end == "failed" for target in scenario.targets),
-        unknown=sum(target.end == "unknown" for target in scenario.targets),
+        failed=sum(target.state == "failed" for target in scenario.targets),
+        unknown=sum(target.state == "unknown" for target in scenario.targets),
         duplicates=0,
     )
     wrong = [
-        f"wrong: {target.dag_id} on {target.provider}: scripted {target.end}, Airflow says {ends.get(key)}"
+        f"wrong: {target.dag_id} on {target.provider}: scripted {target.state}, Airflow says {ends.get(key)}"
         for key, target in targets.items()
-        if ends.get(key) != target.end
+        if ends.get(key) != target.state
     ]
     wrong += [
         f"wrong: {target.dag_id} on {target.provider}: {'not ' if target.goes_out else ''}published, against the script"
@@ -221,7 +221,7 @@ def print_table(found: Mapping[TargetKey, Found], providers: Mapping[str, str]) 
 
 def _row(found: Found, providers: Mapping[str, str]) -> tuple[str, ...]:
     outcome, task = found.outcome, found.task
-    end, status = outcome["end"], outcome["status"]
+    end, status = outcome["state"], outcome["status"]
     return (
         task.dag_id,
         task.task_id,

@@ -37,7 +37,7 @@ class Target:
     post_id: str
     social_account_id: str
     provider: str
-    end: Literal["published", "failed", "unknown"]
+    state: Literal["published", "failed", "unknown"]
     goes_out: bool
 
     @property

@@ -64,7 +64,7 @@ def confs(scenario: Scenario, seconds_for_a_task: float) -> Confs:
 
 
 def ends(outcomes: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
-    return {(each["post_id"], each["social_account_id"]): each["end"] for each in outcomes}
+    return {(each["post_id"], each["social_account_id"]): each["state"] for each in outcomes}
 
 
 def assert_ledger(emulator: Emulator, scenario: Scenario, dag_id: str) -> None:
@@ -77,7 +77,7 @@ def assert_ledger(emulator: Emulator, scenario: Scenario, dag_id: str) -> None:
 
 
 def scripted(scenario: Scenario, dag_id: str) -> Mapping[tuple[str, str], str]:
-    return {target.key: target.end for target in scenario.of(dag_id)}
+    return {target.key: target.state for target in scenario.of(dag_id)}
 
 
 def test_announce(run_dag: RunDag, octospark_emulator: Emulator, scenario: Scenario, confs: Confs) -> None:
@@ -95,11 +95,11 @@ def test_campaign(run_dag: RunDag, octospark_emulator: Emulator, scenario: Scena
     targets = scenario.of(CAMPAIGN)
     waited = [outcome for index in range(len(targets)) for outcome in run.xcom("wait", map_index=index)]
     assert ends(waited) == scripted(scenario, CAMPAIGN)
-    assert {each["error_message"] for each in waited if each["end"] == "failed"} == {SCRIPTED_ERROR["errorMessage"]}
+    assert {each["error_message"] for each in waited if each["state"] == "failed"} == {SCRIPTED_ERROR["errorMessage"]}
     states = run.states()
     for index, target in enumerate(targets):
         assert states["schedule", index] == "success"
-        assert states["wait", index] == ("failed" if target.end == "failed" else "success")
+        assert states["wait", index] == ("failed" if target.state == "failed" else "success")
     assert states["summary", -1] == "failed"
     assert_ledger(octospark_emulator, scenario, CAMPAIGN)
 
@@ -121,7 +121,7 @@ def test_campaign_awaits_what_was_scheduled_though_a_target_was_not(
     assert states["schedule", 0] == "failed"
     assert states["schedule", 1] == "success"
     assert [states["wait", 0], states["wait", 1]] == ["failed", "success"]
-    assert [each["end"] for each in run.xcom("wait", map_index=1)] == ["published"]
+    assert [each["state"] for each in run.xcom("wait", map_index=1)] == ["published"]
     assert states["summary", -1] == "failed"
     assert len(octospark_emulator.publications()) == 1
 
@@ -132,7 +132,7 @@ def test_everywhere(run_dag: RunDag, octospark_emulator: Emulator, scenario: Sce
     targets = scenario.of(EVERYWHERE)
     known = ends(run.xcom("schedule", key="accounts")) | ends(run.xcom("wait"))
     assert known == scripted(scenario, EVERYWHERE)
-    assert {each["reason"] for each in run.xcom("wait") if each["end"] == "unknown"} == {"not_observable"}
+    assert {each["reason"] for each in run.xcom("wait") if each["state"] == "unknown"} == {"not_observable"}
     assert run.xcom("schedule", key="outcome") == {
         "totalCount": len(targets),
         "successCount": len(targets) - 1,
@@ -140,7 +140,7 @@ def test_everywhere(run_dag: RunDag, octospark_emulator: Emulator, scenario: Sce
     }
     report = run.xcom("report")
     for end, account_ids in report.items():
-        assert set(account_ids) == {target.social_account_id for target in targets if target.end == end}
+        assert set(account_ids) == {target.social_account_id for target in targets if target.state == end}
     assert_ledger(octospark_emulator, scenario, EVERYWHERE)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.api.operations import require_id
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.submission.batch import PART, Batch, manifest, parts
 
 A, B = "a96533d2-f364-5f41-a9e2-1e9edea1ab34", "774737c3-b0a6-52a5-868f-7f1d54b89178"
@@ -106,7 +106,7 @@ def test_options_are_checked(option: dict[str, Any]) -> None:
 def test_ten_thousand_outcomes_do_not_blow_up_any_xcom() -> None:
     ends: list[Any] = ["pending"] * 9000 + ["failed"] * 900 + ["unknown"] * 100
     outcomes = [
-        Outcome(team_id=A, post_id=B, social_account_id=A, scheduled_post_id=B, end=end, error_message="x" * 500)
+        Outcome(team_id=A, post_id=B, social_account_id=A, scheduled_post_id=B, state=end, error_message="x" * 500)
         for end in ends
     ]
     told = manifest(outcomes, read([item(""), *[item(f"p{n}") for n in range(3)]], if_bad_items="skip").bad)
@@ -117,7 +117,7 @@ def test_ten_thousand_outcomes_do_not_blow_up_any_xcom() -> None:
         "failureCount": 900,
         "unknownCount": 100,
     }
-    assert [each["end"] for each in told["failures"]] == ["unknown"] * 100
+    assert [each["state"] for each in told["failures"]] == ["unknown"] * 100
     assert told["badItemCount"] == 1
     pushed = parts(outcomes)
     assert list(pushed) == told["outcomeKeys"]

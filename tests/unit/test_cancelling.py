@@ -6,20 +6,26 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.cancellation import Cancellable, cancellable, cancellable_of
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.submission.journal import Baseline, Record
 
 EMPTY = Baseline(scheduled_post_id=None, updated_at=None, service_time=None)
 
 
 def outcome(account: str = "a", **more: Any) -> Outcome:
-    values = {"team_id": "t", "post_id": "p", "social_account_id": account, "scheduled_post_id": "sp", "end": "pending"}
+    values = {
+        "team_id": "t",
+        "post_id": "p",
+        "social_account_id": account,
+        "scheduled_post_id": "sp",
+        "state": "pending",
+    }
     return Outcome.model_validate(values | more)
 
 
 def record(account: str = "a", **more: Any) -> Record:
-    values = {"team_id": "t", "post_id": "p", "social_account_id": account, "state": "accepted", "baseline": EMPTY}
+    values = {"team_id": "t", "post_id": "p", "social_account_id": account, "state": "answered", "baseline": EMPTY}
     values |= {"request": "1", "fenced_at": "2026-01-01T00:00:00Z"}
     return Record.model_validate(values | {"outcome": outcome(account)} | more)
 
@@ -34,11 +40,11 @@ def test_the_only_submission_of_a_post_may_be_taken_back() -> None:
     [
         [record(), record("b")],
         [record(), record("b", post_id="P")],
-        [record(adopted=True)],
+        [record(inferred=True)],
         [record(baseline=None)],
         [record(baseline=Baseline(scheduled_post_id="older", updated_at=None, service_time=None))],
-        [record(state="sent", outcome=None)],
-        [record(outcome=outcome(end="published"))],
+        [record(state="in_doubt", outcome=None)],
+        [record(outcome=outcome(state="published"))],
         [record(outcome=outcome(scheduled_post_id=None))],
     ],
     ids=[
@@ -57,4 +63,4 @@ def test_anything_else_is_left_alone(records: list[Record]) -> None:
 
 
 def test_of_a_sensor_s_outcomes_those_that_share_a_post_are_left_alone() -> None:
-    assert cancellable_of([outcome(), outcome("b"), outcome(post_id="q", end="failed")]) == []
+    assert cancellable_of([outcome(), outcome("b"), outcome(post_id="q", state="failed")]) == []

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark.api.models import Outcome, PostNowRequest, ScheduleMultiRequest
+from airflow_provider_octospark.api.models import PostNowRequest, ScheduleMultiRequest
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
@@ -21,6 +21,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkSettingsError,
 )
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters.times import format_instant
 from airflow_provider_octospark.polling.wait import Wait
 
@@ -228,7 +229,7 @@ def test_the_default_team(hook: OctosparkHook, emulator: Emulator, monkeypatch: 
 
 def waiting_for(*post_ids: str, team_id: str) -> Wait:
     pending = [
-        Outcome(team_id=team_id, post_id=post_id, social_account_id=None, scheduled_post_id=None, end="pending")
+        Outcome(team_id=team_id, post_id=post_id, social_account_id=None, scheduled_post_id=None, state="pending")
         for post_id in post_ids
     ]
     return Wait.start(pending, started_at=datetime.now(UTC), interval=0.1)
@@ -259,7 +260,7 @@ def test_a_key_that_is_refused_again_ends_the_wait_as_unknown(hook: OctosparkHoo
     wait = waiting_for(emulator.posts[0]["id"], team_id=emulator.team_id)
     hook.look(wait)
     assert [request["status"] for request in emulator.requests()] == [401, 401]
-    assert [(outcome.end, outcome.reason) for outcome in wait.outcomes] == [("unknown", "access_lost")]
+    assert [(outcome.state, outcome.reason) for outcome in wait.outcomes] == [("unknown", "access_lost")]
 
 
 def test_a_connection_that_is_gone_ends_the_wait_as_unknown(
@@ -268,7 +269,7 @@ def test_a_connection_that_is_gone_ends_the_wait_as_unknown(
     monkeypatch.delenv("AIRFLOW_CONN_OCTOSPARK_DEFAULT")
     wait = waiting_for(emulator.posts[0]["id"], team_id=emulator.team_id)
     hook.look(wait)
-    assert [(outcome.end, outcome.reason) for outcome in wait.outcomes] == [("unknown", "access_lost")]
+    assert [(outcome.state, outcome.reason) for outcome in wait.outcomes] == [("unknown", "access_lost")]
     assert emulator.requests() == []
 
 

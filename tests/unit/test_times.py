@@ -167,7 +167,7 @@ def test_durations(value: object, duration: timedelta) -> None:
     "value", [0, -1, timedelta(0), timedelta(seconds=-1), True, "60", None, float("nan"), float("inf"), 1e300]
 )
 def test_what_is_no_duration_is_refused_by_name(value: object) -> None:
-    with pytest.raises(OctosparkArgumentError, match=r"^settle "):
+    with pytest.raises(OctosparkArgumentError, match=r"^settle_time "):
         require_duration(value, field="settle_time")
 
 

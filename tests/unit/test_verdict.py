@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.exceptions import (
     OctosparkAuthError,
     OctosparkCancelledError,
@@ -20,15 +19,22 @@ from airflow_provider_octospark.exceptions import (
     OctosparkTooLateError,
     OctosparkUnknownError,
 )
+from airflow_provider_octospark.outcomes import Outcome, describe
 from airflow_provider_octospark.submission.rules import Rules
-from airflow_provider_octospark.tasks.result import UNKNOWN_PREFIX, describe, judge, report_unknown
+from airflow_provider_octospark.tasks.result import UNKNOWN_PREFIX, judge, report_unknown
 
 RULES = Rules()
 
 
 def outcome(end: str, account: str = "a", **more: Any) -> Outcome:
     return Outcome.model_validate(
-        {"team_id": "t", "post_id": "p", "social_account_id": account, "scheduled_post_id": f"sp-{account}", "end": end}
+        {
+            "team_id": "t",
+            "post_id": "p",
+            "social_account_id": account,
+            "scheduled_post_id": f"sp-{account}",
+            "state": end,
+        }
         | more
     )
 
@@ -81,7 +87,7 @@ def test_the_order_of_errors(outcomes: list[Outcome], kind: type[OctosparkError]
         judge([PUBLISHED, *outcomes], rules=RULES)
     assert type(raised.value) is kind
     assert isinstance(raised.value, AirflowFailException) is (kind is not OctosparkPublishRetryableError)
-    bad = [each for each in outcomes if each.end in {"failed", "unknown"}]
+    bad = [each for each in outcomes if each.state in {"failed", "unknown"}]
     assert f"{len(bad)} of {len(outcomes) + 1} not published" in str(raised.value)
 
 
@@ -152,7 +158,7 @@ def test_the_message_says_what_is_known_and_what_to_do() -> None:
 def test_an_outcome_in_one_line() -> None:
     full = outcome("failed", "e", provider="x", error_category="validation", error_code="E1", error_message="Too long")
     assert describe(full) == "team t post p account e on x submission sp-e: failed (validation; E1; Too long)"
-    bare = Outcome(team_id="t", post_id="p", social_account_id=None, end="pending")
+    bare = Outcome(team_id="t", post_id="p", social_account_id=None, state="pending")
     assert describe(bare) == "team t post p: pending"
 
 

@@ -17,8 +17,8 @@ from airflow_provider_octospark.polling.team_list import (
     POSTS_PER_READ,
     RECONSIDERED,
     SHORTEST_REST,
-    ListStrategy,
     ListAttempt,
+    ListStrategy,
 )
 
 
@@ -53,7 +53,9 @@ def rounds(list_strategy: ListStrategy, service: Service, waiting: int, company:
     """So many rounds, a second apart, of some of those who wait; returns the single reads of each."""
     chance = random.Random(5)  # noqa: S311 - a simulation
     everyone = range(waiting)
-    return [one_round(list_strategy, service, set(chance.sample(everyone, company)), float(now)) for now in range(count)]
+    return [
+        one_round(list_strategy, service, set(chance.sample(everyone, company)), float(now)) for now in range(count)
+    ]
 
 
 def test_few_are_read_singly() -> None:

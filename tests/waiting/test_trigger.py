@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.api.operations import Operation
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import OctosparkProtocolError, OctosparkSettingsError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling import poller as poller_module
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.triggers import octospark as trigger_module
@@ -126,7 +126,7 @@ def test_calls_and_delay_are_those_of_the_simulation(play: Callable[..., None], 
         dues = [ahead + 40.0 * number for number in range(300)]
         posts = [service.add(due=due, out_at=due + publishing_time(chance)) for due in dues]
         outcomes = await triggerer.fire_each(posts)
-        assert {outcome.end for outcome in outcomes} == {"published"}
+        assert {outcome.state for outcome in outcomes} == {"published"}
         simulated = simulate(policy(1), seconds(statistics.mean(dues)), posts=3000, first_pause=FIRST_POLL_AFTER)
         delay = statistics.mean(triggerer.ended_at[post.id] - post.out_at for post in posts)
         assert delay <= 4.0
@@ -165,7 +165,7 @@ def test_an_hour_without_the_service_fails_nothing_and_ends_without_a_storm(
         count = 1000 if lists else 200
         posts = [service.add(due=0.0, out_at=chance.uniform(begin, end + 200.0)) for _ in range(count)]
         outcomes = await triggerer.fire_each(posts)
-        assert {outcome.end for outcome in outcomes} == {"published"}
+        assert {outcome.state for outcome in outcomes} == {"published"}
         in_outage = service.requests(begin + 120.0, end) / (HOUR - 120.0)
         assert in_outage <= 10.0, "a service that is down is hardly asked"
         busiest = max(service.asked[second] for second in range(int(end), int(end) + 600))
@@ -192,8 +192,8 @@ def test_a_revoked_key_ends_the_waits_of_its_connection_only(play: Callable[...,
         _, published, lost = await asyncio.gather(
             revoke(), triggerer.fire_each(good), triggerer.fire_each(doomed, "doomed")
         )
-        assert {outcome.end for outcome in published} == {"published"}
-        assert {(outcome.end, outcome.reason) for outcome in lost} == {("unknown", "access_lost")}
+        assert {outcome.state for outcome in published} == {"published"}
+        assert {(outcome.state, outcome.reason) for outcome in lost} == {("unknown", "access_lost")}
         assert max(triggerer.ended_at[post.id] for post in doomed) < 400.0
         assert triggerer.look_ups <= 60, "they look it up together, not each for itself"
         assert service.refused <= 2 * (len(doomed) + 30), "each asks once more, and not again"
@@ -215,7 +215,7 @@ def test_a_rotated_key_is_taken_up_from_the_connection(play: Callable[..., None]
 
         waits = triggerer.fire(triggerer.trigger(posts)) if several else triggerer.fire_each(posts)
         _, outcomes = await asyncio.gather(rotate(), waits)
-        assert {outcome.end for outcome in outcomes} == {"published"}
+        assert {outcome.state for outcome in outcomes} == {"published"}
 
     play(scenario)
 
@@ -231,7 +231,7 @@ def test_a_look_up_that_breaks_is_made_again(play: Callable[..., None], problem:
             triggerer.connections["octospark_default"] = good
 
         _, [outcome] = await asyncio.gather(mend(), triggerer.fire_each([post]))
-        assert outcome.end == "published"
+        assert outcome.state == "published"
 
     play(scenario)
 
@@ -240,7 +240,7 @@ def test_a_connection_that_is_gone_ends_the_wait_as_unknown(play: Callable[..., 
     async def scenario(triggerer: Triggerer, service: SimulatedService, clock: Clock) -> None:
         triggerer.connections["octospark_default"] = OctosparkSettingsError("There is no connection.")
         [outcome] = await triggerer.fire_each([service.add(due=0.0, out_at=30.0)])
-        assert (outcome.end, outcome.reason) == ("unknown", "access_lost")
+        assert (outcome.state, outcome.reason) == ("unknown", "access_lost")
         assert outcome.error_message == "There is no connection."
 
     play(scenario)
@@ -250,7 +250,7 @@ def test_what_never_ends_is_given_up_at_its_deadline(play: Callable[..., None]) 
     async def scenario(triggerer: Triggerer, service: SimulatedService, clock: Clock) -> None:
         post = service.add(due=0.0, out_at=NEVER)
         [outcome] = await triggerer.fire_each([post])
-        assert (outcome.end, outcome.reason) == ("unknown", "deadline")
+        assert (outcome.state, outcome.reason) == ("unknown", "deadline")
         assert DAY <= clock.elapsed <= DAY + 10.0
         assert service.requests() <= 1600
 
@@ -285,7 +285,7 @@ def test_a_triggerer_that_was_away_over_the_deadline_looks_once_more(play: Calla
         out, stuck = service.add(due=0.0, out_at=60.0), service.add(due=0.0, out_at=NEVER)
         triggers = [triggerer.trigger([out]), triggerer.trigger([stuck])]
         await asyncio.sleep(3 * DAY)
-        ends = [outcome.end for trigger in triggers for outcome in await triggerer.fire(trigger)]
+        ends = [outcome.state for trigger in triggers for outcome in await triggerer.fire(trigger)]
         assert ends == ["published", "unknown"]
         assert service.requests() == 2
 
@@ -314,7 +314,7 @@ def test_cancelled_triggers_leave_nothing_and_take_nothing_from_others(play: Cal
             await asyncio.gather(*lives[:15], return_exceptions=True)
             del lives[:15]
         ended = await asyncio.gather(*lives)
-        assert {outcome.end for outcomes in ended for outcome in outcomes} == {"published"}
+        assert {outcome.state for outcomes in ended for outcome in outcomes} == {"published"}
 
     play(scenario)
 
@@ -336,7 +336,7 @@ def test_many_posts_of_one_trigger_are_read_at_the_same_time(play: Callable[...,
 
         service.delay = slow  # type: ignore[method-assign]
         outcomes = await triggerer.fire(triggerer.trigger(posts))
-        assert {outcome.end for outcome in outcomes} == {"published"}
+        assert {outcome.state for outcome in outcomes} == {"published"}
         assert [outcome.post_id for outcome in outcomes] == [post.id for post in posts], "in their order"
         assert most == service.settings().max_in_flight
 
@@ -401,12 +401,12 @@ def test_an_event_that_is_none_of_ours_is_refused(event: Any) -> None:
 
 def test_what_is_over_already_asks_nothing_and_fires_no_sooner_than_all_others(play: Callable[..., None]) -> None:
     async def scenario(triggerer: Triggerer, service: SimulatedService, clock: Clock) -> None:
-        done, late = pending(new_id(), end="published"), pending(new_id())
+        done, late = pending(new_id(), state="published"), pending(new_id())
         for outcome, end in ((done, "published"), (late, "unknown")):
             begin = clock.elapsed
             wait = Wait.start([outcome], started_at=clock.now(), publish_timeout=seconds(1))
             [seen] = await triggerer.fire(OctosparkPostTrigger("octospark_default", wait.as_json()))
-            assert seen.end == end
+            assert seen.state == end
             assert clock.elapsed - begin >= 5.0
             assert outcome is late or (triggerer.look_ups, service.requests()) == (0, 0)
 
@@ -459,7 +459,7 @@ def test_a_look_at_something_hidden_asks_for_the_post_itself(play: Callable[...,
 
         service.response = lying  # type: ignore[method-assign]
         outcomes = await triggerer.fire_each(posts)
-        assert {outcome.end for outcome in outcomes} == {"published"}
+        assert {outcome.state for outcome in outcomes} == {"published"}
         assert outcomes[0].scheduled_post_id == hidden.scheduled["id"]
         assert triggerer.ended_at[hidden.id] - 60.0 <= 15.0
 

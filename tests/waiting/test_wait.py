@@ -23,9 +23,10 @@ from airflow_provider_octospark.exceptions import (
     OctosparkRateLimitError,
     OctosparkServerError,
 )
+from airflow_provider_octospark.outcomes import classify, outcome_of
 from airflow_provider_octospark.parameters.defaults import HIDDEN_TIMEOUT, PUBLISH_TIMEOUT
 from airflow_provider_octospark.parameters.times import format_instant
-from airflow_provider_octospark.polling.wait import NOT_FOUND_GRACE, Wait, classify, outcome_of, same_targets
+from airflow_provider_octospark.polling.wait import NOT_FOUND_GRACE, Wait, same_targets
 from tests.waiting.things import NOON, TEAM, answer_with, new_id, pending, scheduled_json, seconds
 
 POST = new_id()
@@ -103,13 +104,13 @@ def test_another_submission_of_the_post_is_never_taken_for_the_one_waited_for() 
     wait = waiting()
     wait.saw(KEY, answer_with(POST, other()), NOON)
     [outcome] = wait.outcomes
-    assert (outcome.end, outcome.scheduled_post_id) == ("pending", MINE["id"])
+    assert (outcome.state, outcome.scheduled_post_id) == ("pending", MINE["id"])
 
 
 def test_ids_are_compared_without_regard_to_case() -> None:
     wait = Wait.start([pending(POST, mine(id=MINE["id"].upper()))], started_at=NOON)
     wait.saw(KEY, answer_with(POST, mine(status="published")), NOON)
-    assert wait.outcomes[0].end == "published"
+    assert wait.outcomes[0].state == "published"
 
 
 @pytest.mark.parametrize("reason", ["superseded", "not_observable"])
@@ -124,7 +125,7 @@ def test_what_is_hidden_ends_after_its_own_time(reason: str) -> None:
     assert not wait.done
     [line] = wait.saw(KEY, answer_with(POST, hiding), end)
     [outcome] = wait.outcomes
-    assert (outcome.end, outcome.reason) == ("unknown", reason)
+    assert (outcome.state, outcome.reason) == ("unknown", reason)
     assert hiding["id"] in str(outcome.error_message)
     assert hiding["id"] in line
 
@@ -137,7 +138,7 @@ def test_what_is_hidden_before_it_is_due_may_be_seen_again_until_some_time_after
     assert not wait.done
     assert wait.look_at(KEY, due) <= due + HIDDEN_TIMEOUT
     wait.saw(KEY, answer_with(POST, mine(status="published")), due + seconds(60))
-    assert wait.outcomes[0].end == "published"
+    assert wait.outcomes[0].state == "published"
 
 
 def test_a_submission_that_vanished_is_not_observable() -> None:
@@ -183,7 +184,7 @@ def test_several_submissions_of_one_post_need_one_look_and_are_told_apart() -> N
     wait = Wait.start([pending(POST, first), pending(POST, second)], started_at=NOON)
     assert wait.posts_due(NOON) == [KEY]
     wait.saw(KEY, answer_with(POST, {**second, "status": "published"}), NOON)
-    assert [outcome.end for outcome in wait.outcomes] == ["pending", "published"]
+    assert [outcome.state for outcome in wait.outcomes] == ["pending", "published"]
 
 
 # What of a list is believed
@@ -229,11 +230,11 @@ def test_at_its_deadline_a_wait_ends_as_unknown_after_a_last_look() -> None:
     assert wait.next_poll(end - seconds(0.5)) == end
     assert wait.expire(KEY, end) == []
     wait.saw(KEY, answer_with(POST, mine(status="published")), end)
-    assert wait.outcomes[0].end == "published", "the last look is believed"
+    assert wait.outcomes[0].state == "published", "the last look is believed"
     late = waiting(publish_timeout=timedelta(minutes=1))
     late.saw(KEY, answer_with(POST, mine(providerPublishState={"pollingReason": "in review"})), end)
     [outcome] = late.outcomes
-    assert (outcome.end, outcome.reason) == ("unknown", "deadline")
+    assert (outcome.state, outcome.reason) == ("unknown", "deadline")
     assert "in review" in str(outcome.error_message)
 
 
@@ -301,7 +302,7 @@ def test_what_does_not_pass_ends_it_as_unknown(kind: type[OctosparkError]) -> No
     wait = waiting()
     wait.failed(KEY, kind("go away"), NOON)
     [outcome] = wait.outcomes
-    assert (outcome.end, outcome.reason, outcome.error_message) == ("unknown", "access_lost", "go away")
+    assert (outcome.state, outcome.reason, outcome.error_message) == ("unknown", "access_lost", "go away")
 
 
 @pytest.mark.parametrize("begin", [NOON, NOON + timedelta(hours=3)])

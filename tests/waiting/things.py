@@ -6,8 +6,9 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_provider_octospark.api.models import Outcome, Post
+from airflow_provider_octospark.api.models import Post
 from airflow_provider_octospark.api.responses import Response
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters.times import format_instant
 
 TEAM = "11111111-1111-4111-8111-111111111111"
@@ -82,4 +83,4 @@ def pending(post_id: str, scheduled: dict[str, Any] | None = None, **fields: Any
             "status": scheduled["status"],
             "scheduled_at": scheduled["scheduledAt"],
         }
-    return Outcome(**{"team_id": TEAM, "post_id": post_id, "end": "pending", **known, **fields})
+    return Outcome(**{"team_id": TEAM, "post_id": post_id, "state": "pending", **known, **fields})

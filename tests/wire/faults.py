@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tests.wire.calls import Call
-from tests.wire.hostile import Behaviour, Exchange, response, answering
+from tests.wire.hostile import Behaviour, Exchange, answering, response
 
 Certificate = Literal["right", "other host", "expired", "unknown authority"]
 Address = Literal["listening", "refusing", "not accepting", "unresolvable", "unreachable", "slow to resolve"]
@@ -287,7 +287,9 @@ _BODIES = (
     ),
     Fault("200", "every value null", _replaced(None)),
     Fault("200", "every value a number", _replaced(7)),
-    Fault("200", "every value a huge number", _fixed(response(body=b'{"id": 1' + b"0" * 5000 + b', "data": 1e999999}'))),
+    Fault(
+        "200", "every value a huge number", _fixed(response(body=b'{"id": 1' + b"0" * 5000 + b', "data": 1e999999}'))
+    ),
     Fault("200", "every value an object", _replaced({"a": 1})),
     Fault("200", "every value a list", _replaced([1])),
     Fault("200", "every value a text of 100 KB", _replaced("a" * 100_000)),

@@ -23,7 +23,7 @@ from airflow_provider_octospark.api.responses import (
 )
 from airflow_provider_octospark.api.text import Redaction
 from airflow_provider_octospark.exceptions import OctosparkAnswerError, OctosparkError
-from airflow_provider_octospark.polling.wait import outcome_of
+from airflow_provider_octospark.outcomes import outcome_of
 from tests.wire.calls import ACCOUNT, CALLS, KEY, POST, SCHEDULED_POST, TEAM, Call
 from tests.wire.leaks import found_in
 
@@ -117,7 +117,7 @@ def test_whatever_is_read_makes_an_outcome_of_harmless_text(change: dict[str, ob
         return
     assert isinstance(scheduled, ScheduledPost)
     outcome = outcome_of(scheduled, TEAM, POST)
-    assert outcome.end in {"pending", "published", "failed", "unknown"}
+    assert outcome.state in {"pending", "published", "failed", "unknown"}
     for text in outcome.as_json().values():
         assert text is None or (text.isprintable() and len(text) <= 300)
 

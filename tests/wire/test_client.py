@@ -28,7 +28,7 @@ from airflow_provider_octospark.submission.rules import proves_nothing_sent
 from tests.wire.calls import CALLS, KEY
 from tests.wire.cells import soon
 from tests.wire.handles import connections_to, needs_handles
-from tests.wire.hostile import LOOPBACK, Exchange, response, answering
+from tests.wire.hostile import LOOPBACK, Exchange, answering, response
 from tests.wire.leaks import leaks_of_error
 from tests.wire.own_server import ServerThread
 

@@ -15,10 +15,11 @@ import pytest
 
 from airflow_provider_octospark.api import backoff as retrying
 from airflow_provider_octospark.api.client import OctosparkClient
-from airflow_provider_octospark.api.models import Outcome, PostNowRequest
+from airflow_provider_octospark.api.models import PostNowRequest
 from airflow_provider_octospark.api.operations import Operation, post_now
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.emulator.http.server import Emulator
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling import poller
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.submission.journal import Journal, MemoryStore
@@ -183,9 +184,9 @@ def test_two_hundred_submissions_and_two_thousand_waits(world: World) -> None:
     # Each was accepted once, and the task knows it, however often it was answered with nothing.
     assert set(submitted) == set(own)
     # What failed before it was found may be somebody else's; of all else the submission is known.
-    in_doubt = {outcome.post_id for outcome in outcomes if outcome.end == "unknown"}
+    in_doubt = {outcome.post_id for outcome in outcomes if outcome.state == "unknown"}
     assert in_doubt <= world.failing
-    assert all(outcome.scheduled_post_id for outcome in outcomes if outcome.end != "unknown")
+    assert all(outcome.scheduled_post_id for outcome in outcomes if outcome.state != "unknown")
     struck = Counter(entry["fault"] for entry in emulator.requests())
     assert struck.total() > 2.2 * SUBMISSIONS
     assert struck[None] < 0.9 * struck.total(), "too few calls failed for this to show anything"
@@ -198,7 +199,7 @@ def test_two_hundred_submissions_and_two_thousand_waits(world: World) -> None:
                 post_id=post,
                 social_account_id=world.account,
                 scheduled_post_id=scheduled["id"],
-                end="pending",
+                state="pending",
             )
         )
     ended = asyncio.run(wait_for_all(world, outcomes))
@@ -206,9 +207,9 @@ def test_two_hundred_submissions_and_two_thousand_waits(world: World) -> None:
     assert [outcome.post_id for outcome in ended] == world.posts
     submitted, out = ledger(emulator)
     assert set(submitted.values()) == {1}, "waiting submitted something"
-    assert {outcome.post_id for outcome in ended if outcome.end == "published"} == out
-    assert {outcome.post_id for outcome in ended if outcome.end == "failed"} == world.failing - in_doubt
-    assert {outcome.post_id for outcome in ended if outcome.end == "unknown"} == world.stuck | in_doubt
+    assert {outcome.post_id for outcome in ended if outcome.state == "published"} == out
+    assert {outcome.post_id for outcome in ended if outcome.state == "failed"} == world.failing - in_doubt
+    assert {outcome.post_id for outcome in ended if outcome.state == "unknown"} == world.stuck | in_doubt
     assert connections_to(int(emulator.base_url.rpartition(":")[2])) == []
     assert [
         name for thread in threading.enumerate() if (name := thread.name).startswith(("octospark-client", "asyncio"))

@@ -20,7 +20,7 @@ from airflow_provider_octospark.exceptions import OctosparkArgumentError, Octosp
 from airflow_provider_octospark.submission.rules import proves_nothing_sent
 from tests.wire.calls import ACCOUNT, KEY, POST, TEAM
 from tests.wire.cells import soon
-from tests.wire.hostile import response, answering
+from tests.wire.hostile import answering, response
 from tests.wire.own_server import ServerThread
 
 NOW = PostNowRequest(social_account_id=ACCOUNT)

@@ -24,7 +24,7 @@ from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from tests.wire.calls import CALLS, KEY
 from tests.wire.cells import Colour, soon
 from tests.wire.certificates import SERVICE_NAME, Authority
-from tests.wire.hostile import LOOPBACK, Behaviour, Exchange, response, answering
+from tests.wire.hostile import LOOPBACK, Behaviour, Exchange, answering, response
 from tests.wire.leaks import found_in, leaks_of_error
 from tests.wire.own_server import ServerThread
 from tests.wire.resolver import own_resolver

@@ -224,7 +224,7 @@ async def _set_clock(service: CalledService, request: Request, order: ClockOrder
     return _clock(service)
 
 
-@router.post("/person", response_model=ScheduledPostList)
+@router.post("/user-action", response_model=ScheduledPostList)
 async def _user_action(service: CalledService, order: UserActionRequest) -> Response:
     return _data(
         service.user_action(

@@ -152,7 +152,9 @@ class Middleware:
         exchange.scope["state"]["interference"] = interference
         return await self._ask(exchange.scope, exchange.body)
 
-    async def _strike(self, exchange: _Exchange, fault: Fault, response: _Response | None, released: asyncio.Event) -> None:
+    async def _strike(
+        self, exchange: _Exchange, fault: Fault, response: _Response | None, released: asyncio.Event
+    ) -> None:
         """Let the fault happen. Returns only if the call goes on after it."""
         match fault.fault:
             case "delay":

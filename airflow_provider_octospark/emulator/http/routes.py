@@ -27,14 +27,14 @@ from airflow_provider_octospark.emulator.http.schemas import (
     ErrorResponse,
     NamedListResponse,
     PerformanceResponse,
-    PostResponse,
     PostListResponse,
     PostNowRequest,
+    PostResponse,
     ScheduledPostResponse,
-    ScheduleMultiResponse,
     ScheduleMultiRequest,
-    SocialAccountResponse,
+    ScheduleMultiResponse,
     SocialAccountListResponse,
+    SocialAccountResponse,
 )
 from airflow_provider_octospark.emulator.service import seed_data as seed_data
 from airflow_provider_octospark.emulator.service.faults import Fault
@@ -42,7 +42,7 @@ from airflow_provider_octospark.emulator.service.operations import PATHS, Operat
 from airflow_provider_octospark.emulator.service.publishing import AccountUnavailableError
 from airflow_provider_octospark.emulator.service.records import Submission
 from airflow_provider_octospark.emulator.service.service import Service
-from airflow_provider_octospark.emulator.service.team import UnknownIdError, Team
+from airflow_provider_octospark.emulator.service.team import Team, UnknownIdError
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ class ScheduledPost:
     error_message: str | None = None
     error_category: ErrorCategory | None = None
     bound_scenario: ScenarioRule | None = None
-    """The scripted fate of its first try, if the submission was tied to one."""
+    """The scripted scenario of its first try, if the submission was tied to one."""
     came_again: bool = False
     """Whether its recurrence has made the next one already."""
     life: int = 0

@@ -65,12 +65,12 @@ class ScenarioRule(BaseModel):
         if self.post_id is None and self.social_account_id is None:
             raise ValueError("post_id or social_account_id is needed")
         if self.scenario == "slow" and self.seconds is None:
-            raise ValueError("seconds is needed for the fate slow")
+            raise ValueError("seconds is needed for the scenario slow")
         given = self.model_fields_set
         if self.scenario not in _DEFAULT_ERRORS and given & {"error_category", "error_code", "error_message"}:
-            raise ValueError(f"the fate {self.scenario} takes no error")
+            raise ValueError(f"the scenario {self.scenario} takes no error")
         if self.scenario != "fail_but_live" and "shown_in" in given:
-            raise ValueError(f"the fate {self.scenario} takes no shown_in")
+            raise ValueError(f"the scenario {self.scenario} takes no shown_in")
         return self
 
     def error(self) -> tuple[ErrorCategory, str, str]:

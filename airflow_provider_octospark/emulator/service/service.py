@@ -24,7 +24,7 @@ from airflow_provider_octospark.emulator.service.operations import Called, Opera
 from airflow_provider_octospark.emulator.service.publishing import AccountUnavailableError
 from airflow_provider_octospark.emulator.service.records import AccountStatus, ErrorCategory, Provider
 from airflow_provider_octospark.emulator.service.scenarios import ScenarioName, ScenarioRule, Scenarios
-from airflow_provider_octospark.emulator.service.team import UserAction, UnknownIdError, Team
+from airflow_provider_octospark.emulator.service.team import Team, UnknownIdError, UserAction
 from airflow_provider_octospark.emulator.service.timestamps import format_timestamp
 from airflow_provider_octospark.emulator.settings import Settings
 
@@ -289,7 +289,9 @@ class Service:
             "error_message": error_message,
             "shown_in": shown_in,
         }
-        self.add_scenario(ScenarioRule.model_validate({name: value for name, value in given.items() if value is not None}))
+        self.add_scenario(
+            ScenarioRule.model_validate({name: value for name, value in given.items() if value is not None})
+        )
 
     def add_scenario(self, rule: ScenarioRule) -> list[ScenarioRule]:
         """Put a rule in force; returns all of them, newest first."""

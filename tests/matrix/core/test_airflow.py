@@ -14,10 +14,10 @@ from airflow.models.connection import Connection
 from airflow.models.trigger import Trigger
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger
 from tests.system.dag_runs import RunDag
@@ -65,7 +65,7 @@ def test_a_connection_can_be_tested(
 
 
 def test_the_trigger_survives_being_stored() -> None:
-    outcome = Outcome(team_id="t", post_id="p", social_account_id=None, end="pending")
+    outcome = Outcome(team_id="t", post_id="p", social_account_id=None, state="pending")
     now = datetime.now(UTC)
     wait = Wait.start([outcome], started_at=now, publish_timeout=timedelta(hours=1), since=now)
     trigger = OctosparkPostTrigger("octospark_default", wait.as_json())

@@ -11,9 +11,9 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, Asset, BaseOperator
 
 from airflow_provider_octospark.airflow_compat import state_of, task_state_store
-from airflow_provider_octospark.api.models import Outcome
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator, OctosparkScheduleMultiOperator
+from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
 from tests.system.dag_runs import FinishedRun, RunDag
 
@@ -56,7 +56,7 @@ def test_post_now_waits_until_it_is_out(emulator: Emulator, run: Run, deferrable
     outcome = finished.xcom("publish")
     [publication] = emulator.publications()
     assert finished.state == "success"
-    assert outcome["end"] == "published"
+    assert outcome["state"] == "published"
     assert outcome["platform_post_id"] == publication["platform_post_id"]
     assert outcome["url"] == f"https://x.com/i/web/status/{publication['platform_post_id']}"
     assert len(emulator.submissions()) == 1
@@ -95,7 +95,7 @@ def test_schedule_multi_and_a_sensor_in_each_mode(emulator: Emulator, run: Run, 
     finished = run(tasks)
     assert finished.state == "success"
     assert finished.xcom("schedule", key="outcome") == {"totalCount": 1, "successCount": 1, "failureCount": 0}
-    assert [each["end"] for each in finished.xcom("wait")] == ["published"]
+    assert [each["state"] for each in finished.xcom("wait")] == ["published"]
     assert len(emulator.publications()) == 1
 
 
@@ -153,7 +153,7 @@ def test_what_is_unknown_is_not_retried(emulator: Emulator, run: Run) -> None:
     finished = run(tasks)
     assert finished.state == "failed"
     outcome = finished.xcom("publish")
-    assert (outcome["end"], outcome["reason"]) == ("unknown", "deadline")
+    assert (outcome["state"], outcome["reason"]) == ("unknown", "deadline")
     assert len(emulator.submissions()) == 1
 
 
@@ -187,7 +187,7 @@ def test_a_mapped_operator_and_one_sensor_for_all(emulator: Emulator, run: Run) 
 
     finished = run(tasks)
     assert finished.state == "success"
-    assert [each["end"] for each in finished.xcom("wait")] == ["published", "published"]
+    assert [each["state"] for each in finished.xcom("wait")] == ["published", "published"]
     assert sorted(each["post_id"] for each in emulator.publications()) == sorted(each["post_id"] for each in targets)
 
 

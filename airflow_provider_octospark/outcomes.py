@@ -1,0 +1,161 @@
+"""The outcome of a target: the one shape in which the provider reports it, and the one classifier of a status."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from airflow_provider_octospark.api.models import ScheduledPost
+from airflow_provider_octospark.api.text import sanitize
+from airflow_provider_octospark.platform_urls import published_url
+
+State = Literal["pending", "published", "failed", "unknown"]
+Reason = Literal[
+    "cancelled",
+    "dry_run",
+    "late",
+    "not_sent",
+    "in_doubt",
+    "superseded",
+    "not_observable",
+    "deadline",
+    "access_lost",
+]
+
+
+class Outcome(BaseModel):
+    """What became of one target: the only shape in which this provider reports it.
+
+    ``state`` is ``pending`` (accepted, not out yet), ``published``, ``failed`` or ``unknown``; ``reason`` says
+    more where there is more to say; all other fields are what the service last said, or None. Of what was not sent, or is
+    in doubt, the service has said nothing: ``error_message`` then says why, and ``error_category`` whether that passes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+
+    team_id: str
+    post_id: str
+    social_account_id: str | None
+    scheduled_post_id: str | None = None
+    provider: str | None = None
+    status: str | None = None
+    state: State
+    reason: Reason | None = None
+    scheduled_at: str | None = None
+    platform_post_id: str | None = None
+    url: str | None = None
+    error_code: str | None = None
+    error_category: str | None = None
+    error_message: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the flat JSON object that goes into XCom, trigger events and the task state store."""
+        return self.model_dump(mode="json")
+
+    @property
+    def was_scheduled(self) -> bool:
+        """Whether the service took it, or has not been asked yet."""
+        return self.scheduled_post_id is not None or self.state == "pending"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether waiting longer cannot change it."""
+        return self.state != "pending" or self.reason == "dry_run"
+
+
+def classify(scheduled: ScheduledPost) -> tuple[State, Reason | None]:
+    """Return what a submission has come to. With its two neighbours below the one place that reads ``status``.
+
+    Only what the API names is believed: ``published``, ``failed``, ``cancelled`` and ``draft`` (on something that
+    was submitted: a person took it off) end a wait; every other status, known or not, is pending. A failure that
+    bears the platform's id of a post contradicts itself, so what is live is not known.
+    """
+    match scheduled.status:
+        case "published":
+            return "published", None
+        case "failed":
+            return ("unknown", "in_doubt") if scheduled.any_platform_post_id else ("failed", None)
+        case "cancelled" | "draft":
+            return "failed", "cancelled"
+        case _:
+            return "pending", None
+
+
+def can_be_taken_back(scheduled: ScheduledPost) -> bool:
+    """Whether nothing of a submission is on its way yet."""
+    return scheduled.status == "scheduled"
+
+
+def is_under_way(outcome: Outcome) -> bool:
+    """Whether the service is publishing it already."""
+    return outcome.status == "publishing"
+
+
+def outcome_of(scheduled: ScheduledPost, team_id: str, post_id: str) -> Outcome:
+    """Return a submission as the outcome of its target, with every text made harmless.
+
+    :param team_id: the team asked for; the answer's own is not believed.
+    :param post_id: the post asked for, likewise.
+    """
+    state, reason = classify(scheduled)
+    platform_post_id = _text(scheduled.any_platform_post_id)
+    provider = _text(scheduled.provider)
+    return Outcome(
+        team_id=team_id,
+        post_id=post_id,
+        social_account_id=scheduled.social_account_id,
+        scheduled_post_id=scheduled.id,
+        provider=provider,
+        status=_text(scheduled.status),
+        state=state,
+        reason=reason,
+        scheduled_at=_text(scheduled.scheduled_at),
+        platform_post_id=platform_post_id,
+        url=published_url(provider, platform_post_id) if state == "published" else None,
+        error_code=_text(scheduled.error_code or scheduled.provider_publish_state.failure_code),
+        error_category=_text(scheduled.error_category),
+        error_message=_text(scheduled.error_message),
+    )
+
+
+def same_id(one: str | None, other: str | None) -> bool:
+    """Whether two ids are the same; UUIDs may come in either case."""
+    return one is not None and other is not None and one.lower() == other.lower()
+
+
+def describe_submission(scheduled: ScheduledPost) -> str:
+    """Return where a publication stands, for a person; the upload in steps of ten percent."""
+    state = scheduled.provider_publish_state
+    parts = [sanitize(scheduled.status, 40)]
+    if state.provider_status:
+        parts.append(sanitize(state.provider_status, 60))
+    if state.polling_reason:
+        parts.append(sanitize(state.polling_reason, 120))
+    fraction = state.upload_progress.fraction if state.upload_progress else None
+    if fraction is not None:
+        parts.append(f"upload {int(fraction * 10) * 10} %")
+    if state.failure_code:
+        parts.append(f"failure code {sanitize(state.failure_code, 60)}")
+    return ", ".join(parts)
+
+
+def describe(outcome: Outcome) -> str:
+    """Return an outcome as one line for a person."""
+    words = [f"team {outcome.team_id} post {outcome.post_id}"]
+    if outcome.social_account_id:
+        words.append(f"account {outcome.social_account_id}")
+    if outcome.provider:
+        words.append(f"on {outcome.provider}")
+    if outcome.scheduled_post_id:
+        words.append(f"submission {outcome.scheduled_post_id}")
+    said = f"{' '.join(words)}: {outcome.state}"
+    details = [outcome.reason, outcome.error_category, outcome.error_code, outcome.error_message]
+    told = "; ".join(detail for detail in details if detail)
+    if outcome.state == "unknown" and outcome.platform_post_id:
+        told += f"; it may be live as {outcome.platform_post_id}"
+    return f"{said} ({told})" if told else said
+
+
+def _text(value: str | None) -> str | None:
+    return sanitize(value) if value is not None else None
