@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from tests.waiting.simulation import published_by
+from tests.polling.simulation import published_by
 
 FINEST, COARSEST, LONGEST = 0.25, 0.02, 4 * 3600.0
 

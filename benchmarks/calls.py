@@ -15,7 +15,7 @@ from benchmarks import real_clock
 from benchmarks.bound import least_delay
 from benchmarks.plan import Case, Figures, Plan
 from benchmarks.table import Row, Target, Value
-from tests.waiting.simulation import NextLook, simulate
+from tests.polling.simulation import NextLook, simulate
 
 AHEAD = {
     "due now": timedelta(0),

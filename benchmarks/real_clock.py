@@ -17,7 +17,7 @@ from airflow_provider_octospark.polling.subscriptions import BATCH_DELAY
 from airflow_provider_octospark.polling.wait import Wait, next_poll
 from airflow_provider_octospark.triggers.octospark import FIRST_POLL_AFTER, FIRST_POLLS_WITHIN, OctosparkPostTrigger
 from benchmarks.plan import Figures
-from tests.waiting.things import TEAM, answer_with, new_id, pending, post_json, scheduled_json
+from tests.polling.things import TEAM, answer_with, new_id, pending, post_json, scheduled_json
 
 LATEST = 30.0
 """Seconds within which all are published, evenly."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
 
-from tests.wire.leaks import found_in
+from tests.api.leaks import found_in
 
 
 def places_of(secret: str, folder: Path, fernet_key: str) -> set[str]:

@@ -33,9 +33,9 @@ from airflow_provider_octospark.submission import rules as submission_rules
 from airflow_provider_octospark.tasks import submit as submit_task
 from airflow_provider_octospark.triggers import octospark as triggers
 from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger
+from tests.api.leaks import dumps_of
 from tests.canary.marked import CARELESS, KEY
 from tests.system.dag_runs import run_dag
-from tests.wire.leaks import dumps_of
 
 EXAMPLE_DAGS = Path(__file__).parents[2] / "example_dags"
 CONN_ID = "octospark_default"

@@ -19,6 +19,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from airflow_provider_octospark.emulator.http.server import Emulator
+from tests.api.leaks import found_in
 from tests.canary.marked import CARELESS, KEY
 from tests.canary.search import places_of
 from tests.canary.stage import EXAMPLE_DAGS, QUOTED
@@ -26,7 +27,6 @@ from tests.system.demo import play
 from tests.system.emulated import EmulatorControl
 from tests.system.rest import RUN_ENDS
 from tests.system.stack import AirflowStack
-from tests.wire.leaks import found_in
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.emulator.service.operations import OPERATION_NAMES, PATHS, called
 from tests.emulator.calling import Caller
-from tests.emulator.test_api import REQUIRED
+from tests.emulator.test_routes import REQUIRED
 
 EXAMPLES = 3
 """Random requests for each operation, besides those that cover its limits one by one."""

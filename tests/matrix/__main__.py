@@ -15,7 +15,14 @@ from tests.matrix.environments import ENVIRONMENTS, ROOT, Environment, build_whe
 
 # What a version can break: everything that reaches Airflow, and what the oldest dependencies can break.
 CORE = (
-    "tests/unit",
+    "tests/hooks",
+    "tests/links",
+    "tests/parameters",
+    "tests/tasks",
+    "tests/submission/test_batch.py",
+    "tests/test_airflow_compat.py",
+    "tests/test_cancellation.py",
+    "tests/test_platform_urls.py",
     "tests/matrix/core",
     "tests/packaging/test_info.py",
     "tests/packaging/test_form.py",

@@ -17,11 +17,11 @@ from airflow_provider_octospark.exceptions import OctosparkAlreadySubmittedError
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
 from airflow_provider_octospark.parameters.defaults import SETTLE_TIME
 from airflow_provider_octospark.submission.rules import MAX_SENDS, Rules
+from tests.api.hostile import Exchange, response
+from tests.api.own_server import ServerThread
 from tests.submission.harness import Job
 from tests.submission_histories.histories import HistoryBench, HistoryTask, Strike
 from tests.submission_histories.promises import broken
-from tests.wire.hostile import Exchange, response
-from tests.wire.own_server import ServerThread
 
 ANY_NUMBER = Rules(allow_repeat=True)
 """Others may submit the same: the check for repetitions stands behind many a guard, and would hide that it is gone."""
