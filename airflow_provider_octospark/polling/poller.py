@@ -9,32 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import random
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
-from contextvars import Context
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 from airflow_provider_octospark.api.backoff import is_transient
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
 from airflow_provider_octospark.api.models import Post, PostEntries
-from airflow_provider_octospark.api.operations import get_post, list_entries, post_of
+from airflow_provider_octospark.api.operations import get_post, list_entries
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import (
-    OctosparkAnswerError,
-    OctosparkAuthError,
-    OctosparkConflictError,
     OctosparkError,
     OctosparkNetworkError,
-    OctosparkNotFoundError,
-    OctosparkPermissionError,
     OctosparkRateLimitError,
-    OctosparkRequestError,
 )
+from airflow_provider_octospark.polling.list_reader import BATCH, ListReader
 from airflow_provider_octospark.polling.subscriptions import (
     BATCH_DELAY,
     Once,
@@ -43,14 +32,12 @@ from airflow_provider_octospark.polling.subscriptions import (
     Subscription,
     Team,
 )
-from airflow_provider_octospark.polling.team_list import COMPANY, LONGEST_REST, ListAttempt
+from airflow_provider_octospark.polling.team_list import COMPANY, LONGEST_REST
+from airflow_provider_octospark.polling.work_queue import WorkQueue
 
 FIRST_BATCH_DELAY = 0.05
 """How long a look waits for others of its team where none are to be expected: many triggers may have started at the same
 moment."""
-
-LIST_TIMEOUT = 20.0
-"""Longest time that a list may take, in seconds: many wait for it."""
 
 OUTAGE = 12
 """So many failures in a row, and nothing else, mean that the service is down and not that one request went wrong."""
@@ -58,9 +45,6 @@ OUTAGE = 12
 LONGEST_SLEEP = 3600.0
 """After so many seconds a follower is asked anew when it wants to look: the event loop's clock and the calendar, by which
 posts are due, may drift apart."""
-
-BATCH = 25
-"""How many followers see an answer before others on the event loop get their turn."""
 
 
 class Poller:
@@ -70,12 +54,11 @@ class Poller:
         self.subscribers = 0
         self.loop = asyncio.get_running_loop()
         self._client = AsyncOctosparkClient(settings)
-        self._most = settings.max_in_flight
         self._subscriptions: set[Subscription] = set()
         self._teams: dict[str, Team] = {}
         self._alone: dict[tuple[str, str], PendingRead] = {}
-        self._jobs: deque[Callable[[], Awaitable[None]]] = deque()
-        self._workers: set[asyncio.Task[None]] = set()
+        self._queue = WorkQueue(settings.max_in_flight)
+        self._lists = ListReader(self._client, self)
         self._failures = 0
         self._held_until = 0.0
         self._held_by: OctosparkError | None = None
@@ -117,17 +100,13 @@ class Poller:
 
     async def aclose(self) -> None:
         """End what is under way and close the connections."""
-        self._jobs.clear()
         for team in self._teams.values():
             if team.timer is not None:
                 team.timer.cancel()
         for subscription in self._subscriptions:
             self._unplan(subscription)
             subscription.fail(OctosparkNetworkError("The poller was closed while a post was followed."))
-        workers = list(self._workers)
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        await self._queue.aclose()
         self._alone.clear()
         self._teams.clear()
         await self._client.aclose()
@@ -160,7 +139,7 @@ class Poller:
             subscription.timer = None
             self._team(subscription.team_id).unplan(subscription)
 
-    def _show_list(self, subscription: Subscription, response: Response[Post]) -> bool:
+    def show_list(self, subscription: Subscription, response: Response[Post]) -> bool:
         """Let a follower see a list's answer, if that is enough for it; return whether it misses its look no more."""
         try:
             is_enough = subscription.is_over or subscription.is_shown_by(response)
@@ -243,26 +222,13 @@ class Poller:
             for pending in batch.values():
                 pending.fail(hold)
         elif team.list_strategy.is_worth_it(len(batch), now):
-            self._put(partial(self._list, team, batch))
+            self._queue.put(partial(self._lists.read, team, batch))
         else:
-            self._read_alone(batch.values())
+            self.read_alone(batch.values())
 
-    # Work: as many requests at once as the connection allows, first come first served
+    # Single posts
 
-    def _put(self, job: Callable[[], Awaitable[None]]) -> None:
-        self._jobs.append(job)
-        if len(self._workers) < self._most:
-            # It works for all; the context of the trigger that happens to start it would put its name into their logs.
-            self._workers.add(self.loop.create_task(self._work(), name="octospark-poller", context=Context()))
-
-    async def _work(self) -> None:
-        try:
-            while self._jobs:
-                await self._jobs.popleft()()
-        finally:
-            self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
-
-    def _read_alone(self, posts: Iterable[PendingRead]) -> None:
+    def read_alone(self, posts: Iterable[PendingRead]) -> None:
         for pending in posts:
             if not pending.is_wanted():
                 continue
@@ -271,13 +237,13 @@ class Poller:
                 present.subscriptions += pending.subscriptions
                 continue
             self._alone[pending.key] = pending
-            self._put(partial(self._get, pending))
+            self._queue.put(partial(self._get, pending))
 
     async def _get(self, pending: PendingRead) -> None:
         """Read one post, unless it was given up meanwhile."""
         if pending.is_wanted():
             pending.is_asked_for = True
-            await self._response(pending)
+            await self.read_post(pending)
         else:
             self._forget(pending)
 
@@ -285,25 +251,29 @@ class Poller:
         if self._alone.get(pending.key) is pending:
             del self._alone[pending.key]
 
-    async def _response(self, pending: PendingRead) -> Exception | None:
+    async def read_post(self, pending: PendingRead) -> Exception | None:
         """Ask for one post and show it; return what went wrong, if something did."""
         try:
             response = await self._client.read(get_post(pending.team_id, pending.post_id))
         except Exception as error:  # noqa: BLE001 - its followers raise it
             pending.fail(error)
-            self._note(error)
+            self.record_failure(error)
             return error
         finally:
             # Whoever wants to look from now on has to be asked for anew.
             self._forget(pending)
-        self._failures = 0
+        self.record_success()
         for number, subscription in enumerate(pending.subscriptions, 1):
             self._show(subscription, response)
             if number % BATCH == 0:
                 await asyncio.sleep(0)
         return None
 
-    def _note(self, error: Exception) -> None:
+    def record_success(self) -> None:
+        """Record that the service responded."""
+        self._failures = 0
+
+    def record_failure(self, error: Exception) -> None:
         """Spare a service that is down, or has had enough, the requests that are still to be sent."""
         self._failures = self._failures + 1 if is_transient(error) else 0
         if isinstance(error, OctosparkRateLimitError) and error.retry_after:
@@ -313,136 +283,3 @@ class Poller:
         for pending in [each for each in self._alone.values() if not each.is_asked_for]:
             del self._alone[pending.key]
             pending.fail(error)
-
-    # Lists
-
-    async def _list(self, team: Team, missing: dict[str, PendingRead]) -> None:
-        """Let lists answer as many of the looks as they can, and read the other posts one by one."""
-        try:
-            await self._list_pages(team, missing)
-        except Exception as error:  # noqa: BLE001 - its followers raise it
-            for pending in missing.values():
-                pending.fail(error)
-
-    async def _list_pages(self, team: Team, missing: dict[str, PendingRead]) -> None:
-        for key in [key for key, pending in missing.items() if not pending.is_wanted()]:
-            del missing[key]
-        occasion = ListAttempt(team.list_strategy, len(missing), self.loop.time())
-        while occasion.limit is not None:
-            asked_at = self.loop.time()
-            try:
-                page = await self._client.read(list_entries(team.team_id, occasion.limit), LIST_TIMEOUT)
-            except OctosparkError as error:
-                await self._list_failed(occasion, missing, error)
-            else:
-                self._failures = 0
-                await self._serve(page, team, missing, asked_at)
-                occasion.showed(len(page.value.data), len(missing))
-        self._read_alone(missing.values())
-
-    async def _serve(
-        self, page: Response[PostEntries], team: Team, missing: dict[str, PendingRead], asked_at: float
-    ) -> None:
-        """Show the list to whom it is enough for, and take what nobody misses any more out of ``missing``."""
-        found: dict[str, Any] = {}
-        for item in page.value.data:
-            key = item["id"].lower() if isinstance(item, dict) and isinstance(item.get("id"), str) else None
-            if key in missing or key in team.planned:
-                # Of two that contradict each other, neither is believed.
-                found[key] = item if found.get(key, item) == item else None
-        handled = 0
-        for key, item in found.items():
-            pending = missing.get(key)
-            # Who has looked since the list was asked for has seen what is newer.
-            early = team.early(key, asked_at)
-            if pending is None and not early:
-                continue
-            handled += 1
-            if handled % BATCH == 0:
-                await asyncio.sleep(0)
-            post = post_of(item)
-            if post is None:
-                continue
-            response = Response(post, page.service_time)
-            if pending is not None:
-                pending.subscriptions = [each for each in pending.subscriptions if not self._show_list(each, response)]
-                if not pending.subscriptions:
-                    del missing[key]
-            for subscription in early:
-                if subscription.timer is not None:
-                    self._show_list(subscription, response)
-
-    async def _list_failed(self, occasion: ListAttempt, missing: dict[str, PendingRead], error: OctosparkError) -> None:
-        """Find out whether the list is at fault or the service is down; if it is down, followers get the list's error."""
-        if isinstance(error, OctosparkRequestError):
-            occasion.refused()
-        elif isinstance(error, OctosparkNotFoundError | OctosparkPermissionError | OctosparkConflictError):
-            occasion.failed()
-        elif not isinstance(error, OctosparkRateLimitError) and await self._answers_otherwise(missing):
-            occasion.failed(unreadable=isinstance(error, OctosparkAnswerError))
-        else:
-            occasion.limit = None
-            self._note(error)
-            for pending in missing.values():
-                pending.fail(error)
-            missing.clear()
-
-    async def _answers_otherwise(self, missing: dict[str, PendingRead]) -> bool:
-        """Read one of the posts by itself, any of them: is the service there, and is the key good?"""
-        pending = [each for each in missing.values() if each.is_wanted()]
-        if not pending:
-            return False
-        scout = random.choice(pending)  # noqa: S311
-        del missing[scout.post_id.lower()]
-        error = await self._response(scout)
-        return error is None or not (is_transient(error) or isinstance(error, OctosparkAuthError))
-
-
-_pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ConnectionSettings, Poller]] = WeakKeyDictionary()
-_closing: set[asyncio.Task[None]] = set()
-
-
-class _Subscription:
-    def __init__(self, settings: ConnectionSettings) -> None:
-        self._settings = settings
-        self._poller: Poller | None = None
-
-    async def __aenter__(self) -> Poller:
-        loop = asyncio.get_running_loop()
-        poller = _pollers.get(loop, {}).get(self._settings)
-        if poller is None:
-            for closed in [each for each in _pollers if each.is_closed()]:
-                # A loop that was closed over its tasks leaves pollers that nothing can end any more.
-                del _pollers[closed]
-            poller = _pollers.setdefault(loop, {})[self._settings] = Poller(self._settings)
-        poller.subscribers += 1
-        self._poller = poller
-        return poller
-
-    async def __aexit__(self, *_: object) -> None:
-        poller, self._poller = self._poller, None
-        if poller is None:
-            return
-        poller.subscribers -= 1
-        if poller.subscribers == 0:
-            await _end(self._settings, poller)
-
-
-async def _end(settings: ConnectionSettings, poller: Poller) -> None:
-    loop = poller.loop
-    if loop.is_closed():
-        return
-    _pollers.get(loop, {}).pop(settings, None)
-    closing = loop.create_task(poller.aclose(), context=Context())
-    _closing.add(closing)
-    closing.add_done_callback(_closing.discard)
-    # A trigger that is cancelled once more must not leave connections open.
-    await asyncio.shield(closing)
-
-
-def subscribed(settings: ConnectionSettings) -> AbstractAsyncContextManager[Poller]:
-    """Give the running loop's poller for these settings; it ends with its last subscriber.
-
-    A changed key makes other settings, hence another poller.
-    """
-    return _Subscription(settings)

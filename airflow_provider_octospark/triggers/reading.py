@@ -12,7 +12,8 @@ from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import OctosparkAuthError, OctosparkError, OctosparkNetworkError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
-from airflow_provider_octospark.polling.poller import Poller, subscribed
+from airflow_provider_octospark.polling.poller import Poller
+from airflow_provider_octospark.polling.registry import subscribed
 from airflow_provider_octospark.polling.subscriptions import Subscriber
 from airflow_provider_octospark.triggers.shared_settings import Refusal, settings_of
 

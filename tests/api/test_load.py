@@ -20,7 +20,7 @@ from airflow_provider_octospark.api.operations import Operation, post_now
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.emulator.http.server import Emulator
 from airflow_provider_octospark.outcomes import Outcome
-from airflow_provider_octospark.polling import poller
+from airflow_provider_octospark.polling import registry
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.submission.journal import Journal, MemoryStore
 from airflow_provider_octospark.submission.protocol import Announcement, Submission, WaitUntil
@@ -163,7 +163,7 @@ async def wait_for_all(world: World, outcomes: Sequence[Outcome]) -> list[Outcom
     # Whoever closes the last connection does so in a task of its own.
     while left := asyncio.all_tasks() - before:
         await asyncio.wait(left, timeout=30)
-    assert not poller._pollers.get(asyncio.get_running_loop())
+    assert not registry._pollers.get(asyncio.get_running_loop())
     return [outcome for each in ended for outcome in each]
 
 

@@ -26,9 +26,11 @@ from airflow_provider_octospark.exceptions import (
     OctosparkRateLimitError,
     OctosparkServerError,
 )
+from airflow_provider_octospark.polling import list_reader, registry
 from airflow_provider_octospark.polling import poller as poller_module
 from airflow_provider_octospark.polling import subscriptions as subscription
-from airflow_provider_octospark.polling.poller import OUTAGE, Poller, subscribed
+from airflow_provider_octospark.polling.poller import OUTAGE, Poller
+from airflow_provider_octospark.polling.registry import subscribed
 from tests.polling import virtual_time
 from tests.polling.service import Posts, Reply, Service
 from tests.polling.simulated_service import SimulatedService
@@ -50,8 +52,8 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 def _nothing_left() -> Iterator[None]:
     """Whatever a test does, no poller survives it."""
     yield
-    assert not poller_module._closing
-    assert [pollers for loop, pollers in poller_module._pollers.items() if pollers and not loop.is_closed()] == []
+    assert not registry._closing
+    assert [pollers for loop, pollers in registry._pollers.items() if pollers and not loop.is_closed()] == []
 
 
 def with_service(scenario: Callable[[Service, Poller], Awaitable[None]], **settings: Any) -> None:
@@ -60,7 +62,7 @@ def with_service(scenario: Callable[[Service, Poller], Awaitable[None]], **setti
     async def run() -> None:
         async with Service() as service, subscribed(service.settings(**settings)) as poller:
             await scenario(service, poller)
-            assert service.most_at_once <= poller._most
+            assert service.most_at_once <= poller._queue._limit
         assert not [each for each in asyncio.all_tasks() if each.get_name() == "octospark-poller"]
 
     asyncio.run(run())
@@ -320,7 +322,7 @@ def test_a_list_that_fails_alone_hurts_nobody(reply: Reply) -> None:
 
 
 def test_a_list_that_never_ends_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller_module, "LIST_TIMEOUT", 0.3)
+    monkeypatch.setattr(list_reader, "LIST_TIMEOUT", 0.3)
 
     async def scenario(service: Service, poller: Poller) -> None:
         posts = service.add_posts(30)
@@ -425,7 +427,7 @@ def test_nobody_connects_to_a_service_that_is_gone_a_thousand_times() -> None:
         before = service.connections
         seen = await read_all(poller, posts)
         assert {type(each) for each in seen} == {OctosparkNetworkError}
-        assert service.connections - before <= OUTAGE + poller._most
+        assert service.connections - before <= OUTAGE + poller._queue._limit
 
     with_service(scenario)
 
@@ -461,7 +463,7 @@ def test_a_rate_limit_holds_everyone_back_until_retry_after() -> None:
         service.reply = limited
         seen = [each for each in await read_all(poller, posts) if isinstance(each, OctosparkRateLimitError)]
         assert len(seen) == len(posts)
-        assert len(service.requests) <= poller._most, "those that had not left yet never did"
+        assert len(service.requests) <= poller._queue._limit, "those that had not left yet never did"
         asked = len(service.requests)
         with pytest.raises(OctosparkRateLimitError) as again:
             await poller.read(TEAM, posts[0])
@@ -530,8 +532,8 @@ def test_cancelled_readers_are_not_asked_for() -> None:
         await asyncio.sleep(0.2)
         assert service.singles < 40
         assert not poller._alone
-        assert not poller._jobs
-        assert not poller._workers
+        assert not poller._queue._jobs
+        assert not poller._queue._workers
 
     with_service(scenario, max_in_flight=2)
 
@@ -580,7 +582,7 @@ def test_subscribers_that_are_cancelled_leave_nothing_open() -> None:
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.sleep(0.3)
             assert not service.open_connections
-            assert not poller_module._closing
+            assert not registry._closing
             assert not [each for each in asyncio.all_tasks() if each.get_name() == "octospark-poller"]
 
     asyncio.run(run())
@@ -618,9 +620,9 @@ def test_a_loop_that_was_closed_over_its_tasks_is_forgotten() -> None:
     task = loop.create_task(subscriber())
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
-    assert loop in poller_module._pollers
+    assert loop in registry._pollers
     asyncio.run(other_subscriber())
-    assert loop not in poller_module._pollers
+    assert loop not in registry._pollers
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     del task
     with warnings.catch_warnings():

@@ -17,6 +17,7 @@ from airflow_provider_octospark.exceptions import OctosparkProtocolError, Octosp
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling import poller as poller_module
+from airflow_provider_octospark.polling import registry
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.triggers import octospark as trigger_module
 from airflow_provider_octospark.triggers.octospark import (
@@ -107,7 +108,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             await scenario(triggerer, service, clock)
             assert service.open_clients == 0, "the last subscriber closes"
             assert asyncio.all_tasks() == {asyncio.current_task()}, "and leaves no task"
-            assert not any(poller_module._pollers.get(asyncio.get_running_loop(), {}))
+            assert not any(registry._pollers.get(asyncio.get_running_loop(), {}))
 
         run(clock, main())
 
