@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from airflow_provider_octospark.polling.schedule import next_poll
 from airflow_provider_octospark.polling.subscriptions import BATCH_DELAY
-from airflow_provider_octospark.polling.wait import next_poll
 from airflow_provider_octospark.triggers.octospark import FIRST_POLL_AFTER, FIRST_POLLS_WITHIN
 from benchmarks import real_clock
 from benchmarks.bound import least_delay
@@ -37,7 +37,7 @@ def exponential() -> NextLook:
     pause = 2.0
     begun: datetime | None = None
 
-    def look(now: datetime, _due: datetime) -> datetime:
+    def poll(now: datetime, _due: datetime) -> datetime:
         nonlocal pause, begun
         if begun is None or now <= begun:
             begun, pause = now, 2.0
@@ -45,7 +45,7 @@ def exponential() -> NextLook:
             pause = min(60.0, pause * 2.0)
         return now + timedelta(seconds=pause)
 
-    return look
+    return poll
 
 
 def ours() -> NextLook:

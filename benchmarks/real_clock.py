@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 from airflow_provider_octospark.parameters.times import format_instant
+from airflow_provider_octospark.polling.schedule import next_poll
 from airflow_provider_octospark.polling.subscriptions import BATCH_DELAY
-from airflow_provider_octospark.polling.wait import Wait, next_poll
+from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.triggers.octospark import FIRST_POLL_AFTER, FIRST_POLLS_WITHIN, OctosparkPostTrigger
 from benchmarks.plan import Figures
 from tests.polling.things import TEAM, answer_with, new_id, pending, post_json, scheduled_json
@@ -58,9 +59,9 @@ async def measure(count: int) -> Figures:
         async def wait(post_id: str) -> None:
             now = datetime.now(UTC)
             waits = Wait.start([pending(post_id, posts[post_id])], started_at=now)
-            waits.saw((TEAM, post_id), answer_with(post_id, posts[post_id]), now)
+            waits.record_response((TEAM, post_id), answer_with(post_id, posts[post_id]), now)
             trigger = OctosparkPostTrigger("benchmark", waits.as_json())
-            trigger._tell = lambda lines: None  # type: ignore[method-assign]  # noqa: ARG005
+            trigger._report = lambda lines: None  # type: ignore[method-assign]  # noqa: ARG005
             async for event in trigger.run():
                 if event.payload["outcomes"][0]["state"] != "published":
                     raise RuntimeError(f"not published: {event.payload}")

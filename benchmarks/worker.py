@@ -64,13 +64,13 @@ def ours(case: dict[str, Any], schedule: Schedule, looks: Looks) -> Wait:
     from airflow_provider_octospark.polling import wait as waiting
     from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger
 
-    saw = waiting.Wait.saw
+    record_response = waiting.Wait.record_response
 
     def counted(self: Any, *arguments: Any) -> Any:
         looks.count += 1
-        return saw(self, *arguments)
+        return record_response(self, *arguments)
 
-    waiting.Wait.saw = counted  # type: ignore[method-assign,assignment]
+    waiting.Wait.record_response = counted  # type: ignore[method-assign,assignment]
     verify = {"verify": case["certificate"]} if case["base_url"].startswith("https") else {}
     os.environ["AIRFLOW_CONN_OCTOSPARK_DEFAULT"] = json.dumps(
         {"conn_type": "octospark", "host": case["base_url"], "password": "octo_test_x", "extra": verify}

@@ -24,7 +24,7 @@ from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.retry_policy import OctosparkRetryPolicy
-from airflow_provider_octospark.tasks.result import judge
+from airflow_provider_octospark.tasks.result import raise_for_outcomes
 
 retry_policy = pytest.importorskip("airflow.sdk.definitions.retry_policy")
 
@@ -114,7 +114,7 @@ def test_an_operator_that_was_sent_away_for_some_of_its_targets_says_how_long() 
     ]
     for some in (outcomes, outcomes[1:]):
         with pytest.raises((OctosparkRateLimitError, OctosparkPublishRetryableError)) as caught:
-            judge(some, cause=cause)
+            raise_for_outcomes(some, cause=cause)
         assert decide(caught.value).retry_delay >= timedelta(seconds=90)
 
 

@@ -11,20 +11,18 @@ import asyncio
 import logging
 import math
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_before_delay
 
 from airflow_provider_octospark import __version__
-from airflow_provider_octospark.api.background_loop import BackgroundLoop
 from airflow_provider_octospark.api.backoff import delay_after, is_repeatable_at_once
 from airflow_provider_octospark.api.operations import Operation
 from airflow_provider_octospark.api.responses import MAX_RESPONSE_BYTES, RawResponse, Response, read_response
@@ -393,68 +391,3 @@ def _words(error: BaseException) -> str:
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     return delay_after(error, state.attempt_number) if error else 0.0
-
-
-class OctosparkClient:
-    """The same for synchronous code: every call blocks, and ends within its time."""
-
-    def __init__(self, settings: ConnectionSettings, now: Callable[[], datetime] = utcnow) -> None:
-        self._settings = settings
-        self._now = now
-        self._loop = BackgroundLoop("octospark-client")
-        self._client: AsyncOctosparkClient | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections and end the event loop."""
-        client, self._client = self._client, None
-        try:
-            if client is not None:
-                self._loop.run(client.aclose())
-        finally:
-            self._loop.close()
-
-    def request(self, operation: Operation[T]) -> Response[T]:
-        """As :meth:`AsyncOctosparkClient.request`."""
-        return self._loop.run(self._on_loop(lambda client: client.request(operation)))
-
-    def submit(self, operation: Operation[T], leave_by: datetime) -> Response[T]:
-        """As :meth:`AsyncOctosparkClient.submit`."""
-        return self._loop.run(self._on_loop(lambda client: client.submit(operation, leave_by)))
-
-    def request_all(self, operations: Iterable[Operation[T]]) -> list[Response[T] | OctosparkError]:
-        """Send several safe operations at once, as many as ``max_in_flight`` allows; results in their order."""
-        pending = list(operations)
-        return self._loop.run(self._on_loop(lambda client: _all(client.request(operation) for operation in pending)))
-
-    def submit_all(self, operations: Iterable[Operation[T]], leave_by: datetime) -> list[Response[T] | OctosparkError]:
-        """Send several submissions at once, each once and on a connection of its own; results in their order."""
-        pending = list(operations)
-        return self._loop.run(
-            self._on_loop(lambda client: _all(client.submit(operation, leave_by) for operation in pending))
-        )
-
-    async def _on_loop(self, call: Callable[[AsyncOctosparkClient], Awaitable[T]]) -> T:
-        if self._client is None:
-            self._client = AsyncOctosparkClient(self._settings, self._now)
-        return await call(self._client)
-
-
-async def _all(calls: Iterable[Awaitable[Response[T]]]) -> list[Response[T] | OctosparkError]:
-    async def settled(call: Awaitable[Response[T]]) -> Response[T] | OctosparkError:
-        try:
-            return await call
-        except OctosparkError as error:
-            return error
-
-    return list(await asyncio.gather(*(settled(call) for call in calls)))

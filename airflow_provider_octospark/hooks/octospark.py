@@ -11,8 +11,9 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_octospark.api import operations
-from airflow_provider_octospark.api.client import AsyncOctosparkClient, OctosparkClient
+from airflow_provider_octospark.api.client import AsyncOctosparkClient
 from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.api.sync_client import OctosparkClient
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
@@ -185,7 +186,7 @@ class OctosparkHook(BaseHook):
             )
         return operations.require_id(team_id, "team_id")
 
-    def look(self, wait: Wait) -> list[str]:
+    def poll(self, wait: Wait) -> list[str]:
         """Look once, and all at the same time, at every post of a wait that is due for it; return lines for the log.
 
         If the key is refused, the connection is read anew and they are looked at once more: keys get rotated.
@@ -200,9 +201,9 @@ class OctosparkHook(BaseHook):
         now = datetime.now(UTC)
         for post, response in zip(posts, responses, strict=True):
             lines += (
-                wait.failed(post, response, now)
+                wait.record_error(post, response, now)
                 if isinstance(response, OctosparkError)
-                else wait.saw(post, response, now)
+                else wait.record_response(post, response, now)
             )
         return lines
 

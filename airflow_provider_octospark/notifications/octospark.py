@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseNotifier
 
 from airflow_provider_octospark.airflow_compat import due_of, is_backfill
-from airflow_provider_octospark.api.background_loop import BackgroundLoop
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
 from airflow_provider_octospark.api.models import Post, ScheduledPost
 from airflow_provider_octospark.api.operations import get_post
+from airflow_provider_octospark.api.sync_client import BackgroundLoop
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook

@@ -1,4 +1,4 @@
-"""What the operators that submit have in common: their parameters. What their tasks do is in ``submit_task.py``."""
+"""What the operators that submit have in common: their parameters. What their tasks do is in ``tasks/submit.py``."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Subscriber(Protocol):
     """Whoever looks at a post again and again; the poller calls it in the context in which it began to."""
 
     @property
-    def looks(self) -> int:
+    def polls(self) -> int:
         """How many answers it has seen."""
 
     def pause(self) -> float | None:
@@ -54,7 +54,7 @@ class Once:
         self._responses: list[Response[Post]] = []
 
     @property
-    def looks(self) -> int:
+    def polls(self) -> int:
         """How many answers it has seen."""
         return len(self._responses)
 
@@ -119,10 +119,10 @@ class Subscription:
         """As its follower's."""
         self.context.run(self.subscriber.see, response)
 
-    def may_look_early(self, asked_at: float) -> bool:
+    def may_read_early(self, asked_at: float) -> bool:
         """Whether a list that was asked for then may be its next look. Never its first one, which must not come early."""
         early = min(EARLIEST, EARLY * (self.due_at - self.planned_at))
-        return self.subscriber.looks > 0 and asked_at >= self.due_at - early
+        return self.subscriber.polls > 0 and asked_at >= self.due_at - early
 
     def finish(self) -> None:
         """There is nothing more to look at."""
@@ -206,4 +206,4 @@ class Team:
 
     def early(self, post_key: str, asked_at: float) -> list[Subscription]:
         """Return whose look at a post a list that was asked for then may be."""
-        return [each for each in self.planned.get(post_key, ()) if each.may_look_early(asked_at)]
+        return [each for each in self.planned.get(post_key, ()) if each.may_read_early(asked_at)]

@@ -1,6 +1,6 @@
 """The sensor: waits until publications are out, or until it is known that they are not, or cannot be known.
 
-What its task does is in ``sense_task.py``.
+What its task does is in ``tasks/wait.py``.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class OctosparkPostSensor(BaseSensorOperator):
         """Wait; see the class."""
         with self._own_skips(), self._begin(context) as task:
             # What the first look shows of a scheduled time that was not known still counts for the deadline.
-            if task.look() and self.deferrable:
+            if task.poll() and self.deferrable:
                 return task.finish()
             if self.deferrable:
                 task.defer()
@@ -151,7 +151,7 @@ class OctosparkPostSensor(BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once; ends the task if all publications have ended."""
         task = self._task if self._task is not None else self._begin(context)
-        if task.look():
+        if task.poll():
             return PokeReturnValue(is_done=True, xcom_value=task.finish())
         if self.reschedule:
             task.keep()
@@ -208,7 +208,7 @@ class OctosparkPostSensor(BaseSensorOperator):
         """Keep Airflow from skipping the task.
 
         Its sensors turn *any* error into a skip where ``soft_fail`` or ``never_fail`` is set, also one that leaves open
-        whether a post is live. Within, only ``verdict.py`` decides.
+        whether a post is live. Within, only ``tasks/result.py`` decides.
         """
         asked = self.soft_fail, self.never_fail
         self.soft_fail = self.never_fail = False
@@ -223,5 +223,5 @@ class OctosparkPostSensor(BaseSensorOperator):
         run_duration: Callable[[], float],  # noqa: ARG002
         poke_count: int,  # noqa: ARG002
     ) -> float:
-        """Airflow asks here how long to sleep or to be rescheduled; ``waiting.py`` knows."""
+        """Airflow asks here how long to sleep or to be rescheduled; ``polling/schedule.py`` decides."""
         return 0.0 if self._task is None else self._task.pause(datetime.now(UTC))

@@ -14,7 +14,7 @@ from airflow_provider_octospark.submission.journal import Target
 from airflow_provider_octospark.submission.protocol import Announcement
 from airflow_provider_octospark.submission.requests import SCHEDULE_MULTI, TeamOf, to_schedule
 
-MOST_TOLD = 100
+MOST_REPORTED = 100
 """How many failures, and how many bad items, a manifest names."""
 
 PART = 200
@@ -89,9 +89,11 @@ class Batch:
             recurs = recurs or not arguments.is_absent(item.get("recurrence_interval_days"))
             good.append(announcement)
         if bad and (if_bad_items == "fail" or not good):
-            told = " ".join(f"announcements[{each.index}]: {each.problem}" for each in bad[:MOST_TOLD])
-            more = f" And {len(bad) - MOST_TOLD} more." if len(bad) > MOST_TOLD else ""
-            raise OctosparkArgumentError(f"{len(bad)} of {len(items)} items cannot be used; none is sent. {told}{more}")
+            reported = " ".join(f"announcements[{each.index}]: {each.problem}" for each in bad[:MOST_REPORTED])
+            more = f" And {len(bad) - MOST_REPORTED} more." if len(bad) > MOST_REPORTED else ""
+            raise OctosparkArgumentError(
+                f"{len(bad)} of {len(items)} items cannot be used; none is sent. {reported}{more}"
+            )
         return cls(good, bad, recurs)
 
 
@@ -137,8 +139,8 @@ def manifest(outcomes: Sequence[Outcome], bad: Sequence[BadItem]) -> dict[str, A
         "successCount": len(outcomes) - len(unknown) - len(failed),
         "failureCount": len(failed),
         "unknownCount": len(unknown),
-        "failures": [outcome.as_json() for outcome in [*unknown, *failed][:MOST_TOLD]],
-        "badItems": [{"index": each.index, "problem": each.problem} for each in bad[:MOST_TOLD]],
+        "failures": [outcome.as_json() for outcome in [*unknown, *failed][:MOST_REPORTED]],
+        "badItems": [{"index": each.index, "problem": each.problem} for each in bad[:MOST_REPORTED]],
         "badItemCount": len(bad),
         "outcomeKeys": list(parts(outcomes)),
     }

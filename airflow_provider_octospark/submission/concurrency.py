@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from airflow_provider_octospark.api.text import Log
 
-TELL_EVERY = timedelta(seconds=10)
+LOG_EVERY = timedelta(seconds=10)
 """Shortest time between two lines on the progress of a batch."""
 
 
@@ -41,7 +41,7 @@ class ConcurrencyLimit:
         :param whole: the number of targets.
         :param count_left: counts those that are still to be sent.
         """
-        if self._most is None or (self._told is not None and now < self._told + TELL_EVERY):
+        if self._most is None or (self._told is not None and now < self._told + LOG_EVERY):
             return
         left = count_left()
         if self._begun is None:

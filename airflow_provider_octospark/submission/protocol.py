@@ -173,7 +173,7 @@ class Submission:
     _free: set[Target] = field(default_factory=set, init=False)
     _carried_on: set[Target] = field(default_factory=set, init=False)
     # When a request in doubt is to be looked for again, by target and attempt.
-    _looks: dict[tuple[Target, str | None], datetime] = field(default_factory=dict, init=False)
+    _polls: dict[tuple[Target, str | None], datetime] = field(default_factory=dict, init=False)
     # So many times in a row nothing that was sent got through.
     _fruitless: int = field(default=0, init=False)
     _entered: bool = field(default=False, init=False)
@@ -237,13 +237,13 @@ class Submission:
         strangers = [record for record in others if record.state != "unsent" or self.run.map_index >= 0]
         if strangers and self.at_once is not None and self.run.map_index < 0:
             # All that a batch has ever submitted is on its own record, whatever its list was then.
-            told = ", ".join(
+            reported = ", ".join(
                 f"post {each.post_id} account {each.social_account_id} ({each.state})" for each in strangers[:5]
             )
             self.log.warning(
                 "%d targets of an earlier try are not in the list any more, and are left as they are: %s.",
                 len(strangers),
-                told,
+                reported,
             )
             strangers = []
         if self.run.map_index >= 0 and any(key in self.journal.records for key in pending):
@@ -355,8 +355,8 @@ class Submission:
         changed: list[Record] = []
         asked = self.clock.now()
         in_doubt = self._in_doubt()
-        due = [record for record in in_doubt if self._looks.get((record.key, record.request), asked) <= asked]
-        later = [self._looks.get((record.key, record.request), asked) for record in in_doubt]
+        due = [record for record in in_doubt if self._polls.get((record.key, record.request), asked) <= asked]
+        later = [self._polls.get((record.key, record.request), asked) for record in in_doubt]
         looks = [at for at in later if at > asked]
         for record, response in self._read(due):
             verdict = resolve_doubt(record, response, self.clock.now(), self.rules.settle_time, asked)
@@ -392,7 +392,7 @@ class Submission:
                         self._exhausted(record)
                 case PollAgain(at):
                     looks.append(at)
-                    self._looks[record.key, record.request] = at
+                    self._polls[record.key, record.request] = at
                 case Unknown(why, reason):
                     self._unknown(record, reason, why, record.request or "")
         if changed:

@@ -114,8 +114,8 @@ class Rules:
             )
         if self.settle_time is not None and self.settle_time <= least:
             raise OctosparkArgumentError(
-                f"settle is {self.settle_time}; it must be more than the connection's submit_timeout plus a minute, which is "
-                f"{least}. Raise settle or lower submit_timeout."
+                f"settle_time is {self.settle_time}; it must be more than the connection's submit_timeout plus a minute, which is "
+                f"{least}. Raise settle_time or lower submit_timeout."
             )
 
 
@@ -179,7 +179,7 @@ def resolve_doubt(
     if _is_early_by_its_clock(record, response.service_time, patience):
         if asked < record.fence + 2 * patience:
             return PollAgain(now + timedelta(minutes=1))
-        return Unknown("by the service's clock settle is not over, by ours twice that; one of them is wrong")
+        return Unknown("by the service's clock settle_time is not over, by ours twice that; one of them is wrong")
     if latest is not None and is_marked:
         return Unknown(
             f"submission {latest.id}, created {sanitize(latest.created_at, 40)} for the same account, "

@@ -105,11 +105,11 @@ def record_final_outcomes(
     :returns: the outcomes as the task may report them, and notes on those that are in doubt.
     :raises OctosparkStateStoreError: if the record cannot be written.
     """
-    told: list[Outcome] = []
+    reported: list[Outcome] = []
     notes: dict[Target, str] = {}
     changed: list[Record] = []
     for outcome in outcomes:
-        told.append(outcome)
+        reported.append(outcome)
         key = target_key(outcome.team_id, outcome.post_id, outcome.social_account_id or "")
         record = journal.records.get(key)
         if record is None or record.state != "answered" or outcome.state not in {"published", "failed"}:
@@ -123,8 +123,8 @@ def record_final_outcomes(
                 f"submission {outcome.scheduled_post_id}, which was taken for it, has ended as {sanitize(outcome.status, 40)}; "
                 "whether it is the one that was sent, or somebody else's, cannot be told"
             )
-            told[-1] = outcome.model_copy(update={"state": "unknown", "reason": "in_doubt", "error_message": why})
+            reported[-1] = outcome.model_copy(update={"state": "unknown", "reason": "in_doubt", "error_message": why})
             notes[key] = note_on_doubt(changed[-1], why, record.request or "", run.state_store)
     if changed:
         journal.put(changed)
-    return told, notes
+    return reported, notes

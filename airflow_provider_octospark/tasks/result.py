@@ -62,7 +62,7 @@ def _what_to_do(outcome: Outcome, notes: Notes) -> str:
     )
 
 
-def judge(
+def raise_for_outcomes(
     outcomes: Sequence[Outcome],
     *,
     partial_failure: PartialFailure = "fail",
@@ -89,8 +89,8 @@ def judge(
         return
     counts = f"{bad} of {len(outcomes)} not published. " if len(outcomes) > 1 else ""
     if unknown:
-        told = " ".join(_what_to_do(outcome, notes or {}) for outcome in unknown[:SHOWN]) + _more(unknown)
-        raise OctosparkUnknownError(f"{counts}{told}")
+        reported = " ".join(_what_to_do(outcome, notes or {}) for outcome in unknown[:SHOWN]) + _more(unknown)
+        raise OctosparkUnknownError(f"{counts}{reported}")
     error = _failure(failed, counts, rules, cause, alone=len(failed) == len(outcomes))
     if soft_fail:
         raise AirflowSkipException(str(error))

@@ -38,7 +38,14 @@ from airflow_provider_octospark.tasks.deferral import (
     until_in_doubt_resolved,
     until_published,
 )
-from airflow_provider_octospark.tasks.result import Notes, judge, note_key, note_on, report_published, report_unknown
+from airflow_provider_octospark.tasks.result import (
+    Notes,
+    note_key,
+    note_on,
+    raise_for_outcomes,
+    report_published,
+    report_unknown,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -211,7 +218,7 @@ class SubmitTask:
 
     def _await(self, hook: OctosparkHook, wait: Wait, notes: Notes) -> None:
         while True:
-            for line in hook.look(wait):
+            for line in hook.poll(wait):
                 self.log.info("%s", line)
             if wait.done:
                 break
@@ -233,10 +240,10 @@ class SubmitTask:
 
     def _record_final_outcomes(self, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, str]]:
         """Record what waiting has proven; return what may be said of it, and notes on what is in doubt."""
-        told, notes = record_final_outcomes(self.journal, outcomes, self.run)
+        reported, notes = record_final_outcomes(self.journal, outcomes, self.run)
         doubts = _by_name(notes)
-        report_unknown([outcome for outcome in told if note_on(outcome, doubts)], self.log, doubts)
-        return told, doubts
+        report_unknown([outcome for outcome in reported if note_on(outcome, doubts)], self.log, doubts)
+        return reported, doubts
 
     def _finish(self, outcomes: Sequence[Outcome], notes: Notes, cause: OctosparkError | None = None) -> Any:
         description = self.description
@@ -245,7 +252,7 @@ class SubmitTask:
         result = description.result(outcomes)
         self.published_url = published_url_of(result)
         try:
-            judge(
+            raise_for_outcomes(
                 outcomes,
                 partial_failure=description.partial_failure,
                 rules=replace(description.rules(), forgets=self._store is None),

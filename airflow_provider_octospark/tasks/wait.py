@@ -30,7 +30,7 @@ from airflow_provider_octospark.parameters.times import require_duration
 from airflow_provider_octospark.polling.wait import Wait, same_targets
 from airflow_provider_octospark.tasks.asset_events import add_to_outlet_events
 from airflow_provider_octospark.tasks.deferral import FRAMEWORK_MARGIN, outcomes_or_wait, until_published
-from airflow_provider_octospark.tasks.result import judge, report_published, report_unknown
+from airflow_provider_octospark.tasks.result import raise_for_outcomes, report_published, report_unknown
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -122,9 +122,9 @@ class WaitTask:
         first = first_started(self.context, reschedule=self.description.reschedule)
         return (self.wait.deadline - first + FRAMEWORK_MARGIN).total_seconds()
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Look once at what is due for it; return whether all has ended."""
-        for line in self._hook.look(self.wait):
+        for line in self._hook.poll(self.wait):
             self.log.info("%s", line)
         return self.wait.done
 
@@ -197,7 +197,9 @@ class WaitTask:
         result: Any = found[0] if single else found
         self.published_url = published_url_of(result)
         try:
-            judge(outcomes, partial_failure=description.partial_failure, soft_fail=description.skips_failures)
+            raise_for_outcomes(
+                outcomes, partial_failure=description.partial_failure, soft_fail=description.skips_failures
+            )
         except AirflowException:
             self._push(result)
             raise

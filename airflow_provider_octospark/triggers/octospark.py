@@ -105,7 +105,7 @@ class OctosparkPostTrigger(BaseTrigger):
 
     async def _subscribe(self, post: tuple[str, str], wait: Wait, reader: Reader) -> None:
         """Look at one post whenever it is due for that, until all that is waited for at it has ended."""
-        subscriber = _Subscriber(post, wait, self._tell)
+        subscriber = _Subscriber(post, wait, self._report)
         while (pause := subscriber.pause()) is not None:
             if pause > 0:
                 await asyncio.sleep(min(pause, LONGEST_SLEEP))
@@ -113,9 +113,9 @@ class OctosparkPostTrigger(BaseTrigger):
             try:
                 await reader.subscribe(post, subscriber)
             except OctosparkError as error:
-                self._tell(wait.failed(post, error, datetime.now(UTC)))
+                self._report(wait.record_error(post, error, datetime.now(UTC)))
 
-    def _tell(self, lines: list[str]) -> None:
+    def _report(self, lines: list[str]) -> None:
         for line in lines:
             self.log.info("%s", line)
 
@@ -124,27 +124,27 @@ class _Subscriber:
     """One post of a wait, as the poller shows it."""
 
     def __init__(self, post: tuple[str, str], wait: Wait, tell: Callable[[list[str]], None]) -> None:
-        self.looks = 0
+        self.polls = 0
         self._post = post
         self._wait = wait
-        self._tell = tell
+        self._report = tell
 
     def pause(self) -> float | None:
         wait, post, now = self._wait, self._post, datetime.now(UTC)
         if not wait.is_open(post):
             return None
-        pause = wait.look_at(post, now) - now
+        pause = wait.poll_at(post, now) - now
         if pause > timedelta(0):
             return pause.total_seconds()
-        self._tell(lines := wait.expire(post, now))
+        self._report(lines := wait.expire(post, now))
         return self.pause() if lines else 0.0
 
     def is_shown_by(self, response: Response[Post]) -> bool:
         return self._wait.is_shown_by(self._post, response, datetime.now(UTC))
 
     def see(self, response: Response[Post]) -> None:
-        self.looks += 1
-        self._tell(self._wait.saw(self._post, response, datetime.now(UTC)))
+        self.polls += 1
+        self._report(self._wait.record_response(self._post, response, datetime.now(UTC)))
 
 
 def _cause(error: Exception) -> Exception:

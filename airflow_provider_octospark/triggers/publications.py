@@ -52,7 +52,7 @@ class Cursor:
     """
 
     since: datetime
-    told: dict[str, float] = field(default_factory=dict)
+    reported: dict[str, float] = field(default_factory=dict)
     forgotten: float = 0.0
     awaited: dict[str, Awaited] = field(default_factory=dict)
 
@@ -61,7 +61,7 @@ class Cursor:
         return {
             "format": FORMAT,
             "since": format_instant(self.since),
-            "told": dict(self.told),
+            "reported": dict(self.reported),
             "forgotten": self.forgotten,
             "awaited": {key: [each.post_id, each.due] for key, each in self.awaited.items()},
         }
@@ -73,16 +73,16 @@ class Cursor:
             since = parse_instant(data["since"])
             if data["format"] != FORMAT or since is None:
                 return None
-            told = {str(key): float(due) for key, due in data["told"].items()}
+            reported = {str(key): float(due) for key, due in data["reported"].items()}
             awaited = {str(key): Awaited(str(post_id), float(due)) for key, (post_id, due) in data["awaited"].items()}
-            return cls(since, told, float(data["forgotten"]), awaited)
+            return cls(since, reported, float(data["forgotten"]), awaited)
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
     @property
     def latest(self) -> float:
         """When the last of what was told was due."""
-        return max(self.told.values(), default=self.forgotten)
+        return max(self.reported.values(), default=self.forgotten)
 
     def take(
         self, team_id: str, posts: Iterable[Post], service_time: datetime | None, now: datetime
@@ -94,7 +94,7 @@ class Cursor:
         begin = on_service_clock(self.since, service_time, now).timestamp()
         for post in posts:
             latest = post.latest_scheduled_post
-            if latest is None or latest.id.lower() in self.told:
+            if latest is None or latest.id.lower() in self.reported:
                 continue
             key, due, state = latest.id.lower(), _due(latest), classify(latest)[0]
             if state == "pending":
@@ -108,7 +108,7 @@ class Cursor:
                 due = 0.0 if was_awaited is None else was_awaited.due
             if was_awaited is None and (due < begin or due <= self.forgotten):
                 continue
-            self.told[key] = due
+            self.reported[key] = due
             yield outcome_of(latest, team_id, post.id)
         self._forget((service_time or now).timestamp())
 
@@ -118,8 +118,8 @@ class Cursor:
                 del self.awaited[key]
         for key in sorted(self.awaited, key=lambda key: self.awaited[key].due)[AWAITED:]:
             del self.awaited[key]
-        for key in sorted(self.told, key=self.told.__getitem__)[: max(0, len(self.told) - REMEMBERED)]:
-            self.forgotten = max(self.forgotten, self.told.pop(key))
+        for key in sorted(self.reported, key=self.reported.__getitem__)[: max(0, len(self.reported) - REMEMBERED)]:
+            self.forgotten = max(self.forgotten, self.reported.pop(key))
 
     def missing(self, shown: Iterable[Post], now: datetime) -> list[str]:
         """Return the posts of awaited submissions that are due, and that a list does not show."""

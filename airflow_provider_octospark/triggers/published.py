@@ -72,7 +72,7 @@ Keep = Callable[[], Awaitable[None]]
 
 
 @dataclass(eq=False)
-class Look:
+class TeamPosts:
     """What a list of the team's posts showed.
 
     :param service_time: the service's clock then, if it told it.
@@ -83,7 +83,7 @@ class Look:
     service_time: datetime | None
     keep: list[Keep] = field(default_factory=list)
 
-    async def was_told(self) -> None:
+    async def was_reported(self) -> None:
         """Note that all events that came of it are stored."""
         for keep in self.keep:
             await keep()
@@ -95,14 +95,14 @@ class _Lists(SharedStreamProducer):
     def __init__(self, watched: dict[str, Any]) -> None:
         self._watched = watched
 
-    async def open_stream(self) -> AsyncIterator[tuple[Look, Look]]:
-        async for look in looks(**self._watched):
-            yield look, look
+    async def open_stream(self) -> AsyncIterator[tuple[TeamPosts, TeamPosts]]:
+        async for poll in polls(**self._watched):
+            yield poll, poll
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-        for look, outcome in batch:
+        for poll, outcome in batch:
             if outcome.is_clean:
-                await look.was_told()
+                await poll.was_reported()
 
 
 class OctosparkPublishedTrigger(BaseEventTrigger):
@@ -167,15 +167,15 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
         """Return the looks, for Airflow to hand to all watchers that share them."""
         return _Lists(kwargs)
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncIterator[TriggerEvent]:
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[TeamPosts]) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each look that shows news."""
         cursor = await self._recall()
         next_reads: dict[str, float] = {}
         async with Reader(self.octospark_conn_id) as reader:
-            async for look in shared_stream:
+            async for poll in shared_stream:
                 now = datetime.now(UTC)
-                news = list(cursor.take(self.team_id, look.posts, look.service_time, now))
-                news += await self._read_missing(cursor, look, next_reads, reader)
+                news = list(cursor.take(self.team_id, poll.posts, poll.service_time, now))
+                news += await self._read_missing(cursor, poll, next_reads, reader)
                 for outcome in news:
                     log.info(
                         "Published: post %s on %s, submission %s.",
@@ -188,25 +188,25 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
                     # made the run of the first for whatever run comes next.
                     yield TriggerEvent([outcome.as_json() for outcome in news])  # type: ignore[no-untyped-call]
                 # Not earlier: whoever is stopped at its event must begin again with this look.
-                look.keep.append(partial(self._remember, cursor.as_json()))
+                poll.keep.append(partial(self._remember, cursor.as_json()))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Do the same with looks of its own, where Airflow shares none (before 3.3)."""
-        async for event in self.filter_shared_stream(self._own_looks()):
+        async for event in self.filter_shared_stream(self._own_polls()):
             yield event
 
-    async def _own_looks(self) -> AsyncIterator[Look]:
-        async for look in looks(**self.serialize()[1]):
-            yield look
-            await look.was_told()
+    async def _own_polls(self) -> AsyncIterator[TeamPosts]:
+        async for poll in polls(**self.serialize()[1]):
+            yield poll
+            await poll.was_reported()
 
     async def _read_missing(
-        self, cursor: Cursor, look: Look, next_reads: dict[str, float], reader: Reader
+        self, cursor: Cursor, poll: TeamPosts, next_reads: dict[str, float], reader: Reader
     ) -> list[Outcome]:
         """Read awaited posts that are due and not in the list; what cannot be read now is read later."""
-        now = look.service_time or datetime.now(UTC)
+        now = poll.service_time or datetime.now(UTC)
         clock = asyncio.get_running_loop().time
-        missing = cursor.missing(look.posts, now)
+        missing = cursor.missing(poll.posts, now)
 
         def when(post_id: str) -> float:
             return next_reads.get(post_id, 0.0)
@@ -288,7 +288,7 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
             self._kept = cursor
 
 
-async def looks(team_id: str, interval: float, octospark_conn_id: str) -> AsyncIterator[Look]:
+async def polls(team_id: str, interval: float, octospark_conn_id: str) -> AsyncIterator[TeamPosts]:
     """List a team's posts once an interval, for ever; what fails is logged and tried again."""
     limit, failures, unreadable = LIST_LIMIT, 0, 0
     async with Reader(octospark_conn_id) as reader:
@@ -323,7 +323,7 @@ async def looks(team_id: str, interval: float, octospark_conn_id: str) -> AsyncI
                 log.warning(
                     "Of %d posts of team %s, %d cannot be read; they are left out.", len(entries), team_id, unreadable
                 )
-            yield Look(posts, response.service_time)
+            yield TeamPosts(posts, response.service_time)
             await asyncio.sleep(interval)
 
 

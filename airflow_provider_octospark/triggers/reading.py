@@ -49,11 +49,11 @@ class Reader:
         refusal: Refusal | None = None
         while True:
             settings = self._settings if self._settings and refusal is None else await self._connect(refusal)
-            looks = subscriber.looks
+            polls = subscriber.polls
             try:
                 return await self._ask_with(settings, lambda poller: poller.subscribe(*post, subscriber))
             except OctosparkAuthError:
-                if refusal is not None and subscriber.looks == looks:
+                if refusal is not None and subscriber.polls == polls:
                     raise
             refusal = Refusal(settings, asyncio.get_running_loop().time())
 

@@ -16,8 +16,9 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 from airflow_provider_octospark.api import client
-from airflow_provider_octospark.api.client import AsyncOctosparkClient, OctosparkClient
+from airflow_provider_octospark.api.client import AsyncOctosparkClient
 from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.api.sync_client import OctosparkClient
 from tests.api.calls import CALLS, KEY, Call
 from tests.api.certificates import SERVICE_NAME, Authority
 from tests.api.faults import FAULTS, Fault

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airflow_provider_octospark.api import backoff as retrying
-from airflow_provider_octospark.api.background_loop import BackgroundLoop
-from airflow_provider_octospark.api.client import AsyncOctosparkClient, OctosparkClient
+from airflow_provider_octospark.api.client import AsyncOctosparkClient
 from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.api.sync_client import BackgroundLoop, OctosparkClient
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
     OctosparkConnectError,

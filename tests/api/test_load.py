@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airflow_provider_octospark.api import backoff as retrying
-from airflow_provider_octospark.api.client import OctosparkClient
 from airflow_provider_octospark.api.models import PostNowRequest
 from airflow_provider_octospark.api.operations import Operation, post_now
 from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.api.sync_client import OctosparkClient
 from airflow_provider_octospark.emulator.http.server import Emulator
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling import registry

@@ -12,10 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_octospark.api import operations
-from airflow_provider_octospark.api.client import OctosparkClient
 from airflow_provider_octospark.api.models import PostNowRequest, ScheduleMultiRequest
 from airflow_provider_octospark.api.operations import Operation
 from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.api.sync_client import OctosparkClient
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError
 from airflow_provider_octospark.submission.rules import proves_nothing_sent
 from tests.api.calls import ACCOUNT, KEY, POST, TEAM

@@ -12,8 +12,9 @@ import pytest
 
 from airflow_provider_octospark.api import backoff as retrying
 from airflow_provider_octospark.api import client as client_module
-from airflow_provider_octospark.api.client import AsyncOctosparkClient, OctosparkClient, ssl_context
+from airflow_provider_octospark.api.client import AsyncOctosparkClient, ssl_context
 from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.api.sync_client import OctosparkClient
 from airflow_provider_octospark.exceptions import (
     OctosparkConnectError,
     OctosparkError,

@@ -238,9 +238,9 @@ def waiting_for(*post_ids: str, team_id: str) -> Wait:
 def test_one_look_reads_each_post_once(hook: OctosparkHook, emulator: Emulator) -> None:
     first, second = (post["id"] for post in emulator.posts[:2])
     wait = waiting_for(first, second, first, team_id=emulator.team_id)
-    assert len(hook.look(wait)) == 3
+    assert len(hook.poll(wait)) == 3
     assert sorted(request["path"].rpartition("/")[2] for request in emulator.requests()) == sorted([first, second])
-    assert hook.look(wait) == []  # nothing is due again so soon
+    assert hook.poll(wait) == []  # nothing is due again so soon
     assert len(emulator.requests()) == 2
 
 
@@ -250,7 +250,7 @@ def test_a_rotated_key_is_read_anew(hook: OctosparkHook, emulator: Emulator, mon
     emulator.rotate_token()
     use(emulator, monkeypatch)
     wait = waiting_for(*posts, team_id=emulator.team_id)
-    hook.look(wait)
+    hook.poll(wait)
     assert [request["status"] for request in emulator.requests()] == [200, 401, 401, 200, 200]
     assert not wait.done
 
@@ -258,7 +258,7 @@ def test_a_rotated_key_is_read_anew(hook: OctosparkHook, emulator: Emulator, mon
 def test_a_key_that_is_refused_again_ends_the_wait_as_unknown(hook: OctosparkHook, emulator: Emulator) -> None:
     emulator.rotate_token()
     wait = waiting_for(emulator.posts[0]["id"], team_id=emulator.team_id)
-    hook.look(wait)
+    hook.poll(wait)
     assert [request["status"] for request in emulator.requests()] == [401, 401]
     assert [(outcome.state, outcome.reason) for outcome in wait.outcomes] == [("unknown", "access_lost")]
 
@@ -268,7 +268,7 @@ def test_a_connection_that_is_gone_ends_the_wait_as_unknown(
 ) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_OCTOSPARK_DEFAULT")
     wait = waiting_for(emulator.posts[0]["id"], team_id=emulator.team_id)
-    hook.look(wait)
+    hook.poll(wait)
     assert [(outcome.state, outcome.reason) for outcome in wait.outcomes] == [("unknown", "access_lost")]
     assert emulator.requests() == []
 
@@ -276,7 +276,7 @@ def test_a_connection_that_is_gone_ends_the_wait_as_unknown(
 def test_a_look_that_fails_for_now_ends_nothing(hook: OctosparkHook, emulator: Emulator) -> None:
     emulator.fault("get-post", "status", status=500)
     wait = waiting_for(emulator.posts[0]["id"], team_id=emulator.team_id)
-    [line] = hook.look(wait)
+    [line] = hook.poll(wait)
     assert "a look failed" in line
     assert not wait.done
 

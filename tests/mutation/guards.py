@@ -38,9 +38,9 @@ def _guard(name: str, test: str, *without: tuple[str, str, str]) -> Guard:
     return Guard(name, tuple(Replacement(*each) for each in without), test)
 
 
-_SUBMISSION, _TRANSITIONS, _RULES, _JOURNAL, _CLIENT, _TASK, _WAITING = (
+_SUBMISSION, _TRANSITIONS, _RULES, _JOURNAL, _CLIENT, _TASK, _OUTCOMES = (
     "submission/protocol.py", "submission/transitions.py", "submission/rules.py", "submission/journal.py",
-    "api/client.py", "tasks/submit.py", "polling/wait.py",
+    "api/client.py", "tasks/submit.py", "outcomes.py",
 )  # fmt: skip
 
 GUARDS = (
@@ -172,7 +172,7 @@ GUARDS = (
         (_RULES, "    if not same_id(latest.social_account_id, record.social_account_id) or any(\n", "    if any(\n"),
     ),
     _guard(
-        "settle is waited for",
+        "settle_time is waited for",
         "test_what_takes_effect_late_is_waited_for",
         (_RULES, "    if asked < record.fence + patience:\n", "    if False:\n"),
         (_RULES, "    if _is_early_by_its_clock(", "    if False and _is_early_by_its_clock("),
@@ -190,7 +190,7 @@ GUARDS = (
     _guard(
         "settle_time=None never sends again",
         "test_without_settle_nothing_in_doubt_is_sent_again",
-        (_RULES, "    if settle is None:\n", "    if False:\n"),
+        (_RULES, "    if settle_time is None:\n", "    if False:\n"),
     ),
     _guard(
         "409 is doubt",
@@ -261,7 +261,11 @@ GUARDS = (
     _guard(
         "a failure with the platform's id frees nothing",
         "test_a_failure_that_may_be_live_is_not_submitted_again",
-        (_WAITING, '("unknown", "in_doubt") if scheduled.any_platform_post_id else ("failed", None)', '"failed", None'),
+        (
+            _OUTCOMES,
+            '("unknown", "in_doubt") if scheduled.any_platform_post_id else ("failed", None)',
+            '"failed", None',
+        ),
         (_RULES, "    if outcome.platform_post_id or ((rules.recurs", "    if ((rules.recurs"),
     ),
     _guard(

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_provider_octospark.api.client import OctosparkClient
 from airflow_provider_octospark.api.models import PostNowRequest
 from airflow_provider_octospark.api.operations import get_post, post_now
 from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.api.sync_client import OctosparkClient
 from airflow_provider_octospark.exceptions import OctosparkAlreadySubmittedError
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
 from airflow_provider_octospark.parameters.defaults import SETTLE_TIME

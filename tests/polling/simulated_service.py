@@ -61,7 +61,7 @@ class SimulatedService:
         self.outages: list[tuple[float, float]] = []
         self.tokens = {"octo_test_good"}
         self.asked: Counter[int] = Counter()
-        self.looks: Counter[str] = Counter()
+        self.polls: Counter[str] = Counter()
         self.open_clients = 0
         self.refused = 0
         self._chance = random.Random(7)  # noqa: S311 - a simulation
@@ -105,7 +105,7 @@ class SimulatedService:
         post = self.posts.get(operation.path[-1])
         if post is None:
             raise OctosparkNotFoundError("no such post", status=404)
-        self.looks[post.id] += 1
+        self.polls[post.id] += 1
         return Response(operation.response.validate_python(post.as_json(now)), self.clock.now())
 
     async def delay(self, operation: Operation[Any]) -> None:

@@ -640,7 +640,7 @@ class Watcher:
     """
 
     def __init__(self, pauses: list[float]) -> None:
-        self.looks = 0
+        self.polls = 0
         self.seen_at: list[float] = []
         self._pauses = pauses
         self._next: float | None = None
@@ -648,16 +648,16 @@ class Watcher:
     def pause(self) -> float | None:
         now = asyncio.get_running_loop().time()
         if self._next is None:
-            if self.looks == len(self._pauses):
+            if self.polls == len(self._pauses):
                 return None
-            self._next = now + self._pauses[self.looks]
+            self._next = now + self._pauses[self.polls]
         return self._next - now
 
     def is_shown_by(self, response: Response[Post]) -> bool:
         return True
 
     def see(self, response: Response[Post]) -> None:
-        self.looks += 1
+        self.polls += 1
         self.seen_at.append(asyncio.get_running_loop().time())
         self._next = None
 
@@ -694,8 +694,8 @@ def test_a_list_that_comes_by_is_the_next_look_of_those_who_would_look_soon(monk
     many = [Watcher([0.0] + [10.0] * 8) for _ in range(20)]
     late = Watcher([0.0] + [10.0] * 8)
     service, posts = follow_on_a_virtual_clock(monkeypatch, {0.0: many, 1.5: [late]})
-    assert late.looks == 9
-    assert service.looks[posts[late]] == 1, "its first look only"
+    assert late.polls == 9
+    assert service.polls[posts[late]] == 1, "its first look only"
     assert late.seen_at[1] - late.seen_at[0] < 10.0
     assert min(b - a for a, b in zip(late.seen_at, late.seen_at[1:], strict=False)) >= 10.0 * (1 - subscription.EARLY)
 
@@ -784,7 +784,7 @@ def test_a_follower_that_breaks_hurts_nobody_else() -> None:
         )
         assert [str(end) for end in ends[:3]] == ["cannot see", "cannot be shown", "cannot wait"]
         assert ends[3:] == [None] * 27
-        assert {watcher.looks for watcher in watchers[3:]} == {2}
+        assert {watcher.polls for watcher in watchers[3:]} == {2}
         assert not any(team.planned for team in poller._teams.values())
 
     with_service(scenario)

@@ -11,8 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_octospark.parameters.defaults import POLL_BACKOFF, POLL_INTERVAL
+from airflow_provider_octospark.polling.schedule import (
+    FINAL_APPROACH,
+    JITTER,
+    LONGEST_PAUSE,
+    next_poll,
+    pause_after_due,
+)
 from airflow_provider_octospark.polling.subscriptions import BATCH_DELAY
-from airflow_provider_octospark.polling.wait import FINAL_APPROACH, JITTER, LONGEST_PAUSE, next_poll, pause_after_due
 from airflow_provider_octospark.triggers.octospark import FIRST_POLL_AFTER, FIRST_POLLS_WITHIN
 from tests.polling.simulation import NextLook, Result, simulate
 from tests.polling.things import NOON, seconds
@@ -77,8 +83,8 @@ def test_an_upload_is_looked_at_when_half_of_what_remains_has_passed(remaining: 
 def test_looks_of_many_tasks_drift_apart() -> None:
     for elapsed in (0.0, 100.0, DAY):
         now = NOON + seconds(elapsed)
-        looks = {next_poll(now, NOON) for _ in range(1000)}
-        assert max(looks) - min(looks) > 0.9 * JITTER * seconds(pause_after_due(elapsed))
+        polls = {next_poll(now, NOON) for _ in range(1000)}
+        assert max(polls) - min(polls) > 0.9 * JITTER * seconds(pause_after_due(elapsed))
     week = {next_poll(NOON, NOON + timedelta(days=7)) for _ in range(1000)}
     assert max(week) - min(week) > timedelta(hours=6)
 
@@ -109,10 +115,10 @@ def test_the_delay_does_not_depend_on_how_long_ahead_it_was_scheduled(ahead: tim
 
 
 def test_a_post_that_never_ends_takes_at_most_1600_calls_a_day() -> None:
-    look = policy(3)
+    poll = policy(3)
     now, calls = NOON, 0
     while now < NOON + timedelta(days=1):
-        now, calls = look(now, NOON), calls + 1
+        now, calls = poll(now, NOON), calls + 1
     assert 1300 <= calls <= 1600
 
 

@@ -26,7 +26,8 @@ from airflow_provider_octospark.exceptions import (
 from airflow_provider_octospark.outcomes import classify, outcome_of
 from airflow_provider_octospark.parameters.defaults import HIDDEN_TIMEOUT, PUBLISH_TIMEOUT
 from airflow_provider_octospark.parameters.times import format_instant
-from airflow_provider_octospark.polling.wait import NOT_FOUND_GRACE, Wait, same_targets
+from airflow_provider_octospark.polling.wait import Wait, same_targets
+from airflow_provider_octospark.polling.watch import NOT_FOUND_GRACE
 from tests.polling.things import NOON, TEAM, answer_with, new_id, pending, scheduled_json, seconds
 
 POST = new_id()
@@ -82,7 +83,7 @@ def test_no_text_of_the_service_ends_a_wait_but_five_words(status: str) -> None:
 def test_what_is_on_its_way_is_not_to_come_whatever_the_service_s_clock_says() -> None:
     wait = waiting()
     ahead = mine(status="publishing", scheduledAt=format_instant(NOON + timedelta(days=8)))
-    wait.saw(KEY, answer_with(POST, ahead), NOON)
+    wait.record_response(KEY, answer_with(POST, ahead), NOON)
     assert wait.next_poll(NOON) <= NOON + timedelta(seconds=5)
 
 
@@ -93,7 +94,7 @@ def test_text_of_the_service_is_made_harmless() -> None:
     outcome = outcome_of(latest, TEAM, POST)
     assert (outcome.error_message, outcome.error_code, outcome.provider) == ("a INFO forged [2J", "E 1", "x")
     wait = waiting()
-    lines = wait.saw(KEY, answer_with(POST, mine(status="pub\nlishing")), NOON)
+    lines = wait.record_response(KEY, answer_with(POST, mine(status="pub\nlishing")), NOON)
     assert all("\n" not in line for line in lines)
 
 
@@ -102,14 +103,14 @@ def test_text_of_the_service_is_made_harmless() -> None:
 
 def test_another_submission_of_the_post_is_never_taken_for_the_one_waited_for() -> None:
     wait = waiting()
-    wait.saw(KEY, answer_with(POST, other()), NOON)
+    wait.record_response(KEY, answer_with(POST, other()), NOON)
     [outcome] = wait.outcomes
     assert (outcome.state, outcome.scheduled_post_id) == ("pending", MINE["id"])
 
 
 def test_ids_are_compared_without_regard_to_case() -> None:
     wait = Wait.start([pending(POST, mine(id=MINE["id"].upper()))], started_at=NOON)
-    wait.saw(KEY, answer_with(POST, mine(status="published")), NOON)
+    wait.record_response(KEY, answer_with(POST, mine(status="published")), NOON)
     assert wait.outcomes[0].state == "published"
 
 
@@ -118,12 +119,12 @@ def test_what_is_hidden_ends_after_its_own_time(reason: str) -> None:
     account = MINE["socialAccountId"] if reason == "superseded" else new_id()
     wait = waiting()
     hiding = other(socialAccountId=account)
-    wait.saw(KEY, answer_with(POST, hiding), NOON)
+    wait.record_response(KEY, answer_with(POST, hiding), NOON)
     end = NOON + HIDDEN_TIMEOUT
     assert wait.next_poll(end - seconds(1)) <= end
-    wait.saw(KEY, answer_with(POST, hiding), end - seconds(1))
+    wait.record_response(KEY, answer_with(POST, hiding), end - seconds(1))
     assert not wait.done
-    [line] = wait.saw(KEY, answer_with(POST, hiding), end)
+    [line] = wait.record_response(KEY, answer_with(POST, hiding), end)
     [outcome] = wait.outcomes
     assert (outcome.state, outcome.reason) == ("unknown", reason)
     assert hiding["id"] in str(outcome.error_message)
@@ -133,32 +134,32 @@ def test_what_is_hidden_ends_after_its_own_time(reason: str) -> None:
 def test_what_is_hidden_before_it_is_due_may_be_seen_again_until_some_time_after() -> None:
     due = NOON + timedelta(hours=6)
     wait = Wait.start([pending(POST, mine(scheduledAt=format_instant(due)))], started_at=NOON)
-    wait.saw(KEY, answer_with(POST, other()), NOON)
-    wait.saw(KEY, answer_with(POST, None), due)
+    wait.record_response(KEY, answer_with(POST, other()), NOON)
+    wait.record_response(KEY, answer_with(POST, None), due)
     assert not wait.done
-    assert wait.look_at(KEY, due) <= due + HIDDEN_TIMEOUT
-    wait.saw(KEY, answer_with(POST, mine(status="published")), due + seconds(60))
+    assert wait.poll_at(KEY, due) <= due + HIDDEN_TIMEOUT
+    wait.record_response(KEY, answer_with(POST, mine(status="published")), due + seconds(60))
     assert wait.outcomes[0].state == "published"
 
 
 def test_a_submission_that_vanished_is_not_observable() -> None:
     wait = waiting()
-    wait.saw(KEY, answer_with(POST, None), NOON)
-    wait.saw(KEY, answer_with(POST, None), NOON + HIDDEN_TIMEOUT)
+    wait.record_response(KEY, answer_with(POST, None), NOON)
+    wait.record_response(KEY, answer_with(POST, None), NOON + HIDDEN_TIMEOUT)
     assert wait.outcomes[0].reason == "not_observable"
 
 
 def test_without_a_submission_only_one_made_since_counts() -> None:
     wait = Wait.start([pending(POST)], started_at=NOON, since=NOON)
     last_week = scheduled_json(POST, status="published", createdAt=format_instant(NOON - timedelta(days=7)))
-    wait.saw(KEY, answer_with(POST, None), NOON)
-    wait.saw(KEY, answer_with(POST, last_week), NOON)
+    wait.record_response(KEY, answer_with(POST, None), NOON)
+    wait.record_response(KEY, answer_with(POST, last_week), NOON)
     assert not wait.done
     assert wait.outcomes[0].scheduled_post_id is None
     fresh = scheduled_json(POST, createdAt=format_instant(NOON + seconds(1)))
-    wait.saw(KEY, answer_with(POST, fresh), NOON)
+    wait.record_response(KEY, answer_with(POST, fresh), NOON)
     assert wait.outcomes[0].scheduled_post_id == fresh["id"]
-    wait.saw(KEY, answer_with(POST, other(createdAt=format_instant(NOON + seconds(2)))), NOON)
+    wait.record_response(KEY, answer_with(POST, other(createdAt=format_instant(NOON + seconds(2)))), NOON)
     assert not wait.done, "once known, it is that one and no other"
 
 
@@ -166,16 +167,16 @@ def test_since_is_read_on_the_clock_of_the_service() -> None:
     slow = NOON - timedelta(minutes=10)
     wait = Wait.start([pending(POST)], started_at=NOON, since=NOON)
     made = scheduled_json(POST, status="published", createdAt=format_instant(slow + seconds(5)))
-    wait.saw(KEY, answer_with(POST, made, service_time=slow + seconds(10)), NOON + seconds(10))
+    wait.record_response(KEY, answer_with(POST, made, service_time=slow + seconds(10)), NOON + seconds(10))
     assert wait.done
 
 
 def test_without_a_submission_only_the_account_given_counts() -> None:
     account = new_id()
     wait = Wait.start([pending(POST, social_account_id=account)], started_at=NOON, since=NOON)
-    wait.saw(KEY, answer_with(POST, other()), NOON)
+    wait.record_response(KEY, answer_with(POST, other()), NOON)
     assert not wait.done
-    wait.saw(KEY, answer_with(POST, other(socialAccountId=account.upper())), NOON)
+    wait.record_response(KEY, answer_with(POST, other(socialAccountId=account.upper())), NOON)
     assert wait.done
 
 
@@ -183,7 +184,7 @@ def test_several_submissions_of_one_post_need_one_look_and_are_told_apart() -> N
     first, second = scheduled_json(POST), scheduled_json(POST)
     wait = Wait.start([pending(POST, first), pending(POST, second)], started_at=NOON)
     assert wait.posts_due(NOON) == [KEY]
-    wait.saw(KEY, answer_with(POST, {**second, "status": "published"}), NOON)
+    wait.record_response(KEY, answer_with(POST, {**second, "status": "published"}), NOON)
     assert [outcome.state for outcome in wait.outcomes] == ["pending", "published"]
 
 
@@ -208,7 +209,7 @@ def test_a_list_counts_only_if_it_shows_all_that_is_waited_for_at_a_post() -> No
     first, second = scheduled_json(POST), scheduled_json(POST)
     wait = Wait.start([pending(POST, first), pending(POST, second)], started_at=NOON)
     assert not wait.is_shown_by(KEY, answer_with(POST, second), NOON)
-    wait.saw(KEY, answer_with(POST, {**second, "status": "published"}), NOON)
+    wait.record_response(KEY, answer_with(POST, {**second, "status": "published"}), NOON)
     assert wait.is_shown_by(KEY, answer_with(POST, first), NOON)
 
 
@@ -226,13 +227,13 @@ def test_the_deadline_counts_from_the_scheduled_time_if_that_is_later() -> None:
 def test_at_its_deadline_a_wait_ends_as_unknown_after_a_last_look() -> None:
     wait = waiting(publish_timeout=timedelta(minutes=1))
     end = NOON + timedelta(minutes=1)
-    wait.saw(KEY, answer_with(POST, mine()), end - seconds(0.5))
+    wait.record_response(KEY, answer_with(POST, mine()), end - seconds(0.5))
     assert wait.next_poll(end - seconds(0.5)) == end
     assert wait.expire(KEY, end) == []
-    wait.saw(KEY, answer_with(POST, mine(status="published")), end)
+    wait.record_response(KEY, answer_with(POST, mine(status="published")), end)
     assert wait.outcomes[0].state == "published", "the last look is believed"
     late = waiting(publish_timeout=timedelta(minutes=1))
-    late.saw(KEY, answer_with(POST, mine(providerPublishState={"pollingReason": "in review"})), end)
+    late.record_response(KEY, answer_with(POST, mine(providerPublishState={"pollingReason": "in review"})), end)
     [outcome] = late.outcomes
     assert (outcome.state, outcome.reason) == ("unknown", "deadline")
     assert "in review" in str(outcome.error_message)
@@ -242,26 +243,26 @@ def test_a_scheduled_time_that_the_first_look_shows_puts_the_deadline_off() -> N
     due = NOON + timedelta(days=7)
     shown = answer_with(POST, mine(scheduledAt=format_instant(due), status="scheduled"))
     wait = Wait.start([pending(POST)], started_at=NOON)
-    wait.saw(KEY, shown, NOON)
+    wait.record_response(KEY, shown, NOON)
     assert wait.deadline == due + PUBLISH_TIMEOUT
 
     bound = Wait.start([pending(POST)], started_at=NOON, latest=NOON + timedelta(hours=1))
-    bound.saw(KEY, shown, NOON)
+    bound.record_response(KEY, shown, NOON)
     assert bound.deadline == NOON + timedelta(hours=1)
 
     handed_over = Wait.from_json(Wait.start([pending(POST)], started_at=NOON).as_json())
-    handed_over.saw(KEY, shown, NOON)
+    handed_over.record_response(KEY, shown, NOON)
     assert handed_over.deadline == NOON + PUBLISH_TIMEOUT, "Airflow's own time-out was set by then"
 
     second = Wait.start([pending(POST)], started_at=NOON)
-    second.saw(KEY, answer_with(POST, None), NOON)
-    second.saw(KEY, shown, NOON)
+    second.record_response(KEY, answer_with(POST, None), NOON)
+    second.record_response(KEY, shown, NOON)
     assert second.deadline == NOON + PUBLISH_TIMEOUT
 
 
 def test_a_post_that_a_person_moves_is_looked_at_by_its_new_time() -> None:
     wait = Wait.start([pending(POST, mine(scheduledAt=format_instant(NOON + timedelta(hours=2))))], started_at=NOON)
-    wait.saw(
+    wait.record_response(
         KEY, answer_with(POST, mine(status="scheduled", scheduledAt=format_instant(NOON + timedelta(hours=20)))), NOON
     )
     assert wait.next_poll(NOON) >= NOON + timedelta(hours=10)
@@ -269,8 +270,8 @@ def test_a_post_that_a_person_moves_is_looked_at_by_its_new_time() -> None:
 
 def test_the_end_of_the_calendar_does_no_harm() -> None:
     wait = waiting()
-    wait.saw(KEY, answer_with(POST, mine(scheduledAt="9999-12-31T23:59:59Z")), NOON)
-    wait.saw(KEY, answer_with(POST, other()), NOON)
+    wait.record_response(KEY, answer_with(POST, mine(scheduledAt="9999-12-31T23:59:59Z")), NOON)
+    wait.record_response(KEY, answer_with(POST, other()), NOON)
     assert NOON < wait.next_poll(NOON) <= wait.deadline
     assert Wait.start([pending(POST, mine(scheduledAt="9999-12-31T23:59:59Z"))], started_at=NOON).deadline > NOON
 
@@ -286,21 +287,21 @@ def test_what_passes_by_itself_does_not_end_a_wait(kind: type[OctosparkError]) -
     now = NOON
     lines: list[str] = []
     while now < wait.deadline - seconds(200):
-        lines += wait.failed(KEY, kind("the wind blows"), now)
+        lines += wait.record_error(KEY, kind("the wind blows"), now)
         assert not wait.done
         assert wait.next_poll(now) > now
         now = wait.next_poll(now)
     assert len(lines) == 1, "one line, not one for each look"
     assert "the wind blows" in lines[0]
-    assert wait.saw(KEY, answer_with(POST, mine()), now)[0].endswith("can be read again")
-    wait.failed(KEY, kind("the wind blows"), wait.deadline)
+    assert wait.record_response(KEY, answer_with(POST, mine()), now)[0].endswith("can be read again")
+    wait.record_error(KEY, kind("the wind blows"), wait.deadline)
     assert wait.outcomes[0].reason == "deadline"
 
 
 @pytest.mark.parametrize("kind", [OctosparkAuthError, OctosparkPermissionError, OctosparkArgumentError])
 def test_what_does_not_pass_ends_it_as_unknown(kind: type[OctosparkError]) -> None:
     wait = waiting()
-    wait.failed(KEY, kind("go away"), NOON)
+    wait.record_error(KEY, kind("go away"), NOON)
     [outcome] = wait.outcomes
     assert (outcome.state, outcome.reason, outcome.error_message) == ("unknown", "access_lost", "go away")
 
@@ -309,13 +310,13 @@ def test_what_does_not_pass_ends_it_as_unknown(kind: type[OctosparkError]) -> No
 def test_a_404_has_to_last_before_it_is_believed(begin: datetime) -> None:
     wait = waiting()
     gone = OctosparkNotFoundError("no such post")
-    wait.failed(KEY, gone, begin)
-    wait.failed(KEY, gone, begin + NOT_FOUND_GRACE - seconds(1))
+    wait.record_error(KEY, gone, begin)
+    wait.record_error(KEY, gone, begin + NOT_FOUND_GRACE - seconds(1))
     assert not wait.done
-    wait.saw(KEY, answer_with(POST, mine()), begin + NOT_FOUND_GRACE)
-    wait.failed(KEY, gone, begin + NOT_FOUND_GRACE)
+    wait.record_response(KEY, answer_with(POST, mine()), begin + NOT_FOUND_GRACE)
+    wait.record_error(KEY, gone, begin + NOT_FOUND_GRACE)
     assert not wait.done, "it was there in between"
-    wait.failed(KEY, gone, begin + 2 * NOT_FOUND_GRACE)
+    wait.record_error(KEY, gone, begin + 2 * NOT_FOUND_GRACE)
     assert wait.outcomes[0].reason == "not_observable"
 
 
@@ -323,14 +324,14 @@ def test_a_404_has_to_last_before_it_is_believed(begin: datetime) -> None:
 def test_a_wait_never_comes_back_before_retry_after(retry_after: float, failures: int) -> None:
     wait = waiting()
     for _ in range(failures):
-        wait.failed(KEY, OctosparkServerError("busy"), NOON)
-    wait.failed(KEY, OctosparkRateLimitError("slow down", retry_after=retry_after), NOON)
+        wait.record_error(KEY, OctosparkServerError("busy"), NOON)
+    wait.record_error(KEY, OctosparkRateLimitError("slow down", retry_after=retry_after), NOON)
     assert wait.next_poll(NOON) >= NOON + seconds(retry_after)
 
 
 def test_a_deadline_before_retry_after_ends_the_wait_without_a_look() -> None:
     wait = waiting(publish_timeout=timedelta(minutes=1))
-    wait.failed(KEY, OctosparkRateLimitError("slow down", retry_after=600.0), NOON)
+    wait.record_error(KEY, OctosparkRateLimitError("slow down", retry_after=600.0), NOON)
     end = NOON + timedelta(minutes=1)
     assert wait.next_poll(NOON) == end
     assert wait.expire(KEY, end - seconds(1)) == []
@@ -346,7 +347,7 @@ def test_after_an_outage_waits_do_not_come_back_at_once(down_for: timedelta) -> 
         wait = waiting()
         now = NOON
         while now < NOON + down_for:
-            wait.failed(KEY, OctosparkServerError("down"), now)
+            wait.record_error(KEY, OctosparkServerError("down"), now)
             now = wait.next_poll(now)
         back.append((now - NOON - down_for).total_seconds())
     busiest = max(sum(1 for at in back if second <= at < second + 1) for second in range(120))
@@ -359,7 +360,7 @@ def test_waits_that_a_retry_after_holds_together_come_back_apart() -> None:
     back: list[float] = []
     for _ in range(1000):
         wait = waiting()
-        wait.failed(KEY, OctosparkRateLimitError("slow down", retry_after=30.0), NOON)
+        wait.record_error(KEY, OctosparkRateLimitError("slow down", retry_after=30.0), NOON)
         back.append((wait.next_poll(NOON) - NOON).total_seconds())
     assert min(back) >= 30.0
     assert max(back) - min(back) > 10.0
@@ -380,7 +381,7 @@ def test_a_line_is_written_when_something_changes_and_not_for_each_look() -> Non
     shown = [mine(status="scheduled"), mine(), *(uploading(percent / 100) for percent in range(100)), mine()]
     shown += [mine(providerPublishState={"pollingReason": "in review"})] * 50 + [mine(status="published")]
     for number, each in enumerate(shown):
-        lines += wait.saw(KEY, answer_with(POST, each), NOON + seconds(number))
+        lines += wait.record_response(KEY, answer_with(POST, each), NOON + seconds(number))
     told = [line.split(": ", 1)[1] for line in lines]
     uploads = [f"publishing, UPLOADING, upload {percent} %" for percent in range(0, 100, 10)]
     assert told == ["scheduled", "publishing", *uploads, "publishing", "publishing, in review", "published"]
@@ -388,15 +389,15 @@ def test_a_line_is_written_when_something_changes_and_not_for_each_look() -> Non
 
 def test_a_long_upload_is_looked_at_less_often_and_a_stalled_one_at_least_every_minute() -> None:
     wait = waiting()
-    wait.saw(KEY, answer_with(POST, uploading(0.0)), NOON)
+    wait.record_response(KEY, answer_with(POST, uploading(0.0)), NOON)
     assert wait.next_poll(NOON) - NOON < seconds(5)
     now = NOON + seconds(10)
-    wait.saw(KEY, answer_with(POST, uploading(0.1)), now)
+    wait.record_response(KEY, answer_with(POST, uploading(0.1)), now)
     assert seconds(45) <= wait.next_poll(now) - now <= seconds(50), "90 s remain; half of that passes"
     now = NOON + timedelta(minutes=10)
-    wait.saw(KEY, answer_with(POST, uploading(0.1)), now)
+    wait.record_response(KEY, answer_with(POST, uploading(0.1)), now)
     assert seconds(60) <= wait.next_poll(now) - now <= seconds(66)
-    wait.saw(KEY, answer_with(POST, mine()), now)
+    wait.record_response(KEY, answer_with(POST, mine()), now)
     assert wait.next_poll(now) - now < seconds(25)
 
 
@@ -414,12 +415,12 @@ def in_some_state(steps: list[tuple[int, int]], count: int, interval: float) -> 
         if not wait.is_open(key):
             continue
         if what == 0:
-            wait.failed(key, OctosparkServerError("down", retry_after=3.0), now)
+            wait.record_error(key, OctosparkServerError("down", retry_after=3.0), now)
         elif what == 1:
-            wait.failed(key, OctosparkPermissionError("no"), now)
+            wait.record_error(key, OctosparkPermissionError("no"), now)
         else:
             status = ("scheduled", "publishing", "published", "failed")[what - 2]
-            wait.saw(key, answer_with(key[1], {**each, "status": status}), now)
+            wait.record_response(key, answer_with(key[1], {**each, "status": status}), now)
     return wait
 
 
@@ -437,7 +438,7 @@ def test_a_wait_survives_being_written_down(steps: list[tuple[int, int]], count:
     assert again.done == wait.done
     now = NOON + timedelta(minutes=20)
     for post in wait.posts():
-        assert abs(again.look_at(post, now) - wait.look_at(post, now)) <= timedelta(milliseconds=1)
+        assert abs(again.poll_at(post, now) - wait.poll_at(post, now)) <= timedelta(milliseconds=1)
     assert [watch.deadline for watch in again.watches] == [watch.deadline for watch in wait.watches]
     assert same_targets(again.outcomes, wait.outcomes)
 
@@ -446,7 +447,7 @@ def test_a_restart_changes_neither_deadline_nor_schedule_nor_what_was_told() -> 
     due = NOON + timedelta(days=7)
     wait = Wait.start([pending(POST, mine(scheduledAt=format_instant(due), status="scheduled"))], started_at=NOON)
     shown = mine(scheduledAt=format_instant(due), status="scheduled")
-    assert wait.saw(KEY, answer_with(POST, shown), NOON)
+    assert wait.record_response(KEY, answer_with(POST, shown), NOON)
     planned = wait.next_poll(NOON)
     arguments = wait.as_json()
     for restarted_at in (NOON + timedelta(hours=1), NOON + timedelta(days=2)):
@@ -454,7 +455,7 @@ def test_a_restart_changes_neither_deadline_nor_schedule_nor_what_was_told() -> 
         again.hold(restarted_at + seconds(5))
         assert abs(again.next_poll(restarted_at) - planned) <= timedelta(milliseconds=1), "no look that brings no news"
         assert again.deadline == due + PUBLISH_TIMEOUT
-        assert again.saw(KEY, answer_with(POST, shown), restarted_at) == [], "told already"
+        assert again.record_response(KEY, answer_with(POST, shown), restarted_at) == [], "told already"
     late = Wait.from_json(arguments)
     late.hold(due + seconds(5))
     assert late.next_poll(due) == due + seconds(5)

@@ -28,10 +28,11 @@ from typing import Any, Literal, NoReturn, Protocol
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_octospark.api.client import AsyncOctosparkClient, OctosparkClient
+from airflow_provider_octospark.api.client import AsyncOctosparkClient
 from airflow_provider_octospark.api.models import PostNowRequest, ScheduleMultiRequest
 from airflow_provider_octospark.api.operations import Operation, get_post, post_now, schedule_multi
 from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.api.sync_client import OctosparkClient
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkNetworkError
 from airflow_provider_octospark.outcomes import Outcome
@@ -42,7 +43,7 @@ from airflow_provider_octospark.submission.journal import Journal, MemoryStore, 
 from airflow_provider_octospark.submission.protocol import Announcement, Submission, WaitUntil
 from airflow_provider_octospark.submission.rules import Rules, Run
 from airflow_provider_octospark.submission.transitions import record_final_outcomes
-from airflow_provider_octospark.tasks.result import judge
+from airflow_provider_octospark.tasks.result import raise_for_outcomes
 
 START = datetime(2026, 3, 2, 9, 0, 0, 250_000, tzinfo=UTC)
 
@@ -745,7 +746,7 @@ class Task:
         self._judge(attempt, None)
 
     def _judge(self, attempt: Try, cause: OctosparkError | None) -> None:
-        judge(
+        raise_for_outcomes(
             attempt.outcomes,
             partial_failure=self.job.partial_failure,
             rules=replace(self.job.announced_rules, forgets=not self.has_store),
@@ -781,9 +782,9 @@ class Task:
                 try:
                     response = bench.client.request(get_post(*post))
                 except OctosparkError as error:
-                    wait.failed(post, error, bench.now())
+                    wait.record_error(post, error, bench.now())
                 else:
-                    wait.saw(post, response, bench.now())
+                    wait.record_response(post, response, bench.now())
 
     # What the ledger says
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from airflow_provider_octospark.api.client import OctosparkClient
 from airflow_provider_octospark.api.models import Post
 from airflow_provider_octospark.api.operations import Operation, get_post
 from airflow_provider_octospark.api.responses import Response
+from airflow_provider_octospark.api.sync_client import OctosparkClient
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkNetworkError
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling.wait import Wait
@@ -637,9 +637,9 @@ class HistoryTask(Task):
                 try:
                     response = self.bench.client.request(get_post(*post))
                 except OctosparkError as error:
-                    wait.failed(post, error, self.bench.now())
+                    wait.record_error(post, error, self.bench.now())
                 else:
-                    wait.saw(post, response, self.bench.now())
+                    wait.record_response(post, response, self.bench.now())
 
     def _report(self, process: Process, attempt: Try) -> None:
         bench = self.bench

@@ -21,7 +21,7 @@ from airflow_provider_octospark.exceptions import (
 )
 from airflow_provider_octospark.outcomes import Outcome, describe
 from airflow_provider_octospark.submission.rules import Rules
-from airflow_provider_octospark.tasks.result import UNKNOWN_PREFIX, judge, report_unknown
+from airflow_provider_octospark.tasks.result import UNKNOWN_PREFIX, raise_for_outcomes, report_unknown
 
 RULES = Rules()
 
@@ -56,8 +56,8 @@ DRY = outcome("pending", "m", scheduled_post_id=None, reason="dry_run")
 
 @pytest.mark.parametrize("outcomes", [[PUBLISHED], [PENDING], [DRY], [PUBLISHED, PENDING]])
 def test_success(outcomes: list[Outcome]) -> None:
-    judge(outcomes, rules=RULES)
-    judge(outcomes, soft_fail=True)
+    raise_for_outcomes(outcomes, rules=RULES)
+    raise_for_outcomes(outcomes, soft_fail=True)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_success(outcomes: list[Outcome]) -> None:
 )
 def test_the_order_of_errors(outcomes: list[Outcome], kind: type[OctosparkError]) -> None:
     with pytest.raises(OctosparkError) as raised:
-        judge([PUBLISHED, *outcomes], rules=RULES)
+        raise_for_outcomes([PUBLISHED, *outcomes], rules=RULES)
     assert type(raised.value) is kind
     assert isinstance(raised.value, AirflowFailException) is (kind is not OctosparkPublishRetryableError)
     bad = [each for each in outcomes if each.state in {"failed", "unknown"}]
@@ -94,14 +94,14 @@ def test_the_order_of_errors(outcomes: list[Outcome], kind: type[OctosparkError]
 @pytest.mark.parametrize("failure", [TRANSIENT, RATE_LIMITED, REFUSED, VALIDATION])
 def test_where_no_retry_submits_none_is_asked_for(failure: Outcome) -> None:
     with pytest.raises(OctosparkPublishFailedError):
-        judge([failure], rules=Rules(resubmit_failed=False))
+        raise_for_outcomes([failure], rules=Rules(resubmit_failed=False))
     with pytest.raises(OctosparkPublishFailedError):
-        judge([failure])  # a sensor
+        raise_for_outcomes([failure])  # a sensor
 
 
 def test_what_was_not_sent_is_sent_by_a_retry_even_if_failures_free_nothing() -> None:
     with pytest.raises(OctosparkPublishRetryableError):
-        judge([PUBLISHED, NOT_SENT_FOR_NOW, VALIDATION], rules=Rules(resubmit_failed=False))
+        raise_for_outcomes([PUBLISHED, NOT_SENT_FOR_NOW, VALIDATION], rules=Rules(resubmit_failed=False))
 
 
 @pytest.mark.parametrize(
@@ -117,38 +117,38 @@ def test_the_cause_of_sending_nothing_is_raised_itself(
 ) -> None:
     for nothing in ([NOT_SENT], [LATE]):
         with pytest.raises(type(cause)) as raised:
-            judge(nothing, rules=RULES, cause=cause)
+            raise_for_outcomes(nothing, rules=RULES, cause=cause)
         assert raised.value is cause
         with pytest.raises(among_others, match=str(cause)):
-            judge([PUBLISHED, *nothing], rules=RULES, cause=cause)
+            raise_for_outcomes([PUBLISHED, *nothing], rules=RULES, cause=cause)
     with pytest.raises(OctosparkUnknownError):
-        judge([NOT_SENT, DEADLINE], rules=RULES, cause=cause)
+        raise_for_outcomes([NOT_SENT, DEADLINE], rules=RULES, cause=cause)
     # Whatever came first: a retry has something to send.
     with pytest.raises(OctosparkError) as raised:
-        judge([NOT_SENT, NOT_SENT_FOR_NOW], rules=RULES, cause=cause)
+        raise_for_outcomes([NOT_SENT, NOT_SENT_FOR_NOW], rules=RULES, cause=cause)
     assert not isinstance(raised.value, OctosparkFailError)
 
 
 @pytest.mark.parametrize("bad", [TRANSIENT, VALIDATION, CANCELLED, DEADLINE, REFUSED, NOT_SENT])
 @pytest.mark.parametrize("good", [PUBLISHED, PENDING])
 def test_a_tolerated_partial_failure(bad: Outcome, good: Outcome) -> None:
-    judge([good, bad, bad], partial_failure="succeed", rules=RULES)
+    raise_for_outcomes([good, bad, bad], partial_failure="succeed", rules=RULES)
     with pytest.raises(OctosparkError):
-        judge([bad, bad], partial_failure="succeed", rules=RULES)
+        raise_for_outcomes([bad, bad], partial_failure="succeed", rules=RULES)
     with pytest.raises(OctosparkError):
-        judge([good, bad, bad], partial_failure="fail", rules=RULES)
+        raise_for_outcomes([good, bad, bad], partial_failure="fail", rules=RULES)
 
 
 def test_soft_fail_skips_proven_failures_only() -> None:
     with pytest.raises(AirflowSkipException, match="validation"):
-        judge([VALIDATION, PUBLISHED], soft_fail=True)
+        raise_for_outcomes([VALIDATION, PUBLISHED], soft_fail=True)
     with pytest.raises(OctosparkUnknownError):
-        judge([VALIDATION, DEADLINE], soft_fail=True)
+        raise_for_outcomes([VALIDATION, DEADLINE], soft_fail=True)
 
 
 def test_the_message_says_what_is_known_and_what_to_do() -> None:
     with pytest.raises(OctosparkUnknownError) as raised:
-        judge([LIVE_AFTER_ALL, DEADLINE], notes={"t/p/h": "Decide under the key K."})
+        raise_for_outcomes([LIVE_AFTER_ALL, DEADLINE], notes={"t/p/h": "Decide under the key K."})
     message = str(raised.value)
     assert "team t post p account g submission sp-g: unknown (in_doubt; transient; it may be live as 1900)." in message
     assert "Look at the post in Octospark and on the platform" in message

@@ -66,7 +66,7 @@ class Triggerer:
         outcomes = [pending(post.id, post.scheduled) for post in posts]
         wait = Wait.start(outcomes, started_at=now)
         for post in posts:
-            wait.saw((TEAM, post.id), answer_with(post.id, post.scheduled), now)
+            wait.record_response((TEAM, post.id), answer_with(post.id, post.scheduled), now)
         return OctosparkPostTrigger(conn_id, json.loads(json.dumps(wait.as_json())))
 
     async def fire(self, trigger: OctosparkPostTrigger) -> list[Outcome]:
@@ -133,7 +133,7 @@ def test_calls_and_delay_are_those_of_the_simulation(play: Callable[..., None], 
         assert delay <= 4.0
         assert abs(delay - simulated.delay) <= 0.8
         if not lists:
-            calls = 1 + statistics.mean(service.looks[post.id] for post in posts)
+            calls = 1 + statistics.mean(service.polls[post.id] for post in posts)
             assert abs(calls - simulated.calls) <= 0.1 * simulated.calls
 
     play(scenario, lists=lists)
@@ -144,8 +144,8 @@ def test_a_thousand_waits_in_a_team_are_a_handful_of_lists(play: Callable[..., N
         chance = random.Random(12)  # noqa: S311 - a simulation
         posts = [service.add(due=0.0, out_at=publishing_time(chance)) for _ in range(1000)]
         await triggerer.fire_each(posts)
-        looks = 1000 * simulate(policy(1), seconds(0.0), posts=500).calls
-        assert service.requests() <= looks / 10
+        polls = 1000 * simulate(policy(1), seconds(0.0), posts=500).calls
+        assert service.requests() <= polls / 10
         assert statistics.mean(triggerer.ended_at[post.id] - post.out_at for post in posts) <= 4.0
         assert triggerer.look_ups <= 1 + clock.elapsed / FRESH
 
@@ -354,7 +354,7 @@ def test_a_slow_post_does_not_hold_up_the_others_of_its_trigger(play: Callable[.
         service.delay = delay  # type: ignore[method-assign]
         trigger = triggerer.trigger([slow, quick])
         said: list[tuple[float, str]] = []
-        trigger._tell = lambda lines: said.extend((clock.elapsed, line) for line in lines)  # type: ignore[method-assign]
+        trigger._report = lambda lines: said.extend((clock.elapsed, line) for line in lines)  # type: ignore[method-assign]
         await triggerer.fire(trigger)
         [at] = [at for at, line in said if quick.id in line and line.endswith("published")]
         assert at < 10.0
@@ -415,11 +415,11 @@ def test_what_is_over_already_asks_nothing_and_fires_no_sooner_than_all_others(p
 
 
 def test_changes_are_logged_and_looks_are_not(play: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+    reported: list[str] = []
 
     class Log:
         def info(self, event: str, *args: Any) -> None:
-            told.append(event % args)
+            reported.append(event % args)
 
     async def scenario(triggerer: Triggerer, service: SimulatedService, clock: Clock) -> None:
         service.outages = [(600.0, 900.0)]
@@ -428,7 +428,7 @@ def test_changes_are_logged_and_looks_are_not(play: Callable[..., None], monkeyp
 
     monkeypatch.setattr(OctosparkPostTrigger, "log", Log())
     play(scenario)
-    assert [line.split(": ", 1)[1] for line in told] == [
+    assert [line.split(": ", 1)[1] for line in reported] == [
         "a look failed: get-post: connection refused",
         "can be read again",
         "published",

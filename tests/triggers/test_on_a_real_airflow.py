@@ -170,7 +170,7 @@ def runs(stack: AirflowStack, dag_id: str) -> list[str]:
     return [run["dag_run_id"] for run in response["dag_runs"] if run["state"] == "success"]
 
 
-def told(stack: AirflowStack, dag_id: str, task_id: str) -> Counter[str]:
+def reported(stack: AirflowStack, dag_id: str, task_id: str) -> Counter[str]:
     """How often each publication was told to the runs of a DAG, by submission."""
     counted: Counter[str] = Counter()
     for run_id in runs(stack, dag_id):
@@ -208,19 +208,19 @@ def lines(stack: AirflowStack, words: str) -> list[str]:
 
 def test_a_publication_starts_its_dag_within_two_looks(stack: AirflowStack, emulator: EmulatorProcess) -> None:
     out = publish(emulator, "One")
-    wait_until(lambda: told(stack, "watched", "told")[out] == 1)
+    wait_until(lambda: reported(stack, "watched", "reported")[out] == 1)
     [event] = [each for each in asset_events(stack) if out in submissions_of(each)]
     [went_out] = [each["at"] for each in emulator.control.publications() if each["scheduled_post_id"] == out]
     begin, end = parse_instant(went_out), parse_instant(event["timestamp"])
     assert begin is not None
     assert end is not None
-    looks = [
+    polls = [
         at
         for each in emulator.control.requests()
         if each["path"].endswith("/posts") and (at := parse_instant(each["at"])) is not None and begin <= at <= end
     ]
     # Two watchers look: this one every 10 seconds, the example's every 15.
-    assert len(looks) <= 2 + 1
+    assert len(polls) <= 2 + 1
     wait_until(lambda: bool(runs(stack, "also_watched")))
 
 
@@ -241,12 +241,12 @@ def test_what_goes_out_at_once_starts_a_run_at_once(stack: AirflowStack, emulato
         return {each["scheduled_post_id"] for each in emulator.control.publications() if each["post_id"] in posts}
 
     wait_until(lambda: len(out()) == len(posts))
-    wait_until(lambda: told(stack, "watched", "told").keys() >= out())
+    wait_until(lambda: reported(stack, "watched", "reported").keys() >= out())
 
 
 def test_the_example_follows_up(stack: AirflowStack, emulator: EmulatorProcess) -> None:
     out = publish(emulator, "Two")
-    wait_until(lambda: told(stack, "octospark_after_publication", "follow_up")[out] == 1)
+    wait_until(lambda: reported(stack, "octospark_after_publication", "follow_up")[out] == 1)
 
 
 # The notifier
@@ -313,7 +313,7 @@ def test_a_retry_waits_for_as_long_as_was_asked(stack: AirflowStack, emulator: E
 
 def test_a_restart_of_the_triggerer_neither_repeats_nor_misses(stack: AirflowStack, emulator: EmulatorProcess) -> None:
     before = publish(emulator, "Before the restart")
-    wait_until(lambda: told(stack, "watched", "told")[before] == 1)
+    wait_until(lambda: reported(stack, "watched", "reported")[before] == 1)
     more_looks(emulator)
     stack.kill_component("triggerer")
     meanwhile = publish(emulator, "While it is down")
@@ -321,12 +321,12 @@ def test_a_restart_of_the_triggerer_neither_repeats_nor_misses(stack: AirflowSta
     after = publish(emulator, "After the restart")
     out = {each["scheduled_post_id"] for each in emulator.control.publications()}
     assert {before, meanwhile, after} <= out
-    for dag_id, task_id in (("watched", "told"), ("octospark_after_publication", "follow_up")):
-        wait_until(lambda dag_id=dag_id, task_id=task_id: told(stack, dag_id, task_id).keys() >= out)  # type: ignore[misc]
+    for dag_id, task_id in (("watched", "reported"), ("octospark_after_publication", "follow_up")):
+        wait_until(lambda dag_id=dag_id, task_id=task_id: reported(stack, dag_id, task_id).keys() >= out)  # type: ignore[misc]
     more_looks(emulator)
     in_events = Counter(each for event in asset_events(stack) for each in submissions_of(event))
     assert in_events == Counter(out), "each publication of this module once, and nothing else"
-    assert told(stack, "watched", "told") == Counter(out)
+    assert reported(stack, "watched", "reported") == Counter(out)
 
 
 def test_the_key_is_in_no_log_and_no_cursor(stack: AirflowStack) -> None:

@@ -113,7 +113,7 @@ def test_it_stays_small_and_what_it_forgets_is_not_told_again() -> None:
         seen.append(post("published", number * SECOND))
         assert len(take(cursor, seen[-1])) == 1
     take(cursor, *(post("scheduled", number * HOUR) for number in range(3 * AWAITED)), at=-HOUR)
-    assert (len(cursor.told), len(cursor.awaited)) == (REMEMBERED, AWAITED)
+    assert (len(cursor.reported), len(cursor.awaited)) == (REMEMBERED, AWAITED)
     assert max(each.due for each in cursor.awaited.values()) < (NOON + AWAITED * HOUR).timestamp()
     assert len(json.dumps(cursor.as_json())) < 65_535
     assert take(again(cursor), *seen) == []
@@ -129,7 +129,7 @@ def test_it_stays_small_and_what_it_forgets_is_not_told_again() -> None:
         {"format": 2},
         Cursor(NOON).as_json() | {"format": 2},
         Cursor(NOON).as_json() | {"since": "yesterday"},
-        Cursor(NOON).as_json() | {"told": [1]},
+        Cursor(NOON).as_json() | {"reported": [1]},
         Cursor(NOON).as_json() | {"awaited": {"a": ["b"]}},
     ],
 )

@@ -73,8 +73,8 @@ def test_each_publication_is_told_once_with_its_outcome(emulator: Emulator) -> N
             ids = [publish(emulator, post) for post in range(3)]
             await triggerer.until(lambda: len(triggerer.events) >= 3)
             await looked(triggerer, emulator)
-            assert sorted(triggerer.told()) == sorted(ids)
-            assert before not in triggerer.told()
+            assert sorted(triggerer.reported()) == sorted(ids)
+            assert before not in triggerer.reported()
             event = triggerer.events[0]
             assert (event["state"], event["provider"], event["team_id"]) == ("published", "x", emulator.team_id)
             assert event["url"].startswith("https://x.com/")
@@ -91,7 +91,7 @@ def test_a_failure_is_no_event(emulator: Emulator) -> None:
             out = publish(emulator, 1)
             await triggerer.until(lambda: bool(triggerer.events))
             await looked(triggerer, emulator)
-            assert triggerer.told() == [out]
+            assert triggerer.reported() == [out]
 
     run(scenario)
 
@@ -103,7 +103,7 @@ def test_watchers_of_a_team_share_one_look(emulator: Emulator) -> None:
             out = publish(emulator)
             await triggerer.until(lambda: len(triggerer.events) >= 3)
             await looked(triggerer, emulator)
-            assert triggerer.told() == [out] * 3
+            assert triggerer.reported() == [out] * 3
             assert len(triggerer._manager._groups) == 1
 
     run(scenario)
@@ -124,7 +124,7 @@ def test_a_restart_neither_repeats_nor_misses(emulator: Emulator) -> None:
             async with running(triggerer):
                 await triggerer.until(lambda: len(triggerer.events) >= len(out))
                 await looked(triggerer, emulator)
-        assert triggerer.told() == out
+        assert triggerer.reported() == out
 
     run(scenario)
 
@@ -144,7 +144,7 @@ def test_without_a_store_a_restart_begins_anew(emulator: Emulator) -> None:
             last = publish(emulator, 2)
             await triggerer.until(lambda: len(triggerer.events) >= 2)
             await looked(triggerer, emulator)
-        assert triggerer.told() == [first, last], "nothing is repeated, and what came while it was down is missed"
+        assert triggerer.reported() == [first, last], "nothing is repeated, and what came while it was down is missed"
 
     run(scenario)
 
@@ -163,7 +163,7 @@ def test_an_event_that_was_never_stored_comes_again(emulator: Emulator) -> None:
         async with running(triggerer):
             await triggerer.until(lambda: bool(triggerer.events))
             await looked(triggerer, emulator)
-        assert triggerer.told() == [out]
+        assert triggerer.reported() == [out]
 
     run(scenario)
 
@@ -180,7 +180,7 @@ def test_killed_between_the_event_and_its_note_it_repeats_and_misses_nothing(emu
         async with running(triggerer):
             await triggerer.until(lambda: len(triggerer.events) >= 2)
             await looked(triggerer, emulator)
-        assert triggerer.told() == [out, out]
+        assert triggerer.reported() == [out, out]
 
     run(scenario)
 
@@ -201,7 +201,7 @@ def test_a_store_that_fails_is_asked_again(emulator: Emulator) -> None:
             await looked(triggerer, emulator)
             publish(emulator, 1)
             await triggerer.until(lambda: len(triggerer.events) >= 2)
-        assert len(set(triggerer.told())) == 2
+        assert len(set(triggerer.reported())) == 2
 
     run(scenario)
 
@@ -213,7 +213,7 @@ def test_a_cursor_of_another_version_is_told_of_and_left(emulator: Emulator, cap
         async with running(Triggerer(store, lambda: watch(emulator))) as triggerer:
             await looked(triggerer, emulator)
             out = publish(emulator)
-            await triggerer.until(lambda: triggerer.told() == [out])
+            await triggerer.until(lambda: triggerer.reported() == [out])
 
     with caplog.at_level(logging.WARNING):
         run(scenario)
@@ -289,7 +289,7 @@ def test_trouble_is_no_event_and_misses_nothing(
             await looked(triggerer, emulator, 5)
             await triggerer.until(lambda: bool(triggerer.events))
             await looked(triggerer, emulator)
-            assert triggerer.told() == [out]
+            assert triggerer.reported() == [out]
 
     with caplog.at_level(logging.INFO):
         run(scenario)
@@ -310,7 +310,7 @@ def test_a_revoked_key_is_waited_for_and_taken_up(
             await looked(triggerer, emulator, 6)
             assert triggerer.events == []
             monkeypatch.setenv("AIRFLOW_CONN_OCTOSPARK_DEFAULT", emulator.connection)
-            await triggerer.until(lambda: triggerer.told() == [out])
+            await triggerer.until(lambda: triggerer.reported() == [out])
             assert old not in caplog.text
             assert emulator.token not in caplog.text
 
@@ -325,7 +325,7 @@ def test_a_connection_that_is_not_there_yet_is_waited_for(emulator: Emulator, mo
             assert lists(emulator) == 0
             monkeypatch.setenv("AIRFLOW_CONN_OCTOSPARK_DEFAULT", emulator.connection)
             out = publish(emulator)
-            await triggerer.until(lambda: triggerer.told() == [out])
+            await triggerer.until(lambda: triggerer.reported() == [out])
 
     monkeypatch.setenv("AIRFLOW_CONN_OCTOSPARK_DEFAULT", '{"conn_type": "octospark"}')
     run(scenario)
@@ -362,7 +362,7 @@ def test_an_entry_that_cannot_be_read_hides_no_other(
             [good] = service.add_posts(1, status="published", **SOON)
             await triggerer.until(lambda: bool(triggerer.events))
             await more_lists(triggerer, service)
-            assert triggerer.told() == [service.submission(good)["id"]]
+            assert triggerer.reported() == [service.submission(good)["id"]]
 
     with caplog.at_level(logging.WARNING):
         run(scenario)
@@ -382,7 +382,7 @@ def test_a_list_that_repeats_and_contradicts_itself(lying: Callable[[Service], T
             added = service.add_posts(5, status="published", **SOON)
             await triggerer.until(lambda: len(triggerer.events) >= 5)
             await more_lists(triggerer, service)
-            assert sorted(triggerer.told()) == sorted(service.submission(each)["id"] for each in added)
+            assert sorted(triggerer.reported()) == sorted(service.submission(each)["id"] for each in added)
 
     run(scenario)
 
@@ -397,7 +397,7 @@ def test_a_post_that_lists_skip_is_read_by_itself(lying: Callable[[Service], Tri
             await triggerer.until(lambda: bool(triggerer.events))
             alone = service.singles
             await more_lists(triggerer, service)
-            assert triggerer.told() == [service.submission(skipped)["id"]]
+            assert triggerer.reported() == [service.submission(skipped)["id"]]
             assert service.singles == alone, "and not read again"
 
     run(scenario)
@@ -412,7 +412,7 @@ def test_a_post_that_lists_skip_for_a_while_is_told_when_they_show_it(lying: Cal
             assert triggerer.events == []
             assert service.singles == 0, "nobody knows of it"
             service.listed = lambda posts, _: posts
-            await triggerer.until(lambda: triggerer.told() == [service.submission(skipped)["id"]])
+            await triggerer.until(lambda: triggerer.reported() == [service.submission(skipped)["id"]])
 
     run(scenario)
 

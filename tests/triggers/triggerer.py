@@ -88,7 +88,7 @@ class Triggerer:
                         task.result()
                 await asyncio.sleep(0.01)
 
-    def told(self) -> list[str]:
+    def reported(self) -> list[str]:
         """The submissions whose publication was told, in order."""
         return [event["scheduled_post_id"] for event in self.events]
 

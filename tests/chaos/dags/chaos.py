@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_octospark.api.client import OctosparkClient
+from airflow_provider_octospark.api.sync_client import OctosparkClient
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator, OctosparkScheduleMultiOperator
 from tests.chaos.shapes import (
     EXECUTION_TIMEOUT,

@@ -1,0 +1,169 @@
+"""The client for blocking callers: the async client on an event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from airflow_provider_octospark.api.background_loop import BackgroundLoop
+from airflow_provider_octospark.api.operations import Operation
+from airflow_provider_octospark.api.responses import Response
+from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.exceptions import (
+    OctosparkError,
+)
+
+if TYPE_CHECKING:
+    import httpx
+else:
+    # httpx2 is httpx's maintained successor with the same interface; it is taken where it is installed.
+    try:
+        import httpx2 as httpx
+    except ImportError:
+        import httpx
+    else:
+        # Airflow quiets httpx, which writes a line for each request, and does not know its successor.
+        if logging.getLogger(httpx.__name__).level == logging.NOTSET:
+            logging.getLogger(httpx.__name__).setLevel(logging.WARNING)
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Coroutine
+
+from airflow_provider_octospark.api.client import AsyncOctosparkClient, utcnow
+
+T = TypeVar("T")
+
+
+class BackgroundLoop:
+    """Runs coroutines for a synchronous caller; the thread starts with the first one.
+
+    The thread is a daemon, so that it never keeps a task process alive that Airflow wants to end, and it ends with this
+    object if nobody closes it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._starting = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run ``coroutine`` and return what it returns or raise what it raises.
+
+        If the caller is interrupted meanwhile (Airflow's execution timeout, a signal), the coroutine is
+        cancelled.
+        """
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Stop the loop and wait for its thread, at most some seconds."""
+        with self._starting:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is not None and thread is not None:
+            _stop(loop)
+            thread.join(timeout=5)
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._starting:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=_serve, args=(self._loop,), name=self._name, daemon=True)
+                self._thread.start()
+                weakref.finalize(self, _stop, self._loop)
+            return self._loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped, then end what still runs in it, and close it."""
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def _stop(loop: asyncio.AbstractEventLoop) -> None:
+    with contextlib.suppress(RuntimeError):  # It is closed already.
+        loop.call_soon_threadsafe(loop.stop)
+
+
+class OctosparkClient:
+    """The same for synchronous code: every call blocks, and ends within its time."""
+
+    def __init__(self, settings: ConnectionSettings, now: Callable[[], datetime] = utcnow) -> None:
+        self._settings = settings
+        self._now = now
+        self._loop = BackgroundLoop("octospark-client")
+        self._client: AsyncOctosparkClient | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections and end the event loop."""
+        client, self._client = self._client, None
+        try:
+            if client is not None:
+                self._loop.run(client.aclose())
+        finally:
+            self._loop.close()
+
+    def request(self, operation: Operation[T]) -> Response[T]:
+        """As :meth:`AsyncOctosparkClient.request`."""
+        return self._loop.run(self._on_loop(lambda client: client.request(operation)))
+
+    def submit(self, operation: Operation[T], leave_by: datetime) -> Response[T]:
+        """As :meth:`AsyncOctosparkClient.submit`."""
+        return self._loop.run(self._on_loop(lambda client: client.submit(operation, leave_by)))
+
+    def request_all(self, operations: Iterable[Operation[T]]) -> list[Response[T] | OctosparkError]:
+        """Send several safe operations at once, as many as ``max_in_flight`` allows; results in their order."""
+        pending = list(operations)
+        return self._loop.run(self._on_loop(lambda client: _all(client.request(operation) for operation in pending)))
+
+    def submit_all(self, operations: Iterable[Operation[T]], leave_by: datetime) -> list[Response[T] | OctosparkError]:
+        """Send several submissions at once, each once and on a connection of its own; results in their order."""
+        pending = list(operations)
+        return self._loop.run(
+            self._on_loop(lambda client: _all(client.submit(operation, leave_by) for operation in pending))
+        )
+
+    async def _on_loop(self, call: Callable[[AsyncOctosparkClient], Awaitable[T]]) -> T:
+        if self._client is None:
+            self._client = AsyncOctosparkClient(self._settings, self._now)
+        return await call(self._client)
+
+
+async def _all(calls: Iterable[Awaitable[Response[T]]]) -> list[Response[T] | OctosparkError]:
+    async def settled(call: Awaitable[Response[T]]) -> Response[T] | OctosparkError:
+        try:
+            return await call
+        except OctosparkError as error:
+            return error
+
+    return list(await asyncio.gather(*(settled(call) for call in calls)))

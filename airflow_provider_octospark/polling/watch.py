@@ -1,0 +1,180 @@
+"""What the reads of a post show about one target of a wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from airflow_provider_octospark.api.models import Post, ScheduledPost
+from airflow_provider_octospark.api.responses import Response
+from airflow_provider_octospark.outcomes import (
+    Outcome,
+    Reason,
+    classify,
+    describe_submission,
+    is_under_way,
+    outcome_of,
+    same_id,
+)
+from airflow_provider_octospark.parameters.times import format_instant, on_service_clock, parse_instant
+from airflow_provider_octospark.polling.schedule import later
+
+NOT_FOUND_GRACE = timedelta(minutes=2)
+"""How long a 404 is taken for 'not there yet': after submitting, a post may take some time to appear, and a single
+404 in the middle of a wait is no proof that it is gone."""
+
+
+@dataclass
+class Watch:
+    """One publication that is waited for.
+
+    :param outcome: what is known of it; ``scheduled_post_id`` and ``social_account_id`` may be None.
+    :param deadline: absolute end of the wait for it.
+    :param since: without a ``scheduled_post_id``, only a submission created at or after this is taken for it.
+    :param patience: how long after a scheduled time to give up, should the first look show one that was not known
+        when the wait began; None if the deadline stands.
+    :param latest: what the deadline may not be put off beyond.
+    """
+
+    outcome: Outcome
+    deadline: datetime
+    since: datetime | None = None
+    patience: timedelta | None = None
+    latest: datetime | None = None
+    hidden_by: tuple[str, str] | None = None
+    shown: str | None = None
+    upload: tuple[datetime, float] | None = None
+    upload_remaining: float | None = None
+
+    @property
+    def post(self) -> tuple[str, str]:
+        """Team and post: what has to be read to see it."""
+        return self.outcome.team_id, self.outcome.post_id
+
+    def due(self, started_at: datetime) -> datetime:
+        """When it is expected to be published: its scheduled time, if that is later than the wait's start."""
+        scheduled = parse_instant(self.outcome.scheduled_at)
+        return started_at if scheduled is None else max(started_at, scheduled)
+
+    def expected(self, started_at: datetime, now: datetime) -> datetime:
+        """As :meth:`due`; but what is on its way is not to come, though the service's clock may be ahead of ours."""
+        due = self.due(started_at)
+        return min(due, now) if is_under_way(self.outcome) else due
+
+    def label(self) -> str:
+        """What a log line calls it."""
+        outcome = self.outcome
+        words = [f"post {outcome.post_id}"]
+        if outcome.provider:
+            words.append(f"on {outcome.provider}")
+        if outcome.social_account_id:
+            words.append(f"account {outcome.social_account_id}")
+        return " ".join(words)
+
+    def _is_mine(self, latest: ScheduledPost, not_before: datetime | None) -> bool:
+        pending = self.outcome
+        if pending.scheduled_post_id is not None:
+            return same_id(latest.id, pending.scheduled_post_id)
+        if pending.social_account_id is not None and not same_id(latest.social_account_id, pending.social_account_id):
+            return False
+        planned, due = parse_instant(pending.scheduled_at), parse_instant(latest.scheduled_at)
+        if planned is not None and (due is None or abs(planned - due) >= timedelta(seconds=1)):
+            return False
+        created = parse_instant(latest.created_at)
+        return not_before is None or (created is not None and created >= not_before)
+
+    def _mine(self, response: Response[Post], now: datetime) -> ScheduledPost | None:
+        latest = response.value.latest_scheduled_post
+        not_before = on_service_clock(self.since, response.service_time, now) if self.since else None
+        return latest if latest is not None and self._is_mine(latest, not_before) else None
+
+    def is_shown_by(self, response: Response[Post], now: datetime) -> bool:
+        """Whether an answer shows the publication as under way or published.
+
+        What says less, or that it failed, is not believed from a list, which may be incomplete or behind.
+        """
+        mine = self._mine(response, now)
+        return mine is not None and classify(mine)[0] in {"pending", "published"}
+
+    def see(self, response: Response[Post], now: datetime) -> str | None:
+        """Take in what a look showed; return a line for the log if something changed."""
+        patience, self.patience = self.patience, None
+        mine = self._mine(response, now)
+        if mine is None:
+            return self._see_other(response.value.latest_scheduled_post)
+        self.hidden_by = None
+        self._see_upload(mine, now)
+        self.outcome = outcome_of(mine, self.outcome.team_id, self.outcome.post_id)
+        if patience is not None:
+            self._put_off(patience)
+        return self._news(describe_submission(mine))
+
+    def _put_off(self, patience: timedelta) -> None:
+        scheduled = parse_instant(self.outcome.scheduled_at)
+        if scheduled is not None:
+            deadline = max(self.deadline, later(scheduled, patience))
+            self.deadline = deadline if self.latest is None else min(deadline, self.latest)
+
+    def _see_other(self, latest: ScheduledPost | None) -> str | None:
+        if self.outcome.scheduled_post_id is None:
+            return self._news("not submitted yet")
+        if latest is None:
+            self.hidden_by = ("", "")
+            return self._news("the service shows no submission of the post any more")
+        self.hidden_by = (latest.id, latest.social_account_id)
+        return self._news(
+            f"cannot be seen: the service shows {latest.id} of account {latest.social_account_id} as the latest"
+        )
+
+    def _see_upload(self, latest: ScheduledPost, now: datetime) -> None:
+        progress = latest.provider_publish_state.upload_progress
+        fraction = progress.fraction if progress else None
+        if fraction is None or fraction >= 1.0:
+            self.upload = self.upload_remaining = None
+            return
+        if self.upload is None or fraction < self.upload[1]:
+            self.upload, self.upload_remaining = (now, fraction), None
+            return
+        gained, took = fraction - self.upload[1], (now - self.upload[0]).total_seconds()
+        self.upload_remaining = (1.0 - fraction) * took / gained if gained > 0 else None
+
+    def _news(self, words: str) -> str | None:
+        if words == self.shown:
+            return None
+        self.shown = words
+        return f"{self.label()}: {words}"
+
+    def end_unknown(self, reason: Reason, message: str | None = None) -> str:
+        """End the wait without knowing what became of the publication; return the line for the log."""
+        self.outcome = self.outcome.model_copy(
+            update={
+                "state": "unknown",
+                "reason": reason,
+                "error_message": message or self.outcome.error_message,
+            }
+        )
+        return f"{self.label()}: unknown ({reason})" + (f": {message}" if message else "")
+
+    def expire(self, started_at: datetime, hidden_timeout: timedelta, now: datetime) -> str | None:
+        """End the wait if its time is over; return the line for the log if so."""
+        if self.outcome.is_final:
+            return None
+        if now < self.ends_at(started_at, hidden_timeout):
+            return None
+        if self.hidden_by is not None:
+            newer, account = self.hidden_by
+            if same_id(account, self.outcome.social_account_id):
+                return self.end_unknown("superseded", f"a newer submission of the same account hides it: {newer}")
+            return self.end_unknown(
+                "not_observable",
+                f"a newer submission hides it: {newer} of account {account}"
+                if newer
+                else "the service shows no submission of the post any more",
+            )
+        return self.end_unknown("deadline", f"not over by {format_instant(self.deadline)}: {self.shown or 'not seen'}")
+
+    def ends_at(self, started_at: datetime, hidden_timeout: timedelta) -> datetime:
+        """When waiting for it ends, whatever is known then."""
+        if self.hidden_by is None:
+            return self.deadline
+        return min(self.deadline, later(self.due(started_at), hidden_timeout))
