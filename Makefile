@@ -34,6 +34,8 @@ lint: $(READY) ## ruff, rules and format
 	@echo "== ruff"
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
+	@echo "== import-linter"
+	@$(VENV)/bin/lint-imports --no-logo
 
 types: $(READY) ## mypy, strict
 	@echo "== mypy"

@@ -22,7 +22,7 @@ from airflow_provider_octospark.api.text import Log, sanitize
 from airflow_provider_octospark.exceptions import OctosparkError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.outcomes import Outcome, can_be_taken_back, same_id
-from airflow_provider_octospark.submission.journal import Record
+from airflow_provider_octospark.submission.records import Record
 
 PATIENCE = 20.0
 """How long to wait for Airflow to tell the task's state, in seconds; Airflow gives a trigger 30 s to take things back."""

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_octospark.cancellation import Cancellable, cancellable, cancellable_of
 from airflow_provider_octospark.outcomes import Outcome
-from airflow_provider_octospark.submission.journal import Baseline, Record
+from airflow_provider_octospark.submission.records import Baseline, Record
 
 EMPTY = Baseline(scheduled_post_id=None, updated_at=None, service_time=None)
 

@@ -21,7 +21,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkError,
     OctosparkSettingsError,
 )
-from airflow_provider_octospark.get_provider_info import get_provider_info
+from airflow_provider_octospark.hooks.connection_form import connection_form
 from airflow_provider_octospark.parameters.arguments import is_absent
 from airflow_provider_octospark.parameters.defaults import CONN_ID
 from airflow_provider_octospark.submission.rules import LEAVE_WITHIN
@@ -42,12 +42,6 @@ if TYPE_CHECKING:
     from airflow_provider_octospark.polling.wait import Wait
 
 T = TypeVar("T")
-
-
-def _form() -> dict[str, Any]:
-    """The one description of the connection's form."""
-    form: dict[str, Any] = get_provider_info()["connection-types"][0]
-    return form
 
 
 class OctosparkHook(BaseHook):
@@ -75,25 +69,14 @@ class OctosparkHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form's own fields for Airflow before 3.2; newer ones read ``get_provider_info`` themselves."""
-        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # type: ignore[import-not-found]
-        from wtforms import BooleanField, IntegerField, StringField  # type: ignore[import-untyped]
-        from wtforms.validators import Optional, any_of  # type: ignore[import-untyped]
+        from airflow_provider_octospark.hooks.connection_form import widgets
 
-        def widget(definition: dict[str, Any]) -> Any:
-            schema = definition["schema"]
-            label, description = definition["label"], definition["description"]
-            if "boolean" in schema["type"]:
-                return BooleanField(label, description=description)
-            field = IntegerField if "integer" in schema["type"] else StringField
-            validators = [Optional(), *([any_of(schema["enum"])] if "enum" in schema else [])]
-            return field(label, widget=BS3TextFieldWidget(), validators=validators, description=description)
-
-        return {name: widget(definition) for name, definition in _form()["conn-fields"].items()}
+        return widgets()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return what the form does with the standard fields, for Airflow before 3.2."""
-        return {key.replace("-", "_"): value for key, value in _form()["ui-field-behaviour"].items()}
+        return {key.replace("-", "_"): value for key, value in connection_form()["ui-field-behaviour"].items()}
 
     @cached_property
     def settings(self) -> ConnectionSettings:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from airflow_provider_octospark.submission.journal import PAGE_KEY, Record, decision_key
+from airflow_provider_octospark.submission.journal import PAGE_KEY, decision_key
+from airflow_provider_octospark.submission.records import Record
 
 
 def request_of(record: Record) -> str:

@@ -42,7 +42,8 @@ from airflow_provider_octospark.outcomes import Outcome, Reason, outcome_of, sam
 from airflow_provider_octospark.parameters.times import format_instant, on_service_clock, parse_instant
 from airflow_provider_octospark.submission.concurrency import ConcurrencyLimit
 from airflow_provider_octospark.submission.decisions import note_on_doubt, request_of
-from airflow_provider_octospark.submission.journal import Baseline, Journal, Record, Target, target_key
+from airflow_provider_octospark.submission.journal import Journal
+from airflow_provider_octospark.submission.records import Baseline, Record, Target, target_key
 from airflow_provider_octospark.submission.rules import (
     LEAVE_WITHIN,
     MAX_REFUSALS,

@@ -21,7 +21,7 @@ from airflow_provider_octospark.exceptions import (
 from airflow_provider_octospark.outcomes import Outcome, Reason, classify, same_id
 from airflow_provider_octospark.parameters.defaults import SETTLE_TIME, IfLate, IfSubmitted
 from airflow_provider_octospark.parameters.times import on_service_clock, parse_instant
-from airflow_provider_octospark.submission.journal import Record
+from airflow_provider_octospark.submission.records import Record
 
 LONGEST_SETTLE_TIME = timedelta(days=30)
 """The longest ``settle_time``."""

@@ -13,7 +13,8 @@ from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.text import Log, sanitize
 from airflow_provider_octospark.outcomes import Outcome, Reason, State, outcome_of, same_id
 from airflow_provider_octospark.submission.decisions import note_on_doubt
-from airflow_provider_octospark.submission.journal import Journal, Record, Target, target_key
+from airflow_provider_octospark.submission.journal import Journal
+from airflow_provider_octospark.submission.records import Record, Target, target_key
 from airflow_provider_octospark.submission.rules import Run
 
 

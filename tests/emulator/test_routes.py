@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from airflow_provider_octospark.emulator import Emulator
-from airflow_provider_octospark.emulator.http.schemas import UUID_PATTERN
 from airflow_provider_octospark.emulator.service.operations import PATHS
+from airflow_provider_octospark.emulator.service.resources import UUID_PATTERN
 from tests.emulator.calling import Caller
 
 # Copied from the seed page of post-now by hand, so that a field that the emulator forgets is missed.

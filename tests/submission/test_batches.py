@@ -21,8 +21,9 @@ from airflow_provider_octospark.exceptions import (
     OctosparkUnknownError,
 )
 from airflow_provider_octospark.submission.concurrency import ConcurrencyLimit
-from airflow_provider_octospark.submission.journal import PAGE_KEY, Journal, MemoryStore, Record, page_key
+from airflow_provider_octospark.submission.journal import PAGE_KEY, Journal, MemoryStore, page_key
 from airflow_provider_octospark.submission.protocol import Announcement
+from airflow_provider_octospark.submission.records import Record
 from airflow_provider_octospark.submission.rules import Rules
 from tests.submission.harness import Bench, Job, Moment, Task, kill
 

@@ -28,7 +28,7 @@ from airflow_provider_octospark.exceptions import (
 from airflow_provider_octospark.outcomes import Outcome, Reason, State
 from airflow_provider_octospark.parameters.defaults import SETTLE_TIME
 from airflow_provider_octospark.parameters.times import format_instant
-from airflow_provider_octospark.submission.journal import Baseline, Record
+from airflow_provider_octospark.submission.records import Baseline, Record
 from airflow_provider_octospark.submission.rules import (
     LEAVE_WITHIN,
     SETTLE_MARGIN,

@@ -9,16 +9,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
+from airflow_provider_octospark.emulator.http.requests import parse_field
 from airflow_provider_octospark.emulator.http.routes import CalledService, StrictRoute
-from airflow_provider_octospark.emulator.http.schemas import (
-    ErrorResponse,
-    ScheduledPostResponse,
-    parse_field,
-)
 from airflow_provider_octospark.emulator.service.clock import MAX_FACTOR
+from airflow_provider_octospark.emulator.service.enumerations import AccountStatus, Provider
 from airflow_provider_octospark.emulator.service.faults import Fault
 from airflow_provider_octospark.emulator.service.ledger import PublicationEntry, RequestEntry, SubmissionEntry
-from airflow_provider_octospark.emulator.service.records import AccountStatus, Provider
+from airflow_provider_octospark.emulator.service.resources import ErrorResponse, ScheduledPostResponse
 from airflow_provider_octospark.emulator.service.scenarios import ScenarioRule
 from airflow_provider_octospark.emulator.service.service import Service
 from airflow_provider_octospark.emulator.service.team import UserAction

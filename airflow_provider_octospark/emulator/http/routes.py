@@ -16,31 +16,30 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from airflow_provider_octospark.emulator.http.responses import (
-    performance_response,
-    post_response,
-    scheduled_post_response,
-    social_account_response,
-)
-from airflow_provider_octospark.emulator.http.schemas import (
-    AccountResult,
-    ErrorResponse,
-    NamedListResponse,
-    PerformanceResponse,
-    PostListResponse,
-    PostNowRequest,
-    PostResponse,
-    ScheduledPostResponse,
-    ScheduleMultiRequest,
-    ScheduleMultiResponse,
-    SocialAccountListResponse,
-    SocialAccountResponse,
-)
+from airflow_provider_octospark.emulator.http.requests import PostNowRequest, ScheduleMultiRequest
 from airflow_provider_octospark.emulator.service import seed_data as seed_data
 from airflow_provider_octospark.emulator.service.faults import Fault
 from airflow_provider_octospark.emulator.service.operations import PATHS, OperationName
 from airflow_provider_octospark.emulator.service.publishing import AccountUnavailableError
 from airflow_provider_octospark.emulator.service.records import Submission
+from airflow_provider_octospark.emulator.service.representation import (
+    performance_response,
+    post_response,
+    scheduled_post_response,
+    social_account_response,
+)
+from airflow_provider_octospark.emulator.service.resources import (
+    AccountResult,
+    ErrorResponse,
+    NamedListResponse,
+    PerformanceResponse,
+    PostListResponse,
+    PostResponse,
+    ScheduledPostResponse,
+    ScheduleMultiResponse,
+    SocialAccountListResponse,
+    SocialAccountResponse,
+)
 from airflow_provider_octospark.emulator.service.service import Service
 from airflow_provider_octospark.emulator.service.team import Team, UnknownIdError
 

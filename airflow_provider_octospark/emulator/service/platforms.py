@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
 
+from airflow_provider_octospark.emulator.service.enumerations import Provider
 from airflow_provider_octospark.emulator.service.records import (
     Post,
-    Provider,
     ProviderPublishState,
     SocialAccount,
     UploadProgress,

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from airflow_provider_octospark.emulator.service import platforms
 from airflow_provider_octospark.emulator.service import seed_data as seed_data
+from airflow_provider_octospark.emulator.service.enumerations import ErrorCategory, Provider, Status
 from airflow_provider_octospark.emulator.service.event_queue import EventQueue
 from airflow_provider_octospark.emulator.service.ledger import (
     Ledger,
@@ -24,27 +25,16 @@ from airflow_provider_octospark.emulator.service.ledger import (
     SubmittingOperation,
 )
 from airflow_provider_octospark.emulator.service.records import (
-    ErrorCategory,
     Post,
     ProviderPublishState,
-    Recurrence,
     ScheduledPost,
     SocialAccount,
-    Status,
     Submission,
 )
+from airflow_provider_octospark.emulator.service.recurrence import next_occurrence, repost_request
 from airflow_provider_octospark.emulator.service.scenarios import SERVICE_RETRY_SECONDS, ScenarioRule, Scenarios
 from airflow_provider_octospark.emulator.service.timestamps import format_timestamp
 from airflow_provider_octospark.emulator.settings import Settings
-
-REPOST_DEFAULT: Final = timedelta(hours=24)
-"""Assumption: when a repost comes if `repostAfter` does not tell it in a way that we know."""
-
-REPOST_UNITS: Final = {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
-"""Assumption: the keys of `repostAfter` (numbers) that are understood. Its shape is not documented."""
-
-REPOST_LIMIT: Final = timedelta(days=3_650)
-"""A repost later than this takes the default; the emulator's own bound."""
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -233,19 +223,9 @@ class Publishing:
         provider = scheduled.account.provider
         scheduled.status = "published"
         scheduled.platform_post_id = platform_post_id
-        # Assumption: what publishResults holds is not documented.
-        scheduled.publish_results = {
-            "url": f"{self.public_url}/published/{provider}/{quote(platform_post_id, safe='')}",
-            "publishedAt": format_timestamp(self.now),
-        }
+        scheduled.publish_results = _publish_results(self.public_url, provider, platform_post_id, self.now)
         if scheduled.publish_state:
-            scheduled.publish_state = {
-                **scheduled.publish_state,
-                "requiresPolling": False,
-                "platformPostId": platform_post_id,
-                "providerStatus": platforms.PLATFORMS[provider].done,
-            }
-            scheduled.publish_state.pop("pollingReason", None)
+            scheduled.publish_state = _published_state(scheduled.publish_state, provider, platform_post_id)
         self._touch(scheduled)
         self._come_again(scheduled)
         self._repost(scheduled)
@@ -293,27 +273,18 @@ class Publishing:
 
         Assumption: it is made when this one is out or has failed, as a scheduledPost of its own.
         """
-        recurrence = scheduled.request.recurrence
-        if recurrence is None or scheduled.came_again:
+        at = next_occurrence(scheduled, self._settings.recurrence_limit)
+        if at is None:
             return
-        scheduled.came_again = True
-        at = scheduled.scheduled_at + timedelta(days=recurrence.interval_days)
-        if scheduled.occurrence >= self._settings.recurrence_limit or _is_over(recurrence, at):
-            return
-        following = self._create(scheduled.post, scheduled.account, scheduled.request, at)
-        following.occurrence = scheduled.occurrence + 1
-        self._wait_for_its_time(following)
+        successor = self._create(scheduled.post, scheduled.account, scheduled.request, at)
+        successor.occurrence = scheduled.occurrence + 1
+        self._wait_for_its_time(successor)
 
     def _repost(self, scheduled: ScheduledPost) -> None:
         """Make the repost that was asked for. Assumption: a scheduledPost of its own, and only one."""
-        asked = scheduled.request.repost_after
-        if asked is None:
+        request = repost_request(scheduled, self.now)
+        if request is None:
             return
-        request = Submission(
-            scheduled_at=self.now + _repost_delay(asked),
-            timezone=scheduled.request.timezone,
-            platform_settings=scheduled.request.platform_settings,
-        )
         repost = self._create(scheduled.post, scheduled.account, request, request.scheduled_at)
         self._wait_for_its_time(repost)
 
@@ -331,14 +302,20 @@ class Publishing:
         scheduled.updated_order = scheduled.post.updated_order
 
 
-def _is_over(recurrence: Recurrence, at: datetime) -> bool:
-    return recurrence.ends_at is not None and at > recurrence.ends_at
+def _publish_results(public_url: str, provider: Provider, platform_post_id: str, now: datetime) -> dict[str, Any]:
+    # Assumption: what publishResults holds is not documented.
+    return {
+        "url": f"{public_url}/published/{provider}/{quote(platform_post_id, safe='')}",
+        "publishedAt": format_timestamp(now),
+    }
 
 
-def _repost_delay(asked: dict[str, Any]) -> timedelta:
-    seconds = 0.0
-    for unit, length in REPOST_UNITS.items():
-        number = asked.get(unit)
-        if isinstance(number, int | float) and not isinstance(number, bool):
-            seconds += number * length
-    return timedelta(seconds=seconds) if 0 < seconds <= REPOST_LIMIT.total_seconds() else REPOST_DEFAULT
+def _published_state(state: ProviderPublishState, provider: Provider, platform_post_id: str) -> ProviderPublishState:
+    published: ProviderPublishState = {
+        **state,
+        "requiresPolling": False,
+        "platformPostId": platform_post_id,
+        "providerStatus": platforms.PLATFORMS[provider].done,
+    }
+    published.pop("pollingReason", None)
+    return published

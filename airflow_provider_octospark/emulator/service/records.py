@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from typing_extensions import TypedDict
 
-if TYPE_CHECKING:
-    from airflow_provider_octospark.emulator.service.scenarios import ScenarioRule
-
-Provider = Literal["x", "tiktok", "instagram", "facebook", "youtube", "linkedin", "threads"]
-
-Status = Literal["draft", "scheduled", "publishing", "published", "failed", "cancelled"]
-
-ErrorCategory = Literal["rate_limited", "transient", "auth", "validation", "permanent"]
-
-AccountStatus = Literal["connected", "disabled", "refresh_needed", "disconnected"]
+from airflow_provider_octospark.emulator.service.enumerations import AccountStatus, ErrorCategory, Provider, Status
+from airflow_provider_octospark.emulator.service.scenarios import ScenarioRule
 
 
 class UploadProgress(TypedDict):

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from airflow_provider_octospark.emulator.service.records import ErrorCategory
+from airflow_provider_octospark.emulator.service.enumerations import ErrorCategory
 
 ScenarioName = Literal["publish", "fail", "stuck", "cancel", "fail_but_live", "fail_then_publish", "slow"]
 

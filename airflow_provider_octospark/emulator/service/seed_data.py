@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID, uuid5
 
-from airflow_provider_octospark.emulator.service.records import AccountStatus, Provider
+from airflow_provider_octospark.emulator.service.enumerations import AccountStatus, Provider
 
 _NAMESPACE: Final = UUID("0c705fa2-0000-4000-8000-000000000000")
 

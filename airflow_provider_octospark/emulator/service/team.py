@@ -7,16 +7,10 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from airflow_provider_octospark.emulator.service import seed_data as seed_data
+from airflow_provider_octospark.emulator.service.enumerations import AccountStatus, Provider
 from airflow_provider_octospark.emulator.service.ledger import Ledger
 from airflow_provider_octospark.emulator.service.publishing import AccountUnavailableError, Publishing
-from airflow_provider_octospark.emulator.service.records import (
-    AccountStatus,
-    Post,
-    Provider,
-    ScheduledPost,
-    SocialAccount,
-    Submission,
-)
+from airflow_provider_octospark.emulator.service.records import Post, ScheduledPost, SocialAccount, Submission
 from airflow_provider_octospark.emulator.service.scenarios import Scenarios
 from airflow_provider_octospark.emulator.settings import Settings
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from airflow_provider_octospark.emulator.http.schemas import (
+from airflow_provider_octospark.emulator.service.records import Post, ScheduledPost, SocialAccount
+from airflow_provider_octospark.emulator.service.resources import (
     AttachmentResponse,
     Counts,
     PerformanceResponse,
@@ -13,7 +14,6 @@ from airflow_provider_octospark.emulator.http.schemas import (
     Snapshot,
     SocialAccountResponse,
 )
-from airflow_provider_octospark.emulator.service.records import Post, ScheduledPost, SocialAccount
 from airflow_provider_octospark.emulator.service.seed_data import TEAM_ID, fixed_id
 from airflow_provider_octospark.emulator.service.timestamps import format_timestamp
 

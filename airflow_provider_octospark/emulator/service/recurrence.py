@@ -1,0 +1,58 @@
+"""When a publication comes again: recurrences and reposts."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from airflow_provider_octospark.emulator.service import seed_data as seed_data
+from airflow_provider_octospark.emulator.service.records import (
+    Recurrence,
+    ScheduledPost,
+    Submission,
+)
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+REPOST_DEFAULT: Final = timedelta(hours=24)
+"""Assumption: when a repost comes if `repostAfter` does not tell it in a way that we know."""
+REPOST_UNITS: Final = {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
+"""Assumption: the keys of `repostAfter` (numbers) that are understood. Its shape is not documented."""
+REPOST_LIMIT: Final = timedelta(days=3_650)
+"""A repost later than this takes the default; the emulator's own bound."""
+
+
+def next_occurrence(scheduled: ScheduledPost, limit: int) -> datetime | None:
+    """Return the time of a recurrence's next occurrence, once; None if there is no further one."""
+    recurrence = scheduled.request.recurrence
+    if recurrence is None or scheduled.came_again:
+        return None
+    scheduled.came_again = True
+    at = scheduled.scheduled_at + timedelta(days=recurrence.interval_days)
+    return None if scheduled.occurrence >= limit or _is_over(recurrence, at) else at
+
+
+def repost_request(scheduled: ScheduledPost, now: datetime) -> Submission | None:
+    """Return the submission of the repost that was asked for, or None."""
+    asked = scheduled.request.repost_after
+    if asked is None:
+        return None
+    return Submission(
+        scheduled_at=now + _repost_delay(asked),
+        timezone=scheduled.request.timezone,
+        platform_settings=scheduled.request.platform_settings,
+    )
+
+
+def _is_over(recurrence: Recurrence, at: datetime) -> bool:
+    return recurrence.ends_at is not None and at > recurrence.ends_at
+
+
+def _repost_delay(asked: dict[str, Any]) -> timedelta:
+    seconds = 0.0
+    for unit, length in REPOST_UNITS.items():
+        number = asked.get(unit)
+        if isinstance(number, int | float) and not isinstance(number, bool):
+            seconds += number * length
+    return timedelta(seconds=seconds) if 0 < seconds <= REPOST_LIMIT.total_seconds() else REPOST_DEFAULT

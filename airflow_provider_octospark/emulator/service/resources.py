@@ -1,0 +1,203 @@
+"""Responses of the public API, as the seed pages describe them.
+
+The emulator builds them itself, so they are typed dicts: the type checker checks them, and FastAPI only describes them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from airflow_provider_octospark.emulator.service.enumerations import AccountStatus, ErrorCategory, Provider, Status
+from airflow_provider_octospark.emulator.service.records import ProviderPublishState
+
+UUID_PATTERN: Final = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+"""The form of an id, in either case of letters (seed pages)."""
+
+Uuid = Annotated[str, Field(pattern=UUID_PATTERN)]
+Timestamp = Annotated[str, Field(description="ISO 8601, UTC, milliseconds.")]
+
+
+class ScheduledPostResponse(TypedDict):
+    """A scheduledPost; every field is required (seed pages)."""
+
+    id: Uuid
+    teamId: Uuid
+    contentItemId: Uuid
+    socialAccountId: Uuid
+    provider: Provider
+    status: Status
+    scheduledAt: Timestamp
+    timezone: str | None
+    platformPostId: str | None
+    platformSettings: dict[str, Any]
+    publishResults: dict[str, Any]
+    providerPublishState: ProviderPublishState
+    errorCode: str | None
+    errorMessage: str | None
+    errorCategory: ErrorCategory | None
+    workflowId: str | None
+    workflowRunId: str | None
+    createdAt: Timestamp
+    updatedAt: Timestamp
+
+
+class AccountError(TypedDict):
+    """Why an account of a schedule-multi was not scheduled (seed page)."""
+
+    message: str
+
+
+class AccountResult(TypedDict, total=False):
+    """How an account of a schedule-multi fared: `scheduledPost` or `error` is there (seed page)."""
+
+    socialAccountId: Uuid
+    scheduledPost: ScheduledPostResponse
+    error: AccountError
+
+
+class OutcomeResponse(TypedDict):
+    """The counts of a schedule-multi (seed page)."""
+
+    totalCount: int
+    successCount: int
+    failureCount: int
+
+
+class ScheduleMultiResponse(TypedDict):
+    """The answer of schedule-multi (seed page)."""
+
+    data: list[AccountResult]
+    outcome: OutcomeResponse
+
+
+class AttachmentResponse(TypedDict):
+    """An attachment of a post; its fields are an assumption."""
+
+    assetId: Uuid
+    type: str
+
+
+class PostInputResponse(TypedDict):
+    """What a post was made of."""
+
+    text: str
+    attachments: list[AttachmentResponse]
+
+
+class PostResponse(TypedDict):
+    """A post, with the one scheduledPost that can be seen."""
+
+    id: Uuid
+    teamId: Uuid
+    title: str
+    text: str
+    assetIds: list[Uuid]
+    contentPayloadId: Uuid
+    latestScheduledPost: ScheduledPostResponse | None
+    createdAt: Timestamp
+    updatedAt: Timestamp
+    postInput: PostInputResponse
+
+
+class SocialAccountResponse(TypedDict):
+    """A social account."""
+
+    id: Uuid
+    teamId: Uuid
+    provider: Provider
+    providerAccountId: str
+    displayName: str
+    profileHandle: str
+    profileImageUrl: str | None
+    accountSubType: str | None
+    status: AccountStatus
+    scopes: list[str]
+    providerSettings: dict[str, Any]
+    capabilities: dict[str, Any]
+    connectedAt: Timestamp
+    disconnectedAt: Timestamp | None
+    createdAt: Timestamp
+    updatedAt: Timestamp
+
+
+class Counts(TypedDict):
+    """How a publication is received."""
+
+    likeCount: int
+    commentCount: int
+    shareCount: int
+    saveCount: int
+    impressionCount: int
+    reachCount: int
+
+
+class DerivedMetrics(TypedDict):
+    """What Octospark makes of the counts."""
+
+    engagementRate: float
+    performanceScore: float
+    viralityScore: float
+    qualityScore: float
+    banditReward: float
+
+
+class Snapshot(Counts):
+    """The counts at a time after publication."""
+
+    hoursSincePost: float
+    snapshotTakenAt: Timestamp
+    collectionError: str | None
+
+
+class PerformanceResponse(TypedDict):
+    """How a post performs."""
+
+    scheduledPostId: Uuid
+    platform: Provider
+    collectionStatus: str
+    current: Counts
+    derivedMetrics: DerivedMetrics
+    snapshots: list[Snapshot]
+    lastCollectedAt: Timestamp | None
+
+
+class NamedResponse(TypedDict):
+    """An organization or a team."""
+
+    id: Uuid
+    name: str
+
+
+class NamedListResponse(TypedDict):
+    """A list of organizations or of teams."""
+
+    data: list[NamedResponse]
+
+
+class PostListResponse(TypedDict):
+    """A list of posts."""
+
+    data: list[PostResponse]
+    total: int
+
+
+class SocialAccountListResponse(TypedDict):
+    """A list of social accounts, in an envelope."""
+
+    data: list[SocialAccountResponse]
+
+
+class ErrorDetail(TypedDict):
+    """What went wrong."""
+
+    message: str
+    code: str
+
+
+class ErrorResponse(TypedDict):
+    """The body of every error. Assumption: its shape is not documented."""
+
+    error: ErrorDetail

@@ -1,0 +1,127 @@
+"""What is recorded of one target, and the page that holds the records of a task instance."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+from airflow_provider_octospark.outcomes import Outcome
+from airflow_provider_octospark.parameters.times import parse_instant
+
+FORMAT = 1
+"""The version of the stored form."""
+
+Target = tuple[str, str, str]
+"""Team, post and account of a target, as :func:`target_key` gives them."""
+
+
+class _Entry(BaseModel):
+    # Strict in both directions: what another version wrote differently must not be read as if it were ours.
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
+
+
+class Baseline(_Entry):
+    """What the service showed of the post directly before a submission.
+
+    :param scheduled_post_id: id of its latest submission, or None if it had none.
+    :param updated_at: that submission's ``updatedAt``, as the text that came.
+    :param service_time: the service's own clock (header ``Date``), ISO 8601, or None if it did not tell.
+    """
+
+    scheduled_post_id: str | None
+    updated_at: str | None
+    service_time: str | None
+
+
+class Record(_Entry):
+    """What is known of one target.
+
+    ``unsent``: nothing is out, and a request may be sent. ``in_doubt``: a request may have left; no answer is known.
+    ``answered``: the service answered; ``outcome`` says what.
+
+    All other fields are about the latest request, also where it was found, or decided, not to have been accepted and
+    the state is ``unsent`` again: should it show up later all the same, it can still be told.
+
+    :param request: names the request; a person's decision is bound to it.
+    :param try_number: the task's try that made it.
+    :param max_tries: the task instance's ``max_tries`` at that time; a clear raises it.
+    :param fenced_at: our clock directly before the request was allowed to leave, ISO 8601.
+    :param baseline: what was there before it; None where that was lost, and ``run_began_at`` stands in.
+    :param run_began_at: our clock at the run's begin, ISO 8601, where there is no baseline.
+    :param scheduled_at: the time that was sent with it, ISO 8601, or None for a post now.
+    :param inferred: whether ``outcome`` is not the service's answer to the request, but a submission that was found later
+        and taken for it, or that a person said to be there. It is never recorded as failed: that would prove nothing.
+    :param earlier: this task instance's earlier submissions of the target, each as it was when it freed the target, and
+        those that a person has seen and called somebody else's.
+    :param sends: how many requests for the target got no answer in ``try_number``.
+    """
+
+    team_id: str
+    post_id: str
+    social_account_id: str
+    state: Literal["unsent", "in_doubt", "answered"] = "unsent"
+    request: str | None = None
+    try_number: int | None = None
+    max_tries: int | None = None
+    fenced_at: str | None = None
+    baseline: Baseline | None = None
+    run_began_at: str | None = None
+    scheduled_at: str | None = None
+    outcome: Outcome | None = None
+    inferred: bool = False
+    earlier: list[Outcome] = []
+    sends: int = 0
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Record:
+        if self.state != "unsent" and not (self.request and parse_instant(self.fenced_at)):
+            raise ValueError(f"a record in state {self.state!r} without attempt or fence")
+        if self.state == "in_doubt" and self.baseline is None and not parse_instant(self.run_began_at):
+            raise ValueError("a record in state 'in_doubt' with nothing to compare with")
+        if self.state == "answered" and self.outcome is None:
+            raise ValueError("a record in state 'answered' without an outcome")
+        return self
+
+    @property
+    def key(self) -> Target:
+        """Names the target; UUIDs may come in either case."""
+        return target_key(self.team_id, self.post_id, self.social_account_id)
+
+    @property
+    def fence(self) -> datetime:
+        """When the request was allowed to leave, by our clock; only for ``in_doubt`` and ``answered``."""
+        instant = parse_instant(self.fenced_at)
+        assert instant is not None  # noqa: S101 - _is_whole has made sure
+        return instant
+
+    @property
+    def known_outcome(self) -> Outcome:
+        """What the service said; only for ``answered``."""
+        assert self.outcome is not None  # noqa: S101 - _is_whole has made sure
+        return self.outcome
+
+    def submissions(self) -> list[Outcome]:
+        """Return all submissions of this target that are known: ``earlier``, and ``outcome`` as the latest."""
+        return self.earlier if self.outcome is None else [*self.earlier, self.outcome]
+
+
+class Page(_Entry):
+    """One page. The first one says how many there are, so that it is noticed if one gets lost."""
+
+    format: int
+    records: list[Record]
+    pages: int = 1
+
+    @field_validator("format")
+    @classmethod
+    def _is_ours(cls, given: int) -> int:
+        if given != FORMAT:
+            raise ValueError(f"another version of this provider wrote it: format {given}, not {FORMAT}")
+        return given
+
+
+def target_key(team_id: str, post_id: str, social_account_id: str) -> Target:
+    """Return the key of a target."""
+    return team_id.lower(), post_id.lower(), social_account_id.lower()
