@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from airflow_provider_octospark.emulator.http import control_routes as control
 from airflow_provider_octospark.emulator.http import page
 from airflow_provider_octospark.emulator.http import routes as api
-from airflow_provider_octospark.emulator.service.service import UnansweredError
+from airflow_provider_octospark.emulator.service.core import UnansweredError
 from airflow_provider_octospark.emulator.service.team import UnknownIdError
 
 

@@ -7,7 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from airflow_provider_octospark.emulator.service import seed_data as seed_data
 from airflow_provider_octospark.emulator.service.clock import VirtualClock
@@ -25,12 +25,9 @@ from airflow_provider_octospark.emulator.settings import Settings
 
 Answered = TypeVar("Answered")
 
-IDLE_LIMIT: Final = 100_000
-"""How many events `advance_until_idle` lets happen before it gives up."""
-
 
 class UnansweredError(Exception):
-    """The request is processed later (fault `late`), and nobody gets an answer."""
+    """The request is processed later (fault `late`), without a response."""
 
 
 class ServiceCore:

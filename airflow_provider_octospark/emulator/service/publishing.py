@@ -93,8 +93,6 @@ class Publishing:
         """A number higher than all before it."""
         return next(self._order)
 
-    # Beginnings
-
     def accept(
         self, operation: SubmittingOperation, post: Post, account: SocialAccount, request: Submission
     ) -> ScheduledPost:

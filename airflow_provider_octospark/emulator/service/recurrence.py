@@ -12,9 +12,6 @@ from airflow_provider_octospark.emulator.service.records import (
     Submission,
 )
 
-_MILLISECOND: Final = timedelta(milliseconds=1)
-
-
 REPOST_DEFAULT: Final = timedelta(hours=24)
 """Assumption: when a repost comes if `repostAfter` does not tell it in a way that we know."""
 REPOST_UNITS: Final = {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 from airflow_provider_octospark.emulator.service import seed_data as seed_data
 from airflow_provider_octospark.emulator.service.clock import END_OF_TIME
@@ -23,14 +23,8 @@ from airflow_provider_octospark.emulator.service.scenarios import ScenarioName, 
 from airflow_provider_octospark.emulator.service.team import UserAction
 from airflow_provider_octospark.emulator.settings import Settings
 
-Answered = TypeVar("Answered")
-
 IDLE_LIMIT: Final = 100_000
 """How many events `advance_until_idle` lets happen before it gives up."""
-
-
-class UnansweredError(Exception):
-    """The request is processed later (fault `late`), and nobody gets an answer."""
 
 
 class Service(ServiceCore):
