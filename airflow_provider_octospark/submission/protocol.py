@@ -169,20 +169,20 @@ class Submission:
     error: OctosparkError | None = field(default=None, init=False)
     notes: dict[Target, str] = field(default_factory=dict, init=False)
     # What this try has to say about a target beyond its record; it does nothing more about it.
-    _verdicts: dict[Target, Outcome] = field(default_factory=dict, init=False)
+    _final: dict[Target, Outcome] = field(default_factory=dict, init=False)
     # Targets that were accepted, and that their end has freed.
-    _free: set[Target] = field(default_factory=set, init=False)
-    _carried_on: set[Target] = field(default_factory=set, init=False)
+    _resubmittable: set[Target] = field(default_factory=set, init=False)
+    _reattached: set[Target] = field(default_factory=set, init=False)
     # When a request in doubt is to be looked for again, by target and attempt.
     _polls: dict[tuple[Target, str | None], datetime] = field(default_factory=dict, init=False)
     # So many times in a row nothing that was sent got through.
-    _fruitless: int = field(default=0, init=False)
-    _entered: bool = field(default=False, init=False)
-    _announced: dict[Target, Announcement] = field(init=False)
+    _unanswered_rounds: int = field(default=0, init=False)
+    _is_entered: bool = field(default=False, init=False)
+    _announcement_of: dict[Target, Announcement] = field(init=False)
     _concurrency: ConcurrencyLimit = field(init=False)
 
     def __post_init__(self) -> None:
-        self._announced = {key: each for each in self.announcements for key in each.targets}
+        self._announcement_of = {key: each for each in self.announcements for key in each.targets}
         self._concurrency = ConcurrencyLimit(self.at_once)
 
     def advance(self) -> WaitUntil | list[Outcome]:
@@ -192,33 +192,33 @@ class Submission:
         :raises OctosparkAlreadySubmittedError: with ``if_already_submitted="fail"``.
         :raises OctosparkStateStoreError: if the record cannot be kept.
         """
-        if not self._entered:
+        if not self._is_entered:
             if self.journal.problem is not None and not self._decide_unreadable(self.journal.problem):
                 return self.outcomes()
-            self._entered = True
+            self._is_entered = True
             self._enter()
-        self._concurrency.tell(self.log, self.clock.now(), len(self._announced), self._count_left)
+        self._concurrency.tell(self.log, self.clock.now(), len(self._announcement_of), self._count_left)
         while True:
-            look = self._reconcile()
-            if look is not None and (self._fruitless or self.rules.if_already_submitted == "fail"):
+            next_poll = self._reconcile()
+            if next_poll is not None and (self._unanswered_rounds or self.rules.if_already_submitted == "fail"):
                 # With "fail", nothing would be told of what is in doubt, did it fail over another target now.
                 break
-            if self._carry_on():
+            if self._reattach():
                 continue
             calls = self._next_calls()
             if not calls:
                 break
             self._send(calls)
-        if look is not None:
-            return WaitUntil(look, "a request may or may not have been accepted; looking for it")
+        if next_poll is not None:
+            return WaitUntil(next_poll, "a request may or may not have been accepted; looking for it")
         return self.outcomes()
 
     def outcomes(self) -> list[Outcome]:
         """Return the outcome of every target, as far as it is known."""
         result = []
-        for clean in self._blank_records():
-            record = self.journal.records.get(clean.key, clean)
-            result.append(self._verdicts.get(clean.key) or record.outcome or outcome_about(clean, "pending", None))
+        for unsent in self._blank_records():
+            record = self.journal.records.get(unsent.key, unsent)
+            result.append(self._final.get(unsent.key) or record.outcome or outcome_about(unsent, "pending", None))
         return result
 
     @property
@@ -233,56 +233,56 @@ class Submission:
         blank = list(self._blank_records())
         pending = {record.key for record in blank}
         # A mapped task is told apart by its position only: if the list has changed, another position may have sent
-        # this target. Of an unmapped one, a clean record of another target says that nothing was sent in its place.
+        # this target. Of an unmapped one, a unsent record of another target says that nothing was sent in its place.
         others = [record for key, record in self.journal.records.items() if key not in pending]
-        strangers = [record for record in others if record.state != "unsent" or self.run.map_index >= 0]
-        if strangers and self.at_once is not None and self.run.map_index < 0:
+        other_targets = [record for record in others if record.state != "unsent" or self.run.map_index >= 0]
+        if other_targets and self.at_once is not None and self.run.map_index < 0:
             # All that a batch has ever submitted is on its own record, whatever its list was then.
             reported = ", ".join(
-                f"post {each.post_id} account {each.social_account_id} ({each.state})" for each in strangers[:5]
+                f"post {each.post_id} account {each.social_account_id} ({each.state})" for each in other_targets[:5]
             )
             self.log.warning(
                 "%d targets of an earlier try are not in the list any more, and are left as they are: %s.",
-                len(strangers),
+                len(other_targets),
                 reported,
             )
-            strangers = []
+            other_targets = []
         if self.run.map_index >= 0 and any(key in self.journal.records for key in pending):
             # A list that has grown: its new target may have stood at another position.
-            strangers = list(self.journal.records.values())
+            other_targets = list(self.journal.records.values())
         new: list[Record] = []
-        for clean in blank:
-            if clean.key in self.journal.records:
+        for unsent in blank:
+            if unsent.key in self.journal.records:
                 continue
             if self.journal.lost:
-                new.append(self._lost(clean))
-            elif strangers:
-                new += self._beside_strangers(clean, strangers)
+                new.append(self._without_record(unsent))
+            elif other_targets:
+                new += self._after_list_change(unsent, other_targets)
             else:
-                new.append(clean)
+                new.append(unsent)
         if new and (self.run.map_index >= 0 or any(record.state != "unsent" for record in new)):
             self.journal.put(new)
         else:
-            # Not written yet: of an unmapped task, a target that is missing on a page means the same as a clean one.
+            # Not written yet: of an unmapped task, a target that is missing on a page means the same as a unsent one.
             self.journal.records.update({record.key: record for record in new})
         of_this_try = [record for record in self._records() if record.try_number == self.run.try_number]
         # A resumption goes on where the process before it was: with what has got no answer too often, and with what is in
         # doubt because nothing gets through.
-        self._fruitless = int(any(record.state == "in_doubt" for record in of_this_try))
+        self._unanswered_rounds = int(any(record.state == "in_doubt" for record in of_this_try))
         for record in of_this_try:
             if record.state == "unsent" and record.sends >= MAX_SENDS:
-                self._exhausted(record)
+                self._give_up_after_max_sends(record)
 
-    def _lost(self, clean: Record, request: str | None = None) -> Record:
+    def _without_record(self, unsent: Record, request: str | None = None) -> Record:
         """A target of which nothing is known but the time: in doubt until ``settle_time`` has passed from now on."""
         self.log.warning(
             "There is no record of what earlier tries sent to account %s. Falling back on what Octospark shows of post "
             "%s since this run was due (%s).",
-            clean.social_account_id,
-            clean.post_id,
+            unsent.social_account_id,
+            unsent.post_id,
             self.run.run_after.isoformat(),
         )
-        return clean.model_copy(
+        return unsent.model_copy(
             update={
                 "state": "in_doubt",
                 "request": request or _new_request(),
@@ -290,22 +290,22 @@ class Submission:
                 "max_tries": self.run.max_tries,
                 "fenced_at": format_instant(self.clock.now()),
                 "run_began_at": format_instant(self.run.run_after),
-                "scheduled_at": self._time_to_send(clean),
+                "scheduled_at": self._time_to_send(unsent),
             }
         )
 
-    def _beside_strangers(self, clean: Record, strangers: Sequence[Record]) -> list[Record]:
+    def _after_list_change(self, unsent: Record, other_targets: Sequence[Record]) -> list[Record]:
         """A target that another task instance may have sent: only a person can tell."""
-        keys = sorted("/".join(key) for key in [clean.key, *(record.key for record in strangers)])
+        keys = sorted("/".join(key) for key in [unsent.key, *(record.key for record in other_targets)])
         request = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:8]
-        match self._decision(clean, request):
+        match self._decision(unsent, request):
             case "not_accepted":
-                return [self._lost(clean, request)]
+                return [self._without_record(unsent, request)]
             case "accepted":
-                return [self._decided_accepted(clean, request, self.run.run_after)]
-        others = ", ".join(f"post {r.post_id} account {r.social_account_id} ({r.state})" for r in strangers[:5])
+                return [self._decided_accepted(unsent, request, self.run.run_after)]
+        others = ", ".join(f"post {r.post_id} account {r.social_account_id} ({r.state})" for r in other_targets[:5])
         self._unknown(
-            clean,
+            unsent,
             "in_doubt",
             f"the record of this task instance is about another target: {others}. The list that the task is mapped over, "
             "or a template, has changed between tries, so another task instance may have sent this one",
@@ -319,29 +319,31 @@ class Submission:
         :returns: whether all are decided; nothing is sent before.
         """
         decided: list[Record] = []
-        for clean in self._blank_records():
-            if clean.key in self.journal.records:
+        for unsent in self._blank_records():
+            if unsent.key in self.journal.records:
                 # On a page that can be read.
                 continue
-            request = self.journal.request_if_unreadable(clean.key)
-            match self._decision(clean, request):
+            request = self.journal.request_if_unreadable(unsent.key)
+            match self._decision(unsent, request):
                 case "not_accepted":
-                    decided.append(self._lost(clean, request))
+                    decided.append(self._without_record(unsent, request))
                 case "accepted":
-                    decided.append(self._decided_accepted(clean, request, self.run.run_after))
+                    decided.append(self._decided_accepted(unsent, request, self.run.run_after))
                 case _:
-                    self._unknown(clean, "in_doubt", f"the record of earlier tries cannot be read ({problem})", request)
+                    self._unknown(
+                        unsent, "in_doubt", f"the record of earlier tries cannot be read ({problem})", request
+                    )
         if decided:
             # On a page that can be read from now on, so that each decision is obeyed once.
             self.journal.put(decided)
-        if not self._verdicts:
+        if not self._final:
             return True
         for record in self._records():
             is_decided = record.request == self.journal.request_if_unreadable(record.key)
             if record.state == "in_doubt" and not is_decided:
                 self._unknown(record, "in_doubt", "it is looked for when all others are decided", record.request or "")
             elif record.state != "answered":
-                self._verdicts[record.key] = outcome_about(
+                self._final[record.key] = outcome_about(
                     record,
                     "failed",
                     "not_sent",
@@ -358,18 +360,18 @@ class Submission:
         in_doubt = self._in_doubt()
         due = [record for record in in_doubt if self._polls.get((record.key, record.request), asked) <= asked]
         later = [self._polls.get((record.key, record.request), asked) for record in in_doubt]
-        looks = [at for at in later if at > asked]
+        poll_times = [at for at in later if at > asked]
         for record, response in self._read(due):
-            verdict = resolve_doubt(record, response, self.clock.now(), self.rules.settle_time, asked)
-            decision = None if isinstance(verdict, Adopt) else self._decision(record, record.request or "")
+            resolution = resolve_doubt(record, response, self.clock.now(), self.rules.settle_time, asked)
+            decision = None if isinstance(resolution, Adopt) else self._decision(record, record.request or "")
             if decision == "accepted":
                 changed.append(self._decided_accepted(record, record.request or "", record.fence))
                 continue
-            if decision == "not_accepted" and not isinstance(verdict, PollAgain):
-                # Before ``settle`` is over nobody can know that it will not come.
-                verdict = SendAgain()
+            if decision == "not_accepted" and not isinstance(resolution, PollAgain):
+                # Before ``settle_time`` is over nobody can know that it will not come.
+                resolution = SendAgain()
                 record = self._with_known(record, response)
-            match verdict:
+            match resolution:
                 case Adopt(scheduled):
                     self.log.info(
                         "%s for account %s was accepted: adopting submission %s, created %s.",
@@ -390,20 +392,20 @@ class Submission:
                     )
                     changed.append(record.model_copy(update={"state": "unsent"}))
                     if record.try_number == self.run.try_number and record.sends >= MAX_SENDS:
-                        self._exhausted(record)
+                        self._give_up_after_max_sends(record)
                 case PollAgain(at):
-                    looks.append(at)
+                    poll_times.append(at)
                     self._polls[record.key, record.request] = at
                 case Unknown(why, reason):
                     self._unknown(record, reason, why, record.request or "")
         if changed:
             self.journal.put(changed)
-        if looks and due:
+        if poll_times and due:
             self.log.info(
                 "Whether a request was accepted is not known yet; looking again at %s. Until then no more of its post is sent.",
-                min(looks).isoformat(timespec="seconds"),
+                min(poll_times).isoformat(timespec="seconds"),
             )
-        return min(looks, default=None)
+        return min(poll_times, default=None)
 
     def _with_known(self, record: Record, response: Response[Post] | OctosparkError) -> Record:
         """Keep what a person has seen, and called somebody else's, from standing in the way of the next request."""
@@ -421,9 +423,9 @@ class Submission:
         return with_outcome(record, outcome).model_copy(update=adopted)
 
     def _in_doubt(self) -> list[Record]:
-        return [r for r in self._records() if r.state == "in_doubt" and r.key not in self._verdicts]
+        return [r for r in self._records() if r.state == "in_doubt" and r.key not in self._final]
 
-    def _exhausted(self, record: Record) -> None:
+    def _give_up_after_max_sends(self, record: Record) -> None:
         error = OctosparkServerError(
             f"Octospark did not accept post {record.post_id} for account {record.social_account_id}: {record.sends} requests "
             "of this try had no clear answer, and of each was found that it was not accepted.",
@@ -433,7 +435,7 @@ class Submission:
         self._give_up([record], error, "not_sent")
 
     def _decision(self, record: Record, request: str) -> str | None:
-        """Return what a person decided about a request in doubt: ``in_doubt``, ``not_sent``, or None."""
+        """Return what a person decided about a request in doubt: ``accepted``, ``not_accepted``, or None."""
         match self.journal.decision(record.social_account_id, request):
             case "accepted" | "not_accepted" as decision:
                 self.log.info(
@@ -467,25 +469,25 @@ class Submission:
 
     # Step 3: what was accepted by an earlier try.
 
-    def _carry_on(self) -> bool:
+    def _reattach(self) -> bool:
         """Decide what becomes of submissions that earlier tries made; return whether one is in doubt again."""
         earlier = [
             record
             for record in self._records()
             if record.state == "answered"
             and (record.try_number or 0) < self.run.try_number
-            and record.key not in self._carried_on
+            and record.key not in self._reattached
         ]
         self._refresh([record for record in earlier if record.known_outcome.state != "published"])
         cleared: list[Record] = []
         for key in [record.key for record in earlier]:
-            self._carried_on.add(key)
+            self._reattached.add(key)
             record = self.journal.records[key]
             if record.state != "answered":
                 continue
             outcome = record.known_outcome
             if self._is_freed_by(record, outcome):
-                self._free.add(key)
+                self._resubmittable.add(key)
                 self.log.info(
                     "Submitting again to account %s: the earlier submission %s ended as %s%s.",
                     record.social_account_id,
@@ -551,8 +553,8 @@ class Submission:
                 continue
             left = self._left_to_send(announcement)
             if left:
-                concurrency = announcement.accounts_per_call or len(left)
-                calls[announcement.post] = _Call(announcement, tuple(left[:concurrency]))
+                count = announcement.accounts_per_call or len(left)
+                calls[announcement.post] = _Call(announcement, tuple(left[:count]))
         return list(calls.values())
 
     def _left_to_send(self, announcement: Announcement) -> list[Record]:
@@ -560,8 +562,8 @@ class Submission:
         return [
             record
             for record in records
-            if record.key not in self._verdicts
-            and (record.state == "unsent" or (record.state == "answered" and record.key in self._free))
+            if record.key not in self._final
+            and (record.state == "unsent" or (record.state == "answered" and record.key in self._resubmittable))
         ]
 
     def _count_left(self) -> int:
@@ -583,18 +585,18 @@ class Submission:
                 unread.append((call, response))
         got_through = bool(ready) and self._submit(ready, refused)
         if got_through:
-            self._fruitless = 0
+            self._unanswered_rounds = 0
         elif ready or any(isinstance(response, OctosparkError) for response in responses):
-            self._fruitless += 1
+            self._unanswered_rounds += 1
         # Not before what is ready has left: what is given up must not be on its way.
         for call, error in unread:
-            self._stop(call, error)
+            self._give_up_call(call, error)
         if any(isinstance(error, OctosparkRateLimitError) for _, error in refused):
             self._concurrency.had_enough()
         elif got_through:
             self._concurrency.went_well()
         self._after_refusals(refused)
-        self._concurrency.tell(self.log, self.clock.now(), len(self._announced), self._count_left)
+        self._concurrency.tell(self.log, self.clock.now(), len(self._announcement_of), self._count_left)
 
     def _submit(self, ready: Sequence[_Ready], refused: list[tuple[_Call, OctosparkError]]) -> bool:
         """Send what is ready and take in the answers; return whether there was one.
@@ -605,18 +607,18 @@ class Submission:
         # Whatever happens from here on until the answer is written, the record says ``in_doubt``.
         results = self.api.submit_all([call.operation for call in ready], fenced + LEAVE_WITHIN)
         answered: list[Record] = []
-        turned_down: list[tuple[_Ready, OctosparkError]] = []
+        rejected: list[tuple[_Ready, OctosparkError]] = []
         for call, result in zip(ready, results, strict=True):
             if not isinstance(result, OctosparkError):
                 answered += with_response([self.journal.records[each.key] for each in call.records], result, self.log)
             elif proves_nothing_sent(result):
-                turned_down.append((call, result))
+                rejected.append((call, result))
             else:
                 self.log.warning("Whether this was accepted is not known: %s", sanitize(result))
         if answered:
             self.journal.put_surely(answered)
-        if turned_down:
-            refused += self._take_back(turned_down)
+        if rejected:
+            refused += self._restore_records(rejected)
         return bool(answered)
 
     def _is_too_late(self, call: _Call) -> bool:
@@ -643,7 +645,9 @@ class Submission:
     def _prepare(self, call: _Call, response: Response[Post]) -> _Ready | None:
         """Check a call against what the post shows now; return what of it may go out."""
         latest = response.value.latest_scheduled_post
-        records = tuple(r for r in call.records if latest is None or self._may_follow(r, latest, response.service_time))
+        records = tuple(
+            r for r in call.records if latest is None or self._may_send_after(r, latest, response.service_time)
+        )
         if not records:
             return None
         operation = call.announcement.operation([record.social_account_id for record in records])
@@ -654,7 +658,7 @@ class Submission:
                 operation.url_path,
                 sanitize(operation.body, 2000),
             )
-            self._verdicts.update({record.key: outcome_about(record, "pending", "dry_run") for record in records})
+            self._final.update({record.key: outcome_about(record, "pending", "dry_run") for record in records})
             return None
         baseline = Baseline(
             scheduled_post_id=latest.id if latest else None,
@@ -663,7 +667,7 @@ class Submission:
         )
         return _Ready(call.announcement, records, operation, baseline)
 
-    def _may_follow(self, record: Record, latest: ScheduledPost, service_time: datetime | None) -> bool:
+    def _may_send_after(self, record: Record, latest: ScheduledPost, service_time: datetime | None) -> bool:
         """Whether a target may be submitted although the post shows ``latest``; take it in if it may not."""
         if not same_id(latest.social_account_id, record.social_account_id):
             return True
@@ -685,7 +689,7 @@ class Submission:
                 self.journal.put([in_doubt_again(record)])
                 return False
             self.log.warning(
-                "%s for account %s was accepted after all: adopting submission %s, which shows up only now. Raise settle.",
+                "%s for account %s was accepted after all: adopting submission %s, which shows up only now. Raise settle_time.",
                 request_of(record),
                 record.social_account_id,
                 latest.id,
@@ -703,7 +707,7 @@ class Submission:
             return False
         else:
             return True
-        self._free.discard(record.key)
+        self._resubmittable.discard(record.key)
         self.journal.put([with_observed(record, seen)])
         return False
 
@@ -715,10 +719,10 @@ class Submission:
     def _fence(self, ready: Sequence[_Ready]) -> datetime:
         """Write ``in_doubt`` for everything that is about to leave; a process that may not write may not send."""
         now = self.clock.now()
-        sent: list[Record] = []
+        fenced: list[Record] = []
         for call in ready:
             request = _new_request()
-            sent += [
+            fenced += [
                 record.model_copy(
                     update={
                         "state": "in_doubt",
@@ -743,39 +747,41 @@ class Submission:
                 ", ".join(record.social_account_id for record in call.records),
                 request,
             )
-        self._free.difference_update(record.key for record in sent)
-        self.journal.put(sent)
+        self._resubmittable.difference_update(record.key for record in fenced)
+        self.journal.put(fenced)
         return now
 
-    def _take_back(self, refused: Sequence[tuple[_Ready, OctosparkError]]) -> list[tuple[_Call, OctosparkError]]:
+    def _restore_records(self, refused: Sequence[tuple[_Ready, OctosparkError]]) -> list[tuple[_Call, OctosparkError]]:
         """Lift the fence of calls that are proven not to have been accepted; return those that are still ours."""
         before = [record for call, _ in refused for record in call.records]
         if not self.journal.still_holds([self.journal.records[record.key] for record in before]):
             # Another process has taken over this task instance: its record is not ours to change.
             for call, error in refused:
-                self._stop(call, error)
+                self._give_up_call(call, error)
             return []
         self.journal.put_surely(before)
-        self._free.update(record.key for record in before if record.state == "answered")
+        self._resubmittable.update(record.key for record in before if record.state == "answered")
         return list(refused)
 
     def _after_refusals(self, refused: Sequence[tuple[_Call, OctosparkError]]) -> None:
         """Give up on what was refused, or wait until it is worth another request."""
         pause = 0.0
         for call, error in refused:
-            delay = delay_after(error, max(1, self._fruitless))
-            if not is_transient(error) or self._fruitless > MAX_REFUSALS or delay > LONGEST_DELAY:
-                self._stop(call, error)
+            delay = delay_after(error, max(1, self._unanswered_rounds))
+            if not is_transient(error) or self._unanswered_rounds > MAX_REFUSALS or delay > LONGEST_DELAY:
+                self._give_up_call(call, error)
             else:
                 self.log.warning("Not accepted, trying again in %.0f s: %s", delay, sanitize(error))
                 pause = max(pause, delay)
         if pause:
             self.clock.sleep(pause)
 
-    def _stop(self, call: _Call, error: OctosparkError) -> None:
+    def _give_up_call(self, call: _Call, error: OctosparkError) -> None:
         """Give up on what the same would refuse in this try: the announcement, or all of them."""
         self.log.error("%s", sanitize(error))
-        is_for_all = isinstance(error, OctosparkAuthError) or (is_transient(error) and self._fruitless > MAX_REFUSALS)
+        is_for_all = isinstance(error, OctosparkAuthError) or (
+            is_transient(error) and self._unanswered_rounds > MAX_REFUSALS
+        )
         concerned = {record.key: record for record in call.records}
         for announcement in self.announcements if is_for_all else [call.announcement]:
             concerned |= {record.key: record for record in self._left_to_send(announcement)}
@@ -784,13 +790,13 @@ class Submission:
     # What the steps share.
 
     def _blank_records(self) -> Iterator[Record]:
-        """Yield a clean record for each target, in order."""
+        """Yield a unsent record for each target, in order."""
         for announcement in self.announcements:
             for account in announcement.social_account_ids:
                 yield Record(team_id=announcement.team_id, post_id=announcement.post_id, social_account_id=account)
 
     def _records(self) -> list[Record]:
-        return [self.journal.records[key] for key in self._announced if key in self.journal.records]
+        return [self.journal.records[key] for key in self._announcement_of if key in self.journal.records]
 
     def _read(self, records: Sequence[Record]) -> list[tuple[Record, Response[Post] | OctosparkError]]:
         """Read the posts of records, each post once."""
@@ -802,7 +808,7 @@ class Submission:
 
     def _time_to_send(self, record: Record) -> str | None:
         """Return the time that is sent with a record's target, as it is recorded."""
-        scheduled_at = self._announced[record.key].scheduled_at
+        scheduled_at = self._announcement_of[record.key].scheduled_at
         return None if scheduled_at is None else format_instant(scheduled_at)
 
     def _give_up(self, records: Iterable[Record], error: OctosparkError, reason: Reason) -> None:
@@ -810,17 +816,17 @@ class Submission:
             is_known = record.state == "answered" and record.known_outcome.scheduled_post_id is not None
             if is_known and (record.known_outcome.state == "published" or reason == "late"):
                 # It was to be submitted once more. That it is not does not change what has become of it.
-                self._free.discard(record.key)
+                self._resubmittable.discard(record.key)
                 self.log.warning("Not submitted to account %s once more: %s", record.social_account_id, sanitize(error))
                 continue
             self.error = self.error or error
-            verdict = outcome_about(record, "failed", reason, sanitize(error))
+            resolution = outcome_about(record, "failed", reason, sanitize(error))
             if not isinstance(error, OctosparkFailError):
-                verdict = verdict.model_copy(update={"error_category": "transient"})
-            self._verdicts[record.key] = verdict
+                resolution = resolution.model_copy(update={"error_category": "transient"})
+            self._final[record.key] = resolution
 
     def _unknown(self, record: Record, reason: Reason, why: str, request: str) -> None:
-        self._verdicts[record.key] = outcome_about(record, "unknown", reason, sanitize(why))
+        self._final[record.key] = outcome_about(record, "unknown", reason, sanitize(why))
         self.notes[record.key] = note_on_doubt(record, sanitize(why), request, self.run.state_store)
 
 

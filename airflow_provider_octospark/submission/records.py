@@ -55,7 +55,9 @@ class Record(_Entry):
         and taken for it, or that a person said to be there. It is never recorded as failed: that would prove nothing.
     :param earlier: this task instance's earlier submissions of the target, each as it was when it freed the target, and
         those that a person has seen and called somebody else's.
-    :param sends: how many requests for the target got no answer in ``try_number``.
+    :param sends: how many requests for the target got no response in ``try_number``.
+    :param other_submission: a submission of the target that this task instance did not make and that was created after the
+        run began. Once it was seen the target is not sent, also when a later read no longer shows it.
     """
 
     team_id: str
@@ -73,6 +75,7 @@ class Record(_Entry):
     inferred: bool = False
     earlier: list[Outcome] = []
     sends: int = 0
+    other_submission: Outcome | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> Record:

@@ -50,8 +50,8 @@ GUARDS = (
         "test_a_process_that_may_not_write_does_not_send",
         (
             _SUBMISSION,
-            "        self.journal.put(sent)\n",
-            "        self.journal.records.update({r.key: r for r in sent})\n",
+            "        self.journal.put(fenced)\n",
+            "        self.journal.records.update({r.key: r for r in fenced})\n",
         ),
     ),
     _guard(
@@ -106,7 +106,7 @@ GUARDS = (
     _guard(
         "a mapped task does not send what another position may have",
         "test_what_another_position_of_a_mapped_list_may_have_sent_is_not_sent",
-        (_SUBMISSION, "            elif strangers:\n", "            elif False:\n"),
+        (_SUBMISSION, "            elif other_targets:\n", "            elif False:\n"),
     ),
     _guard(
         "a mapped task notes its targets first",
@@ -207,7 +207,7 @@ GUARDS = (
         "test_a_decision_is_obeyed_when_it_can_be_known",
         (
             _SUBMISSION,
-            'decision == "not_accepted" and not isinstance(verdict, PollAgain)',
+            'decision == "not_accepted" and not isinstance(resolution, PollAgain)',
             'decision == "not_accepted"',
         ),
     ),
