@@ -53,8 +53,29 @@ def run_of(context: Context) -> Run:
         max_tries=ti.max_tries,
         run_after=_due(values, dag_run),
         is_backfill=is_backfill(dag_run),
+        earliest_begin=_earliest_begin(dag_run),
         state_store=None if values.get("task_state_store") is None else _state_store_address(ti),
     )
+
+
+def _earliest_begin(dag_run: Any) -> datetime | None:
+    """Return an instant that precedes the first try although ``run_after`` may not.
+
+    A manual run's ``run_after`` may lie after its first try: before Airflow 3 it is the end of a data interval. A clear
+    resets a run's start, so it counts only while the run was never cleared.
+    """
+    candidates = [getattr(dag_run, "logical_date", None)] if _run_type(dag_run) == "manual" else []
+    if getattr(dag_run, "clear_number", None) == 0:
+        candidates.append(getattr(dag_run, "start_date", None))
+    return min((_plain_utc(each) for each in candidates if isinstance(each, datetime)), default=None)
+
+
+def began_at_of(context: Context) -> datetime | None:
+    """Return the instant that counts as the begin of a run, or None if its context does not tell it."""
+    values: Any = context
+    due = due_of(context)
+    earliest = None if due is None else _earliest_begin(values["dag_run"])
+    return due if due is None or earliest is None else min(due, earliest)
 
 
 def due_of(context: Context) -> datetime | None:
@@ -71,7 +92,12 @@ def _due(values: Any, dag_run: Any) -> datetime:
 
 def is_backfill(dag_run: Any) -> bool:
     """Whether a run was made by a backfill."""
-    return str(getattr(dag_run.run_type, "value", dag_run.run_type)).startswith("backfill")
+    return _run_type(dag_run).startswith("backfill")
+
+
+def _run_type(dag_run: Any) -> str:
+    run_type = getattr(dag_run, "run_type", None)
+    return str(getattr(run_type, "value", run_type))
 
 
 def until(moment: datetime) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseNotifier
 
-from airflow_provider_octospark.airflow_compat import due_of, is_backfill
+from airflow_provider_octospark.airflow_compat import began_at_of, due_of, is_backfill
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
 from airflow_provider_octospark.api.models import Post, ScheduledPost
 from airflow_provider_octospark.api.operations import get_post
@@ -22,7 +22,7 @@ from airflow_provider_octospark.outcomes import Outcome, describe, outcome_of, s
 from airflow_provider_octospark.parameters.times import on_service_clock, parse_instant
 from airflow_provider_octospark.submission.protocol import Announcement
 from airflow_provider_octospark.submission.requests import POST_NOW, to_post_now
-from airflow_provider_octospark.submission.rules import LEAVE_WITHIN, proves_nothing_sent
+from airflow_provider_octospark.submission.rules import CLOCK_MARGIN, LEAVE_WITHIN, proves_nothing_sent
 from airflow_provider_octospark.tasks.result import report_unknown
 
 if TYPE_CHECKING:
@@ -168,14 +168,15 @@ class OctosparkPostNowNotifier(BaseNotifier):
             return
         async with AsyncOctosparkClient(settings) as client:
             seen = await client.request(get_post(announcement.team_id, announcement.post_id))
-            present = _submission_since(due, account, seen)
+            began_at = began_at_of(context) or due
+            present = _submission_since(began_at, account, seen)
             if present is not None:
                 log.info(
-                    "Octospark: publishing nothing more: account %s has submission %s, created %s, after this run was due (%s).",
+                    "Octospark: publishing nothing more: account %s has submission %s, created %s, after this run began (%s).",
                     account,
                     present.id,
                     sanitize(present.created_at, 40),
-                    due.isoformat(),
+                    began_at.isoformat(),
                 )
                 return
             self._sent.add(this)
@@ -218,13 +219,13 @@ class OctosparkPostNowNotifier(BaseNotifier):
         log.error("Octospark: published nothing: %s", why)
 
 
-def _submission_since(due: datetime, account: str, seen: Response[Post]) -> ScheduledPost | None:
-    """Return the latest submission of a post, if it is to the account and not known to be from before the run was due."""
+def _submission_since(began_at: datetime, account: str, seen: Response[Post]) -> ScheduledPost | None:
+    """Return the latest submission of a post, if it is to the account and not known to be from before the run began."""
     latest = seen.value.latest_scheduled_post
     if latest is None or not same_id(latest.social_account_id, account):
         return None
     created = parse_instant(latest.created_at)
-    begin = on_service_clock(due, seen.service_time, datetime.now(UTC))
+    begin = on_service_clock(began_at, seen.service_time, datetime.now(UTC)) - CLOCK_MARGIN
     return latest if created is None or created >= begin else None
 
 

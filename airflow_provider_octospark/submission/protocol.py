@@ -269,6 +269,9 @@ class Submission:
         # A resumption goes on where the process before it was: with what has got no answer too often, and with what is in
         # doubt because nothing gets through.
         self._unanswered_rounds = int(any(record.state == "in_doubt" for record in of_this_try))
+        for record in self._records():
+            if record.state == "unsent" and self._is_refused_as_repeat(record):
+                self._refuse_repeat(record)
         for record in of_this_try:
             if record.state == "unsent" and record.sends >= MAX_SENDS:
                 self._give_up_after_max_sends(record)
@@ -277,10 +280,10 @@ class Submission:
         """A target of which nothing is known but the time: in doubt until ``settle_time`` has passed from now on."""
         self.log.warning(
             "There is no record of what earlier tries sent to account %s. Falling back on what Octospark shows of post "
-            "%s since this run was due (%s).",
+            "%s since this run began (%s).",
             unsent.social_account_id,
             unsent.post_id,
-            self.run.run_after.isoformat(),
+            self.run.began_at.isoformat(),
         )
         return unsent.model_copy(
             update={
@@ -289,7 +292,7 @@ class Submission:
                 "try_number": self.run.try_number - 1,
                 "max_tries": self.run.max_tries,
                 "fenced_at": format_instant(self.clock.now()),
-                "run_began_at": format_instant(self.run.run_after),
+                "run_began_at": format_instant(self.run.began_at),
                 "scheduled_at": self._time_to_send(unsent),
             }
         )
@@ -487,6 +490,9 @@ class Submission:
                 continue
             outcome = record.known_outcome
             if self._is_freed_by(record, outcome):
+                if self._is_refused_as_repeat(record):
+                    self._refuse_repeat(record)
+                    continue
                 self._resubmittable.add(key)
                 self.log.info(
                     "Submitting again to account %s: the earlier submission %s ended as %s%s.",
@@ -645,9 +651,8 @@ class Submission:
     def _prepare(self, call: _Call, response: Response[Post]) -> _Ready | None:
         """Check a call against what the post shows now; return what of it may go out."""
         latest = response.value.latest_scheduled_post
-        records = tuple(
-            r for r in call.records if latest is None or self._may_send_after(r, latest, response.service_time)
-        )
+        blocked = self._compare_with_targets(call.announcement.post, response)
+        records = tuple(record for record in call.records if record.key not in blocked)
         if not records:
             return None
         operation = call.announcement.operation([record.social_account_id for record in records])
@@ -666,6 +671,21 @@ class Submission:
             service_time=format_instant(response.service_time) if response.service_time else None,
         )
         return _Ready(call.announcement, records, operation, baseline)
+
+    def _compare_with_targets(self, post: tuple[str, str], response: Response[Post]) -> set[Target]:
+        """Compare what a post shows with every target of it that is left to send, and record what is found.
+
+        The service shows one submission of a post. The next one, to any account, hides it, so a target whose turn comes
+        later has no other chance to notice it.
+
+        :returns: the targets that may not be sent.
+        """
+        latest = response.value.latest_scheduled_post
+        if latest is None:
+            return set()
+        announcements = [announcement for announcement in self.announcements if announcement.post == post]
+        left = [record for announcement in announcements for record in self._left_to_send(announcement)]
+        return {record.key for record in left if not self._may_send_after(record, latest, response.service_time)}
 
     def _may_send_after(self, record: Record, latest: ScheduledPost, service_time: datetime | None) -> bool:
         """Whether a target may be submitted although the post shows ``latest``; take it in if it may not."""
@@ -696,14 +716,9 @@ class Submission:
             )
             record = self._adopted(record, seen)
         elif self._is_repeat(latest, service_time):
-            error = OctosparkAlreadySubmittedError(
-                f"Post {record.post_id} has a submission to account {record.social_account_id} that this task did not "
-                f"make: {latest.id}, created {sanitize(latest.created_at, 40)}, after this run was due "
-                f"({self.run.run_after.isoformat()}). Nothing was sent. Set allow_repeat=True to submit it all the same.",
-                target=f"post {record.post_id} account {record.social_account_id}",
-            )
-            self.log.error("%s", error)
-            self._give_up([record], error, "not_sent")
+            record = record.model_copy(update={"other_submission": seen})
+            self.journal.put([record])
+            self._refuse_repeat(record, latest.created_at)
             return False
         else:
             return True
@@ -711,9 +726,24 @@ class Submission:
         self.journal.put([with_observed(record, seen)])
         return False
 
+    def _is_refused_as_repeat(self, record: Record) -> bool:
+        return record.other_submission is not None and not self.rules.allow_repeat
+
+    def _refuse_repeat(self, record: Record, created_at: str | None = None) -> None:
+        assert record.other_submission is not None  # noqa: S101 - the callers have checked
+        created = f", created {sanitize(created_at, 40)}" if created_at else ""
+        error = OctosparkAlreadySubmittedError(
+            f"Post {record.post_id} has a submission to account {record.social_account_id} that this task did not "
+            f"make: {record.other_submission.scheduled_post_id}{created}, after this run began "
+            f"({self.run.began_at.isoformat()}). Nothing was sent. Set allow_repeat=True to submit it all the same.",
+            target=f"post {record.post_id} account {record.social_account_id}",
+        )
+        self.log.error("%s", error)
+        self._give_up([record], error, "not_sent")
+
     def _is_repeat(self, latest: ScheduledPost, service_time: datetime | None) -> bool:
         created = parse_instant(latest.created_at)
-        begin = on_service_clock(self.run.run_after, service_time, self.clock.now())
+        begin = on_service_clock(self.run.began_at, service_time, self.clock.now())
         return not self.rules.allow_repeat and created is not None and created >= begin
 
     def _fence(self, ready: Sequence[_Ready]) -> datetime:
@@ -736,6 +766,7 @@ class Submission:
                         "outcome": None,
                         "inferred": False,
                         "earlier": record.submissions(),
+                        "other_submission": None,
                         "sends": 1 + (record.sends if record.try_number == self.run.try_number else 0),
                     }
                 )
@@ -804,6 +835,9 @@ class Submission:
         if not posts:
             return []
         responses = dict(zip(posts, self.api.request_all([get_post(*post) for post in posts]), strict=True))
+        for (team_id, post_id), response in responses.items():
+            if not isinstance(response, OctosparkError):
+                self._compare_with_targets((team_id.lower(), post_id.lower()), response)
         return [(record, responses[record.team_id, record.post_id]) for record in records]
 
     def _time_to_send(self, record: Record) -> str | None:

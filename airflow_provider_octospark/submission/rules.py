@@ -29,6 +29,10 @@ LONGEST_SETTLE_TIME = timedelta(days=30)
 SETTLE_MARGIN = timedelta(minutes=1)
 """By how much ``settle_time`` must exceed ``submit_timeout``: the time that a request may take to begin to leave."""
 
+CLOCK_MARGIN = timedelta(minutes=2)
+"""By how much the clocks of scheduler, worker and service may disagree where only the time tells one run's submission from
+another's: without a record, and for the notifier. What was created so shortly before a run began may be the run's own."""
+
 LEAVE_WITHIN = timedelta(seconds=30)
 """How long after its fence a request may begin to leave; less than ``SETTLE_MARGIN``."""
 
@@ -56,6 +60,8 @@ class Run:
     :param is_backfill: whether the run was made by a backfill.
     :param state_store: path in Airflow's REST API under which a person reads and writes the task instance's state store,
         with ``{key}`` for the key; None where Airflow has none.
+    :param earliest_begin: an instant that provably precedes the first try, if one is known that may be earlier than
+        ``run_after``: a manual run's logical date, or the start of a run that was never cleared.
     """
 
     dag_id: str
@@ -67,6 +73,12 @@ class Run:
     run_after: datetime
     is_backfill: bool = False
     state_store: str | None = None
+    earliest_begin: datetime | None = None
+
+    @property
+    def began_at(self) -> datetime:
+        """The instant that counts as the begin of the run: a submission from before it is not this run's."""
+        return self.run_after if self.earliest_begin is None else min(self.run_after, self.earliest_begin)
 
     @property
     def is_first_try(self) -> bool:
@@ -262,8 +274,8 @@ def _is_as_before(record: Record, latest: ScheduledPost | None, service_time: da
 
 
 def _run_begin(record: Record, service_time: datetime | None, now: datetime) -> datetime | None:
-    since = parse_instant(record.run_began_at)
-    return None if since is None else on_service_clock(since, service_time, now)
+    begin = parse_instant(record.run_began_at)
+    return None if begin is None else on_service_clock(begin, service_time, now) - CLOCK_MARGIN
 
 
 def proves_nothing_sent(error: OctosparkError) -> bool:
