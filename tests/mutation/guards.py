@@ -183,8 +183,8 @@ GUARDS = (
         (_RULES, "    if _is_early_by_its_clock(", "    if False and _is_early_by_its_clock("),
     ),
     _guard(
-        "a look tells of the time when it began",
-        "test_an_answer_is_as_old_as_its_question",
+        "a response shows the time at which it was asked for",
+        "test_a_response_is_as_old_as_its_request",
         (_RULES, "    asked = now if asked is None else asked\n", "    asked = now\n"),
     ),
     _guard(
@@ -215,6 +215,20 @@ GUARDS = (
         "nothing is sent to a post that is in doubt",
         "test_nothing_is_sent_that_would_hide_what_is_looked_for",
         (_SUBMISSION, "            if announcement.post in in_doubt or ", "            if "),
+    ),
+    _guard(
+        "what is seen of a post is compared with all its targets",
+        "test_what_is_seen_is_compared_with_all_targets",
+        (
+            _SUBMISSION,
+            "        left = [record for announcement in announcements for record in self._left_to_send(announcement)]\n",
+            "        left = self._left_to_send(announcements[0])[:1]\n",
+        ),
+    ),
+    _guard(
+        "clocks may disagree where there is no record",
+        "test_clocks_may_disagree_without_a_record",
+        (_RULES, "CLOCK_MARGIN = timedelta(minutes=2)\n", "CLOCK_MARGIN = timedelta(0)\n"),
     ),
     _guard(
         "MAX_SENDS",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -9,14 +10,17 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_provider_octospark.api.models import PostNowRequest
+from airflow_provider_octospark.api.models import Post, PostNowRequest
 from airflow_provider_octospark.api.operations import get_post, post_now
+from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.api.sync_client import OctosparkClient
 from airflow_provider_octospark.exceptions import OctosparkAlreadySubmittedError
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
 from airflow_provider_octospark.parameters.defaults import SETTLE_TIME
-from airflow_provider_octospark.submission.rules import MAX_SENDS, Rules
+from airflow_provider_octospark.parameters.times import format_instant
+from airflow_provider_octospark.submission.records import Baseline, Record
+from airflow_provider_octospark.submission.rules import MAX_SENDS, PollAgain, Rules, SendAgain, resolve_doubt
 from tests.api.hostile import Exchange, response
 from tests.api.own_server import ServerThread
 from tests.submission.harness import Job
@@ -336,8 +340,8 @@ def test_settle_passes_by_the_clock_of_the_service_too(bench: HistoryBench) -> N
     assert accepted(task) == 1
 
 
-def test_an_answer_is_as_old_as_its_question(bench: HistoryBench, linkedin: str) -> None:
-    """A look that took longer than ``settle_time`` tells nothing of what came about meanwhile."""
+def test_a_slow_response_does_not_prove_that_nothing_arrived(bench: HistoryBench, linkedin: str) -> None:
+    """A read that takes longer than ``settle_time`` shows nothing of what happened meanwhile."""
     task = HistoryTask(bench, Job.post_now(bench, rules=ANY_NUMBER))
     bench.fault("post-now", "late", seconds=300.0)
     task.step()
@@ -349,6 +353,25 @@ def test_an_answer_is_as_old_as_its_question(bench: HistoryBench, linkedin: str)
     finish(task)
     assert kept(bench)
     assert accepted(task) == 1
+
+
+def test_a_response_is_as_old_as_its_request(bench: HistoryBench) -> None:
+    """The same where the service's clock, which would show it too, is not in the response."""
+    del bench
+    now = datetime.now(UTC)
+    record = Record(
+        team_id="t",
+        post_id="p",
+        social_account_id="a",
+        state="in_doubt",
+        request="12345678",
+        fenced_at=format_instant(now),
+        baseline=Baseline(scheduled_post_id=None, updated_at=None, service_time=None),
+    )
+    shown = Response(Post(id="p", team_id="t"), None)
+    asked, received = now + SETTLE_TIME / 2, now + 2 * SETTLE_TIME
+    assert isinstance(resolve_doubt(record, shown, received, SETTLE_TIME, asked), PollAgain)
+    assert isinstance(resolve_doubt(record, shown, received, SETTLE_TIME, received), SendAgain)
 
 
 def test_a_conflict_is_doubt(bench: HistoryBench) -> None:
@@ -391,12 +414,33 @@ def test_a_decision_is_obeyed_when_it_can_be_known(bench: HistoryBench) -> None:
 
 
 def test_nothing_is_sent_that_would_hide_what_is_looked_for(bench: HistoryBench, x: str, linkedin: str) -> None:
-    task = HistoryTask(bench, Job.schedule_multi(bench, accounts=[x, linkedin], accounts_per_call=1))
-    bench.fault("schedule-multi", "reset", when="after")
-    bench.fault("get-post", "status", status=404, skip=1)
+    """Another post of the batch gets through, so the batch goes on; the post in doubt is left alone."""
+    job = replace(Job.batch(bench, posts=2), accounts=(x, linkedin), accounts_per_call=1)
+    task = HistoryTask(bench, job)
+    bench.fault("schedule-multi", "reset", when="after", post_id=job.post_id)
+    bench.fault("get-post", "status", status=404, skip=1, post_id=job.post_id)
     finish(task)
     assert kept(bench)
-    assert (task.state, [count.accepted for count in task.count()]) == ("success", [1, 1])
+    assert (task.state, [count.accepted for count in task.count()]) == ("success", [1, 1, 1, 1])
+
+
+def test_what_is_seen_is_compared_with_all_targets(bench: HistoryBench, x: str, linkedin: str) -> None:
+    """A user submits the post to the account whose turn is last; the first request hides it."""
+    task = HistoryTask(bench, Job.schedule_multi(bench, accounts=[x, linkedin], accounts_per_call=1))
+    bench.user_action("post_now", task.job.post_id, linkedin)
+    finish(task)
+    assert kept(bench)
+    assert [count.accepted for count in task.count()] == [1, 0]
+
+
+def test_clocks_may_disagree_without_a_record(bench: HistoryBench) -> None:
+    """The scheduler's clock is 90 s ahead: what the run made seems to be older than the run."""
+    run_after = bench.now() + timedelta(seconds=90)
+    task = HistoryTask(bench, Job.post_now(bench), has_store=False, run_after=run_after)
+    task.step(Strike(4, "kill"))
+    assert task.tries[0].points.names[-1] == "after submission"
+    finish(task)
+    assert accepted(task) == 1
 
 
 def test_a_try_does_not_go_on_for_ever(bench: HistoryBench) -> None:

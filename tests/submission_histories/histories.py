@@ -324,7 +324,7 @@ class HistoryBench(Bench):
         facts = self.facts()
         number = len(self.sent) + 1
         attempts = {
-            record["attempt"]
+            record["request"]
             for record in records_of(task.table.read(PAGE_KEY))
             if record["state"] == "in_doubt" and record["social_account_id"] in accounts
         }
@@ -421,9 +421,9 @@ class HistoryTable(StateTable):
         """Write, as a process or a person does."""
         super().write(key, value)
         for record in records_of(value) if key == PAGE_KEY else []:
-            if record["state"] == "in_doubt" and record["attempt"] not in self._bench.fences:
+            if record["state"] == "in_doubt" and record["request"] not in self._bench.fences:
                 now, sight = self._bench.service.now(), self._bench.sight_here()
-                self._bench.fences[record["attempt"]] = Fence(now, sight.read_at or now)
+                self._bench.fences[record["request"]] = Fence(now, sight.read_at or now)
 
 
 class HistoryTask(Task):
@@ -540,7 +540,7 @@ class HistoryTask(Task):
                 "a record twice": {"format": 1, "records": records_of(page) * 2},
                 "half a record": {
                     "format": 1,
-                    "records": [{**each, "attempt": None, "state": "in_doubt"} for each in records_of(page)],
+                    "records": [{**each, "request": None, "state": "in_doubt"} for each in records_of(page)],
                 },
             }[how]
         )

@@ -263,7 +263,7 @@ def _doubt(bench: HistoryBench, report: Report, outcome: Outcome) -> tuple[Fence
     task: HistoryTask = report.task
     for record in records_of(report.page):
         if record["social_account_id"] == outcome.social_account_id and record["state"] == "in_doubt":
-            attempt, is_lost = record["attempt"], record["since"] is not None
+            attempt, is_lost = record["request"], record["run_began_at"] is not None
             fence = bench.fences[attempt]
             if is_lost:
                 return Fence(fence.at, task.began_at), None
