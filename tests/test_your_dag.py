@@ -16,6 +16,8 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
 
+pytestmark = pytest.mark.slow
+
 with DAG("your_dag", schedule=None):
     OctosparkPostNowOperator(
         task_id="publish",

@@ -436,7 +436,7 @@ def test_what_is_seen_is_compared_with_all_targets(bench: HistoryBench, x: str, 
 def test_clocks_may_disagree_without_a_record(bench: HistoryBench) -> None:
     """The scheduler's clock is 90 s ahead: what the run made seems to be older than the run."""
     run_after = bench.now() + timedelta(seconds=90)
-    task = HistoryTask(bench, Job.post_now(bench), has_store=False, run_after=run_after)
+    task = HistoryTask(bench, Job.schedule_multi(bench, accounts=1), has_store=False, run_after=run_after)
     task.step(Strike(4, "kill"))
     assert task.tries[0].points.names[-1] == "after submission"
     finish(task)

@@ -376,7 +376,7 @@ def _fails_and_is_cleared(category: str, *, shows: bool = True, **rules: Any) ->
     return play
 
 
-def _fate(
+def _scenario(
     scenario: Any, *, clear: bool = False, options: Mapping[str, Any] | None = None, **rules: Any
 ) -> Callable[[Bench], Task]:
     def play(bench: Bench) -> Task:
@@ -907,31 +907,31 @@ CASES: list[Case] = [
         "Failed",
         "The service says failed and gives the platform's id of the post",
         "Contradictory: unknown. A clear does not submit again.",
-        _fate("fail_but_live", clear=True), "failed", (_U,), (1,), _UNKNOWN,
+        _scenario("fail_but_live", clear=True), "failed", (_U,), (1,), _UNKNOWN,
     ),
     Case(
         "Failed",
         "The same, with the id in `providerPublishState` only",
         "Contradictory: unknown. A clear does not submit again.",
-        _fate("fail_but_live", clear=True, options={"shown_in": "state"}), "failed", (_U,), (1,), _UNKNOWN,
+        _scenario("fail_but_live", clear=True, options={"shown_in": "state"}), "failed", (_U,), (1,), _UNKNOWN,
     ),
     Case(
         "Failed",
         "The service says failed, and publishes all the same before the retry",
         "The retry looks first, and finds it published. Nothing is submitted again.",
-        _fate("fail_then_publish", options={"seconds": 60.0}), "success", (_P,), (1,),
+        _scenario("fail_then_publish", options={"seconds": 60.0}), "success", (_P,), (1,),
     ),
     Case(
         "Failed",
         "The service says failed, and publishes all the same after the retry has submitted again",
         "Goes out twice: the second assumption does not hold.",
-        _fate("fail_then_publish"), "success", (_P,), (2,), freed=1,
+        _scenario("fail_then_publish"), "success", (_P,), (2,), freed=1,
     ),
     Case(
         "Failed",
         "The same, with `resubmit_failed=False`",
         "Fails; nothing is submitted again, and it goes out once.",
-        _fate("fail_then_publish", resubmit_failed=False), "failed", (_F,), (1,), OctosparkPublishFailedError,
+        _scenario("fail_then_publish", resubmit_failed=False), "failed", (_F,), (1,), OctosparkPublishFailedError,
     ),
     Case(
         "Failed",
@@ -1003,19 +1003,19 @@ CASES: list[Case] = [
         "A person in between",
         "A publication is cancelled on its way",
         "Fails; no retry submits again.",
-        _fate("cancel"), "failed", (_F,), (1,), OctosparkCancelledError, on_target=(0,),
+        _scenario("cancel"), "failed", (_F,), (1,), OctosparkCancelledError, on_target=(0,),
     ),
     Case(
         "A person in between",
         "A publication is cancelled on its way, and a person clears the task",
         "With `reattach` nothing is submitted again.",
-        _fate("cancel", clear=True), "failed", (_F,), (1,), OctosparkCancelledError, on_target=(0,),
+        _scenario("cancel", clear=True), "failed", (_F,), (1,), OctosparkCancelledError, on_target=(0,),
     ),
     Case(
         "A person in between",
         'A publication is cancelled on its way, and a person clears the task, `if_already_submitted="resubmit"`',
         "Submits again.",
-        _fate("cancel", clear=True, if_already_submitted="resubmit"), "success", (_P,), (2,), freed=1, on_target=(1,),
+        _scenario("cancel", clear=True, if_already_submitted="resubmit"), "success", (_P,), (2,), freed=1, on_target=(1,),
     ),
     Case(
         "A person decides",

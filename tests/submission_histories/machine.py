@@ -218,12 +218,12 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: self._runnable())
     @rule(which=which, scenario=st.sampled_from(FATES))
-    def task_runs_into_its_fate(self, which: int, scenario: dict[str, Any]) -> None:
+    def task_meets_a_scenario(self, which: int, scenario: dict[str, Any]) -> None:
         """Airflow runs a try, and the next publication on its account fares otherwise."""
         task = _one(self._runnable(), which)
         account = _one(task.job.accounts, which)
         self.bench.say(f"to come on account {account[:4]}: {scenario}")
-        self.bench.seen[f"fate {scenario['fate']}"] += 1
+        self.bench.seen[f"scenario {scenario['scenario']}"] += 1
         self.bench.service.script(social_account_id=account, times=1, **scenario)
         task.step()
 

@@ -162,7 +162,7 @@ def find_outcomes(rest: AirflowRest, runs: Mapping[str, str]) -> dict[TargetKey,
 
 def _outcomes_in(value: Any) -> list[dict[str, Any]]:
     values = value if isinstance(value, list) else [value]
-    return [each for each in values if isinstance(each, dict) and {"social_account_id", "end"} <= each.keys()]
+    return [each for each in values if isinstance(each, dict) and {"social_account_id", "state"} <= each.keys()]
 
 
 def judge(

@@ -89,6 +89,7 @@ def test_announce(run_dag: RunDag, octospark_emulator: Emulator, scenario: Scena
     assert_ledger(octospark_emulator, scenario, ANNOUNCE)
 
 
+@pytest.mark.slow
 def test_campaign(run_dag: RunDag, octospark_emulator: Emulator, scenario: Scenario, confs: Confs) -> None:
     run = run_dag(example(CAMPAIGN), confs[CAMPAIGN])
     assert run.state == RUN_STATES[CAMPAIGN]
@@ -104,6 +105,7 @@ def test_campaign(run_dag: RunDag, octospark_emulator: Emulator, scenario: Scena
     assert_ledger(octospark_emulator, scenario, CAMPAIGN)
 
 
+@pytest.mark.slow
 def test_campaign_awaits_what_was_scheduled_though_a_target_was_not(
     run_dag: RunDag, octospark_emulator: Emulator, scenario: Scenario, confs: Confs
 ) -> None:
@@ -126,6 +128,7 @@ def test_campaign_awaits_what_was_scheduled_though_a_target_was_not(
     assert len(octospark_emulator.publications()) == 1
 
 
+@pytest.mark.slow
 def test_everywhere(run_dag: RunDag, octospark_emulator: Emulator, scenario: Scenario, confs: Confs) -> None:
     run = run_dag(example(EVERYWHERE), confs[EVERYWHERE])
     assert run.state == RUN_STATES[EVERYWHERE]

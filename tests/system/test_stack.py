@@ -9,6 +9,8 @@ import pytest
 from tests.system.processes import session_members
 from tests.system.stack import AirflowStack, StackError
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_failed_start_shows_the_end_of_the_log_and_where_the_rest_is(tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere" / "airflow.db"
