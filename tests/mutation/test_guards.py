@@ -439,6 +439,7 @@ def test_clocks_may_disagree_without_a_record(bench: HistoryBench) -> None:
     task = HistoryTask(bench, Job.schedule_multi(bench, accounts=1), has_store=False, run_after=run_after)
     task.step(Strike(4, "kill"))
     assert task.tries[0].points.names[-1] == "after submission"
+    bench.advance(120.0)
     finish(task)
     assert accepted(task) == 1
 
