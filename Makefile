@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test lint types unit test-slow chaos test-matrix test-browser bench build clean
+.PHONY: help venv demo ui test lint types unit test-more chaos test-matrix test-browser bench build clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -45,13 +45,22 @@ unit: $(READY) ## the tests alone
 	@echo "== pytest"
 	@$(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-test-slow: $(READY) ## the tests that take minutes each, most of them with a real Airflow; a quarter of an hour
-	@$(PYTHON) -m pytest -m slow
-
-chaos: $(READY) ## random histories, a mutation of each guard, real kills of a real Airflow; half an hour
-	@OCTOSPARK_HISTORIES=2500 $(PYTHON) -m pytest -m '' tests/submission_histories/test_random_histories.py
+test-more: $(READY) ## what takes longer: real Airflows, complete tables, mutated guards; half an hour
+	@echo "== pytest, slow tests and complete tables"
+	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest -m slow --numprocesses 2 --dist loadfile --ignore=tests/chaos
+	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest tests/api/test_fault_table.py tests/submission/test_crash_points.py
+	@echo "== mutation of each guard"
 	@$(PYTHON) -m tests.mutation
-	@$(PYTHON) -m tests.chaos
+	@echo "== random histories"
+	@OCTOSPARK_HISTORIES=1000 $(PYTHON) -m pytest -m '' tests/submission_histories/test_random_histories.py
+
+# Each part runs, whatever the others say; the target fails if one of them does.
+chaos: $(READY) ## random histories, a mutation of each guard, real kills of a real Airflow; half an hour
+	@failed=; \
+	OCTOSPARK_HISTORIES=2500 $(PYTHON) -m pytest -m '' tests/submission_histories/test_random_histories.py || failed="$$failed histories"; \
+	$(PYTHON) -m tests.mutation || failed="$$failed mutation"; \
+	$(PYTHON) -m tests.chaos || failed="$$failed kills"; \
+	test -z "$$failed" || { echo "chaos: failed:$$failed"; exit 1; }
 
 test-matrix: $(READY) ## the core of the tests on Airflow 2.11 to 3.3; ONLY=2.11 for one of them
 	@$(PYTHON) -m tests.matrix $(if $(ONLY),--only $(ONLY))
