@@ -112,7 +112,9 @@ with DAG(
         for target in context["params"]["targets"]:
             outcome = ended.get((target["post_id"], target["social_account_id"]), {})
             where = outcome.get("url") or outcome.get("error_message") or outcome.get("reason") or ""
-            log.info("%s: %s %s %s", target["post_id"], outcome.get("provider"), outcome.get("state", "not sent"), where)
+            log.info(
+                "%s: %s %s %s", target["post_id"], outcome.get("provider"), outcome.get("state", "not sent"), where
+            )
             missing += outcome.get("state") != "published"
         if missing:
             # Another try would find the same: this error is not retried.
