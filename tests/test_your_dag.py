@@ -11,12 +11,13 @@ import pytest
 
 from airflow_provider_octospark.emulator import Emulator
 
+# It migrates a database and starts processes: a minute.
+pytestmark = pytest.mark.slow
+
 YOUR_DAG = """
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
-
-pytestmark = pytest.mark.slow
 
 with DAG("your_dag", schedule=None):
     OctosparkPostNowOperator(
