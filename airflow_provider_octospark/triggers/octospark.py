@@ -18,7 +18,7 @@ from airflow_provider_octospark.exceptions import OctosparkError, OctosparkProto
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling.poller import LONGEST_SLEEP
 from airflow_provider_octospark.polling.wait import Wait
-from airflow_provider_octospark.triggers.reading import Reader
+from airflow_provider_octospark.triggers.reader import Reader
 
 EVENT_FORMAT = 1
 

@@ -22,8 +22,8 @@ from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters import arguments
 from airflow_provider_octospark.parameters.times import require_duration
-from airflow_provider_octospark.triggers.publications import Cursor
-from airflow_provider_octospark.triggers.reading import Reader
+from airflow_provider_octospark.triggers.publication_cursor import Cursor
+from airflow_provider_octospark.triggers.reader import Reader
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger

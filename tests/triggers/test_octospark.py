@@ -26,7 +26,7 @@ from airflow_provider_octospark.triggers.octospark import (
     OctosparkPostTrigger,
     outcomes_of_event,
 )
-from airflow_provider_octospark.triggers.shared_settings import FRESH
+from airflow_provider_octospark.triggers.settings_cache import FRESH
 from tests.polling.simulated_service import SimulatedPost, SimulatedService
 from tests.polling.simulation import publishing_time, simulate
 from tests.polling.test_schedule import policy

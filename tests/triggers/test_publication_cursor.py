@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_octospark.api.models import Post
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters.times import format_instant
-from airflow_provider_octospark.triggers.publications import AWAITED, GIVEN_UP_AFTER, REMEMBERED, Cursor
+from airflow_provider_octospark.triggers.publication_cursor import AWAITED, GIVEN_UP_AFTER, REMEMBERED, Cursor
 from tests.polling.things import NOON, TEAM, new_id, post_json, scheduled_json
 
 SECOND = timedelta(seconds=1)

@@ -15,7 +15,7 @@ from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.polling.poller import Poller
 from airflow_provider_octospark.polling.registry import subscribed
 from airflow_provider_octospark.polling.subscriptions import Subscriber
-from airflow_provider_octospark.triggers.shared_settings import Refusal, settings_of
+from airflow_provider_octospark.triggers.settings_cache import Refusal, settings_of
 
 T = TypeVar("T")
 
