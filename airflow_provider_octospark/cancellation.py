@@ -1,4 +1,4 @@
-"""Taking a publication back when a person marks its task as failed.
+"""Taking a publication back when a user marks its task as failed.
 
 The service takes a whole post off the schedule (``move-to-draft``), not one submission of it. So it is only asked where
 that comes to the same: this task instance submitted the post, to one account, nobody had before or has since, and it is
@@ -31,7 +31,7 @@ ASK_EVERY = 1.0
 """Pause between two questions for the task's state, in seconds."""
 
 NOT_YET = frozenset({"deferred", "restarting"})
-"""States of a task that a person has acted on, but of which it cannot be told yet what they did."""
+"""States of a task that a user has acted on, but of which it cannot be told yet what they did."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def cancel(octospark_conn_id: str, pending: Sequence[Cancellable], task: TaskNam
 
 
 async def acancel(octospark_conn_id: str, pending: Sequence[Cancellable], task: TaskName, log: Log) -> None:
-    """Take back what may be taken back, if a person marked the task as failed. Never raises; the log says what it did."""
+    """Take back what may be taken back, if a user marked the task as failed. Never raises; the log says what it did."""
     try:
         state = await _state_after_the_kill(task)
         if state != "failed":
@@ -104,7 +104,7 @@ async def acancel(octospark_conn_id: str, pending: Sequence[Cancellable], task: 
 
 
 async def _state_after_the_kill(task: TaskName) -> str | None:
-    """Return the state that a person has put the task into, as soon as Airflow tells it."""
+    """Return the state that a user has put the task into, as soon as Airflow tells it."""
     state: str | None = None
     ends_at = asyncio.get_running_loop().time() + PATIENCE
     while asyncio.get_running_loop().time() < ends_at:

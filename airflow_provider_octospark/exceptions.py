@@ -16,7 +16,7 @@ class OctosparkError(AirflowException):
     :param message: what was tried, what came back and what to do next; free of secrets.
     :param operation: name of the API operation, for example ``post-now``.
     :param target: the path the operation was about, for example ``team 3c90… post 77a1…``.
-    :param status: HTTP status of the answer, where there was one.
+    :param status: HTTP status of the response, where there was one.
     :param request_id: the service's id of the request, where it sent one.
     :param retry_after: seconds that the service asked to wait, where it did.
     """
@@ -98,7 +98,7 @@ class OctosparkHeldUpError(OctosparkNetworkError):
 
 
 class OctosparkAnswerError(OctosparkError):
-    """An answer came that cannot be read: cut off, no JSON, too large, or of another shape. May be retried."""
+    """A response came that cannot be read: cut off, no JSON, too large, or of another shape. May be retried."""
 
 
 class OctosparkStateStoreError(OctosparkError):
@@ -118,11 +118,11 @@ class OctosparkPublishFailedError(OctosparkFailError):
 
 
 class OctosparkPublishRetryableError(OctosparkError):
-    """Octospark reports that publishing failed for a passing reason. May be retried: the retry submits again."""
+    """Octospark reports that publishing failed for a transient reason. May be retried: the retry submits again."""
 
 
 class OctosparkCancelledError(OctosparkFailError):
-    """A person cancelled the publication or moved the post back to draft. Not retried."""
+    """A user cancelled the publication or moved the post back to draft. Not retried."""
 
 
 class OctosparkUnknownError(OctosparkFailError):

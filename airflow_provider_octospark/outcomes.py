@@ -68,7 +68,7 @@ def classify(scheduled: ScheduledPost) -> tuple[State, Reason | None]:
     """Return what a submission has come to. With its two neighbours below the one place that reads ``status``.
 
     Only what the API names is believed: ``published``, ``failed``, ``cancelled`` and ``draft`` (on something that
-    was submitted: a person took it off) end a wait; every other status, known or not, is pending. A failure that
+    was submitted: a user took it off) end a wait; every other status, known or not, is pending. A failure that
     bears the platform's id of a post contradicts itself, so what is live is not known.
     """
     match scheduled.status:
@@ -95,7 +95,7 @@ def is_under_way(outcome: Outcome) -> bool:
 def outcome_of(scheduled: ScheduledPost, team_id: str, post_id: str) -> Outcome:
     """Return a submission as the outcome of its target, with every text made harmless.
 
-    :param team_id: the team asked for; the answer's own is not believed.
+    :param team_id: the team asked for; the response's own is not believed.
     :param post_id: the post asked for, likewise.
     """
     state, reason = classify(scheduled)
@@ -125,7 +125,7 @@ def same_id(one: str | None, other: str | None) -> bool:
 
 
 def describe_submission(scheduled: ScheduledPost) -> str:
-    """Return where a publication stands, for a person; the upload in steps of ten percent."""
+    """Return where a publication stands, for a user; the upload in steps of ten percent."""
     state = scheduled.provider_publish_state
     parts = [sanitize(scheduled.status, 40)]
     if state.provider_status:
@@ -141,7 +141,7 @@ def describe_submission(scheduled: ScheduledPost) -> str:
 
 
 def describe(outcome: Outcome) -> str:
-    """Return an outcome as one line for a person."""
+    """Return an outcome as one line for a user."""
     words = [f"team {outcome.team_id} post {outcome.post_id}"]
     if outcome.social_account_id:
         words.append(f"account {outcome.social_account_id}")

@@ -26,7 +26,7 @@ WORKERS = 12
 """The default of the connection's ``max_in_flight``, and as many in the bare loop."""
 
 LATENCY = 0.3
-"""What each answer of the service takes, in seconds."""
+"""What each response of the service takes, in seconds."""
 
 POSTS, POSTS_IF_QUICK, FEW = 1000, 100, 20
 PATIENCE = 1800.0
@@ -167,7 +167,7 @@ def rows(plan: Plan) -> list[Row]:
     few = (f"batch of {FEW}", f"mapped tasks, {FEW}")
     return [
         Row(
-            f"{many} posts of one account, {LATENCY * 1000:.0f} ms an answer: time of the task",
+            f"{many} posts of one account, {LATENCY * 1000:.0f} ms a response: time of the task",
             value(f"batch of {many}", "took"),
             (("bare loop", value(f"bare loop of {many}", "took")),),
             Target(at_most=3.0, of="bare loop"),

@@ -27,7 +27,7 @@ MOST_CALLS = {"due now": 12.0, "due in a week": 25.0}
 
 
 def fixed(seconds: float) -> NextLook:
-    """A look every so many seconds."""
+    """A poll every so many seconds."""
     pause = timedelta(seconds=seconds)
     return lambda now, _due: now + pause
 

@@ -11,7 +11,7 @@ class Schedule:
     """All times in seconds after the case begins.
 
     :param tasks: how many wait, each for a post of its own.
-    :param interval: seconds between two looks of a task.
+    :param interval: seconds between two polls of a task.
     :param start: ``even``: over one interval; ``herd``: all at once.
     """
 
@@ -24,6 +24,6 @@ class Schedule:
         return self.interval * task / self.tasks if self.start == "even" else 0.0
 
     def published(self, task: int) -> float:
-        """When its post is published: between the third and the fourth interval, so that several looks are needed."""
+        """When its post is published: between the third and the fourth interval, so that several polls are needed."""
         chance = random.Random(task * 7919 + 1)  # noqa: S311 - a schedule
         return self.starts(task) + self.interval * (3.0 + chance.random())

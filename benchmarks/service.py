@@ -1,7 +1,7 @@
 """The service that all of them ask, in a process of its own: ``python -m benchmarks.service``.
 
 Prints one line of JSON when it listens, over http and over TLS, on the loopback; ends with its standard input. It
-does as little as it can for an answer, so that what is measured is the other side.
+does as little as it can for a response, so that what is measured is the other side.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One case of waiting, in a process that has the peers: ``python -m benchmarks.worker '{...}'``.
 
 Runs the triggers as Airflow's triggerer does: a task for each, with a greenback portal, on the stock event loop. A few wait
-before anything is measured: what a process does once is not what a look costs. Waits for a line on its standard input
+before anything is measured: what a process does once is not what a poll costs. Waits for a line on its standard input
 before it begins, and prints one line of JSON at the end.
 """
 
@@ -41,7 +41,7 @@ class Looks:
 
 
 def quiet() -> None:
-    """Log nothing: peers write a line for each look, which would only make them dearer."""
+    """Log nothing: peers write a line for each poll, which would only make them dearer."""
     import logging
 
     import structlog

@@ -1,4 +1,4 @@
-"""Start when a post gets published, whoever published it: a task of another DAG, or a person in Octospark.
+"""Start when a post gets published, whoever published it: a task of another DAG, or a user in Octospark.
 
 Needs Airflow 3.0 or newer; from 3.3 on, what is published while the triggerer is down is told of afterwards. Put the id of
 your team in the place of TEAM_ID. To see it work, publish something, with octospark_announce for example.

@@ -21,7 +21,7 @@ with DAG(
     dag_id="octospark_announce",
     description="Publish a prepared post at once and use its address downstream",
     doc_md=__doc__,
-    # A person, or another DAG that has something to announce, triggers it.
+    # A user, or another DAG that has something to announce, triggers it.
     schedule=None,
     catchup=False,
     # Two runs at once about the same post would hide each other's publication: the API shows the latest only.

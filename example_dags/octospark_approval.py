@@ -1,4 +1,4 @@
-"""A post that goes out only after a person has seen it and said yes. Needs Airflow 3.2 or newer.
+"""A post that goes out only after a user has seen it and said yes. Needs Airflow 3.2 or newer.
 
 The request shows the post as it is in Octospark at that moment. It appears under 'Required Actions' in Airflow's UI. If
 the post is changed afterwards, it does not go out: nobody has approved what it says now.
@@ -21,7 +21,7 @@ UUID = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]
 
 with DAG(
     dag_id="octospark_approval",
-    description="Publish a prepared post after a person has approved it",
+    description="Publish a prepared post after a user has approved it",
     doc_md=__doc__,
     schedule=None,
     catchup=False,
@@ -52,7 +52,7 @@ with DAG(
         task_id="approve",
         subject="Publish '{{ ti.xcom_pull(task_ids='preview')['title'] }}'?",
         body="{{ ti.xcom_pull(task_ids='preview')['text'] }}",
-        # Without an answer the task fails in the end, and nothing goes out. A 'no' skips what follows.
+        # Without a response the task fails in the end, and nothing goes out. A 'no' skips what follows.
         response_timeout=timedelta(days=2),
     )
 

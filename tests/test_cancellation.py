@@ -1,4 +1,4 @@
-"""What may be taken back when a person marks a task as failed: only what this task instance alone has submitted."""
+"""What may be taken back when a user marks a task as failed: only what this task instance alone has submitted."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def airflow(tmp_path: Path, octospark_emulator: Emulator) -> dict[str, str]:
 
 
 def test_your_dag_publishes_once(airflow: dict[str, str], octospark_emulator: Emulator) -> None:
-    octospark_emulator.fault("post-now", "reset", when="after")  # the answer gets lost: nothing goes out twice
+    octospark_emulator.fault("post-now", "reset", when="after")  # the response gets lost: nothing goes out twice
 
     subprocess.run([sys.executable, "-m", "airflow", "dags", "test", "your_dag"], env=airflow, check=True)
 

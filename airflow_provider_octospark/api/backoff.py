@@ -1,4 +1,4 @@
-"""The one rule for trying again: which errors pass by themselves, and how long to wait for that."""
+"""The one rule for trying again: which errors are transient, and how long to wait for that."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGEST_DELAY = 60.0
 def is_transient(error: BaseException) -> bool:
     """Whether the same request may well succeed a little later.
 
-    Broken connections, rate limits and errors of the server pass; what the service refused does not. An answer
+    Broken connections, rate limits and errors of the server pass; what the service refused does not. A response
     that cannot be read passes too, except to the reader of that one answer, who must not repeat a submission.
     """
     return isinstance(

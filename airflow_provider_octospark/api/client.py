@@ -57,7 +57,7 @@ CONNECT_TIMEOUT = 10.0
 """Longest time to make a connection, in seconds, DNS and TLS included."""
 
 KEEPALIVE_EXPIRY = 75.0
-"""Seconds that an idle connection is kept: longer than the longest pause between two looks at a post."""
+"""Seconds that an idle connection is kept: longer than the longest pause between two polls at a post."""
 
 RETRY_BUDGET = 2.0
 """Longest time for a safe request with all its retries, as a multiple of the connection's ``timeout``."""
@@ -133,7 +133,7 @@ class AsyncOctosparkClient:
             await shared.aclose()
 
     async def request(self, operation: Operation[T]) -> Response[T]:
-        """Send a safe operation, again after passing errors within the time budget, and read its answer.
+        """Send a safe operation, again after passing errors within the time budget, and read its response.
 
         The budget begins when it is the request's turn; before that it waits for others, each of which has a budget of
         its own. Between its tries it keeps its turn, so that a service in trouble is asked less, not more.
@@ -155,7 +155,7 @@ class AsyncOctosparkClient:
             return await retrying(self._read, operation, ends_at)
 
     async def read(self, operation: Operation[T], within: float = math.inf) -> Response[T]:
-        """Send a safe operation once, and read its answer: for callers that come back by themselves.
+        """Send a safe operation once, and read its response: for callers that come back by themselves.
 
         :param within: seconds it may take when it is its turn, if these are fewer than the connection's ``timeout``.
         :raises OctosparkError: of the class that fits what happened.
@@ -259,7 +259,7 @@ class AsyncOctosparkClient:
         if raw is None:
             # Raised here and not inside ``except``, without what was raised before: httpx's frames hold the request's
             # headers, and a traceback that shows locals would show the key.
-            raise _detached(failure or _network_error(operation, departure, "no answer"))
+            raise _detached(failure or _network_error(operation, departure, "no response"))
         return read_response(operation, raw, self._now(), self._redaction)
 
     async def _send(self, client: httpx.AsyncClient, operation: Operation[Any], departure: _Departure) -> RawResponse:
@@ -278,7 +278,7 @@ class AsyncOctosparkClient:
                 body += chunk
                 if len(body) > MAX_RESPONSE_BYTES:
                     raise OctosparkAnswerError(
-                        f"{operation.name} ({operation.about}): the answer is longer than {MAX_RESPONSE_BYTES} bytes.",
+                        f"{operation.name} ({operation.about}): the response is longer than {MAX_RESPONSE_BYTES} bytes.",
                         operation=operation.name,
                         target=operation.about,
                         status=response.status_code,

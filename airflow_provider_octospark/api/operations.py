@@ -1,4 +1,4 @@
-"""The API's documented operations, each as a value that says what to send and how to read the answer."""
+"""The API's documented operations, each as a value that says what to send and how to read the response."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Operation(Generic[T]):
     :param name: the operation's name in messages and in the emulator's faults.
     :param method: HTTP method.
     :param path: segments of the path, each quoted when sent.
-    :param response: type that a successful answer is read as; None if the answer does not matter.
+    :param response: type that a successful answer is read as; None if the response does not matter.
     :param about: the path in words, for messages.
     :param query: query parameters.
     :param body: JSON body, or None for a request without one.

@@ -35,7 +35,7 @@ MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 """Longest answer that is read, before and after decompression."""
 
 MAX_RESPONSE_VALUES = 400_000
-"""Most values in an answer that is read: what makes an answer dear is not its length. Three million empty objects in
+"""Most values in a response that is read: what makes a response dear is not its length. Three million empty objects in
 8 MiB keep the event loop for a minute and take gigabytes; the longest list of posts that is asked for holds some 40 to 80
 values for each of them."""
 
@@ -66,7 +66,7 @@ _ADVICE_ON_RESPONSE = "Check that the connection's host is Octospark's API, and 
 
 @dataclass(frozen=True)
 class RawResponse:
-    """An answer as it came: ``headers`` with lower-case names, ``body`` not yet decompressed.
+    """A response as it came: ``headers`` with lower-case names, ``body`` not yet decompressed.
 
     Headers may carry tokens and bodies may be long: neither is in ``repr``.
     """
@@ -78,7 +78,7 @@ class RawResponse:
 
 @dataclass(frozen=True)
 class Response(Generic[T]):
-    """A readable answer: its value, and the service's clock (header ``Date``, whole seconds) if it told it."""
+    """A readable response: its value, and the service's clock (header ``Date``, whole seconds) if it told it."""
 
     value: T
     service_time: datetime | None
@@ -89,7 +89,7 @@ def read_response(operation: Operation[T], raw: RawResponse, now: datetime, reda
 
     :param now: our own clock, to turn a ``Retry-After`` that is a date into seconds if the service does not tell its
         own.
-    :param redaction: takes the API key out of whatever the answer says.
+    :param redaction: takes the API key out of whatever the response says.
     :raises OctosparkError: of the class that fits the status, or :class:`OctosparkAnswerError` if the status is
         2xx and the body cannot be read as what the operation answers.
     """
@@ -112,9 +112,9 @@ def read_response(operation: Operation[T], raw: RawResponse, now: datetime, reda
         problem = "nested too deeply"
     else:
         return Response(value, service_time)
-    # Raised here and not inside ``except``: the cause would carry the answer along into logs.
+    # Raised here and not inside ``except``: the cause would carry the response along into logs.
     raise OctosparkAnswerError(
-        f"{operation.name} ({operation.about}): the service answered {raw.status}, but the answer cannot be "
+        f"{operation.name} ({operation.about}): the service answered {raw.status}, but the response cannot be "
         f"read ({redaction.of_text(problem)}). {_ADVICE_ON_RESPONSE}",
         operation=operation.name,
         target=operation.about,
@@ -154,7 +154,7 @@ def _error(operation: Operation[Any], raw: RawResponse, now: datetime, redaction
 
 
 def error_message(raw: RawResponse, redaction: Redaction) -> str:
-    """Return what an error's body says to a person: one harmless line of at most 300 characters, or ''.
+    """Return what an error's body says to a user: one harmless line of at most 300 characters, or ''.
 
     Takes JSON with ``message``, ``error``, ``error.message``, ``detail`` or the like (their shape is not documented),
     plain text, and of an HTML page its title.

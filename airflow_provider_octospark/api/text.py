@@ -21,7 +21,7 @@ _SHORTEST_SECRET = 8
 
 
 class Log(Protocol):
-    """Where lines for a person go: a logger of the standard library or one of Airflow's."""
+    """Where lines for a user go: a logger of the standard library or one of Airflow's."""
 
     def info(self, event: str, *args: Any) -> Any:
         """Tell what happened."""

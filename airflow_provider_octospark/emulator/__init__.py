@@ -1,4 +1,4 @@
-"""A local emulator of the Octospark API, for tests, demos, and DAGs that shall not post to the world.
+"""A local emulator of the Octospark API, for tests, demos, and DAGs that shall not post to the team.
 
     with Emulator() as emulator:
         os.environ["AIRFLOW_CONN_OCTOSPARK_DEFAULT"] = emulator.connection

@@ -26,7 +26,7 @@ class OctosparkPublishedPostLink(BaseOperatorLink):
     """Opens the published post on its platform, where the platform's id of the post is enough to know its address.
 
     Makes no request and reads no connection. Airflow 3 asks in the task's own process, whenever that ends, and keeps
-    the answer in XCom; Airflow 2 asks in the webserver, where the task's XCom is read.
+    the response in XCom; Airflow 2 asks in the webserver, where the task's XCom is read.
     """
 
     name = "Published post"

@@ -210,7 +210,7 @@ class OctosparkPostNowNotifier(BaseNotifier):
             raise
         scheduled: ScheduledPost = response.value
         if not same_id(scheduled.social_account_id, account):
-            return _in_doubt(announcement, account, "the answer is about another account")
+            return _in_doubt(announcement, account, "the response is about another account")
         return outcome_of(scheduled, announcement.team_id, announcement.post_id)
 
     def _say_not_sent(self, error: Exception, doing: str = "something unexpected went wrong") -> None:

@@ -43,20 +43,20 @@ class OctosparkSubmitOperator(BaseOperator):
         a timedelta or seconds (default 24 hours).
     :param hidden_timeout: with ``wait_for_completion``, how long after its time a publication may be hidden by a newer
         one of the same post before it is given up as unknown (default 15 minutes).
-    :param poll_interval: shortest pause between two looks, in seconds (default 4.0).
+    :param poll_interval: shortest pause between two polls, in seconds (default 4.0).
     :param poll_backoff: growth of the pause with the square root of the seconds since it was due (default 0.8).
-    :param settle_time: after a request without an answer: how long until one that left no trace is taken for not accepted and
+    :param settle_time: after a request without a response: how long until one that left no trace is taken for not accepted and
         sent again. Must exceed the connection's ``submit_timeout`` by more than a minute; None never sends again
         (default 15 minutes).
     :param resubmit_failed: whether a proven failure of the service allows a retry to submit again (default True).
     :param if_already_submitted: what a later try does with what an earlier one submitted: ``reattach`` (default) carries
-        on from it, ``fail`` fails, and ``resubmit`` submits again after a person's clear, if its end is proven.
+        on from it, ``fail`` fails, and ``resubmit`` submits again after a user's clear, if its end is proven.
     :param allow_repeat: whether to submit although somebody else submitted the same post to the same account since this
         run was due (default False).
     :param max_lateness: how long after the run was due something may still be submitted; a timedelta, seconds or None
         for any time (default None).
     :param if_late: ``fail`` (default) or ``skip``, for what is too late to be submitted.
-    :param cancel_on_kill: whether to take what is still scheduled off the schedule when a person marks the task as failed
+    :param cancel_on_kill: whether to take what is still scheduled off the schedule when a user marks the task as failed
         (default False). Only a post that this task instance alone submitted, to one account; see the documentation,
         'Stopping'.
     :param dry_run: do everything up to the request, then log it instead of sending it (default False).
@@ -170,7 +170,7 @@ class OctosparkSubmitOperator(BaseOperator):
         return self._begin(context, resumed=True, page=page).complete(event, wait, notes)
 
     def on_kill(self) -> None:
-        """With ``cancel_on_kill``, and if a person marked the task as failed, take back what is still scheduled."""
+        """With ``cancel_on_kill``, and if a user marked the task as failed, take back what is still scheduled."""
         if self._task is not None and self.cancel_on_kill:
             self._task.cancel()
 

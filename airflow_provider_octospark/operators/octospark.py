@@ -93,7 +93,7 @@ class OctosparkPostNowOperator(OctosparkSubmitPostOperator):
     All other parameters: :class:`OctosparkSubmitPostOperator`, :class:`OctosparkSubmitOperator`.
 
     :raises OctosparkUnknownError: if it cannot be known whether the post is live. Not retried.
-    :raises OctosparkPublishRetryableError: if publishing failed for a passing reason; a retry submits again.
+    :raises OctosparkPublishRetryableError: if publishing failed for a transient reason; a retry submits again.
     :raises OctosparkPublishFailedError: if publishing failed otherwise. Not retried.
     :raises OctosparkError: of the class that fits, if nothing could be sent.
     """
@@ -142,7 +142,7 @@ class OctosparkScheduleMultiOperator(OctosparkSubmitPostOperator):
     :param partial_failure: ``fail`` (default) fails the task if any account failed or is unknown, after all XComs are
         pushed; ``succeed`` only if all did.
     :param accounts_per_call: at most so many accounts in one request. 1 costs a request for each account and leaves at
-        most one of them in doubt if an answer is lost; None (default) sends one request for all.
+        most one of them in doubt if a response is lost; None (default) sends one request for all.
 
     All other parameters, and the errors raised: :class:`OctosparkSubmitPostOperator`, :class:`OctosparkSubmitOperator`,
     :class:`OctosparkPostNowOperator`.

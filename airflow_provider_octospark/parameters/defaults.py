@@ -21,7 +21,7 @@ HIDDEN_TIMEOUT = timedelta(minutes=15)
 """How long after its time a publication may be hidden by a newer one of the same post."""
 
 POLL_INTERVAL = 4.0
-"""Shortest pause between two looks, in seconds."""
+"""Shortest pause between two polls, in seconds."""
 
 POLL_BACKOFF = 0.8
 """Growth of the pause with the square root of the seconds since it was due."""

@@ -62,7 +62,7 @@ class ListReader:
         """Let lists answer as many of the looks as they can, and read the other posts one by one."""
         try:
             await self._read_lists(team, missing)
-        except Exception as error:  # noqa: BLE001 - its followers raise it
+        except Exception as error:  # noqa: BLE001 - its subscribers raise it
             for pending in missing.values():
                 pending.fail(error)
 
@@ -119,7 +119,7 @@ class ListReader:
     async def _handle_failure(
         self, attempt: ListAttempt, missing: dict[str, PendingRead], error: OctosparkError
     ) -> None:
-        """Find out whether the list is at fault or the service is down; if it is down, followers get the list's error."""
+        """Find out whether the list is at fault or the service is down; if it is down, subscribers get the list's error."""
         if isinstance(error, OctosparkRequestError):
             attempt.refused()
         elif isinstance(error, OctosparkNotFoundError | OctosparkPermissionError | OctosparkConflictError):

@@ -2,7 +2,7 @@
 
 All triggers of a triggerer share one poller for each connection. It has one client, lets those who wait for the same
 post share a read, and where enough wait for posts of one team, asks for the team's list in place of each post. Whoever
-waits is called, not woken, at each look: a thousand tasks that are only to wait on need not run for that.
+waits is called, not woken, at each poll: a thousand tasks that are only to wait on need not run for that.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from airflow_provider_octospark.polling.team_list import COMPANY, LONGEST_REST
 from airflow_provider_octospark.polling.work_queue import WorkQueue
 
 FIRST_BATCH_DELAY = 0.05
-"""How long a look waits for others of its team where none are to be expected: many triggers may have started at the same
+"""How long a poll waits for others of its team where none are to be expected: many triggers may have started at the same
 moment."""
 
 OUTAGE = 12
 """So many failures in a row, and nothing else, mean that the service is down and not that one request went wrong."""
 
 LONGEST_SLEEP = 3600.0
-"""After so many seconds a follower is asked anew when it wants to look: the event loop's clock and the calendar, by which
+"""After so many seconds a subscriber is asked anew when it wants to look: the event loop's clock and the calendar, by which
 posts are due, may drift apart."""
 
 
@@ -64,11 +64,11 @@ class Poller:
         self._held_by: OctosparkError | None = None
 
     async def subscribe(self, team_id: str, post_id: str, subscriber: Subscriber) -> None:
-        """Show a follower the post whenever it wants to look, until it has nothing more to look at.
+        """Show a subscriber the post whenever it wants to look, until it has nothing more to look at.
 
         Looks at the same post share a request; those at posts of one team may be answered by a list of them.
 
-        :raises OctosparkError: of the class that fits what happened to a look.
+        :raises OctosparkError: of the class that fits what happened to a poll.
         """
         subscription = Subscription(team_id, post_id, subscriber, self.loop.create_future())
         self._subscriptions.add(subscription)
@@ -114,13 +114,13 @@ class Poller:
     # Planning
 
     def _plan(self, subscription: Subscription) -> None:
-        """Let a follower look when it wants to, or tell it that it is done."""
+        """Let a subscriber look when it wants to, or tell it that it is done."""
         self._unplan(subscription)
         if subscription.is_over:
             return
         try:
             pause = subscription.pause()
-        except Exception as error:  # noqa: BLE001 - the follower's own; it is raised where it began to follow
+        except Exception as error:  # noqa: BLE001 - the subscriber's own; it is raised where it began to follow
             subscription.fail(error)
             return
         if pause is None:
@@ -140,7 +140,7 @@ class Poller:
             self._team(subscription.team_id).unplan(subscription)
 
     def show_list(self, subscription: Subscription, response: Response[Post]) -> bool:
-        """Let a follower see a list's answer, if that is enough for it; return whether it misses its look no more."""
+        """Let a subscriber see a list's response, if that is enough for it; return whether it misses its poll no more."""
         try:
             is_enough = subscription.is_over or subscription.is_shown_by(response)
         except Exception as error:  # noqa: BLE001 - as above
@@ -151,7 +151,7 @@ class Poller:
         return is_enough
 
     def _show(self, subscription: Subscription, response: Response[Post]) -> None:
-        """Let a follower see an answer, and plan its next look."""
+        """Let a subscriber see a response, and plan its next poll."""
         if subscription.is_over:
             return
         try:
@@ -163,7 +163,7 @@ class Poller:
     # Gathering
 
     def _want(self, subscription: Subscription) -> None:
-        """Take in that a look is due."""
+        """Take in that a poll is due."""
         now = self.loop.time()
         hold = self._hold(now)
         if hold is not None:
@@ -255,7 +255,7 @@ class Poller:
         """Ask for one post and show it; return what went wrong, if something did."""
         try:
             response = await self._client.read(get_post(pending.team_id, pending.post_id))
-        except Exception as error:  # noqa: BLE001 - its followers raise it
+        except Exception as error:  # noqa: BLE001 - its subscribers raise it
             pending.fail(error)
             self.record_failure(error)
             return error

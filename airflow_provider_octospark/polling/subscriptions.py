@@ -1,4 +1,4 @@
-"""Who follows which post, when each wants to look again, and whose looks are gathered for a common one."""
+"""Who follows which post, when each wants to look again, and whose polls are gathered for a common one."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from airflow_provider_octospark.exceptions import OctosparkError
 from airflow_provider_octospark.polling.team_list import COMPANY, ListStrategy
 
 BATCH_DELAY = 1.0
-"""How long a look waits for others of its team, in seconds, where others are to be expected."""
+"""How long a poll waits for others of its team, in seconds, where others are to be expected."""
 
 EARLY = 0.25
-"""By which part of its pause a look may come early, if a list that is asked for anyway shows its post. So looks that
+"""By which part of its pause a poll may come early, if a list that is asked for anyway shows its post. So polls that
 began apart fall together, and one list serves more of them."""
 
 EARLIEST = 15.0
@@ -27,26 +27,26 @@ EARLIEST = 15.0
 
 
 class Subscriber(Protocol):
-    """Whoever looks at a post again and again; the poller calls it in the context in which it began to."""
+    """Whoever polls at a post again and again; the poller calls it in the context in which it began to."""
 
     @property
     def polls(self) -> int:
         """How many answers it has seen."""
 
     def pause(self) -> float | None:
-        """Return the seconds until its next look, 0 or less if that is due; None if there is nothing more to look at."""
+        """Return the seconds until its next poll, 0 or less if that is due; None if there is nothing more to look at."""
 
     def is_shown_by(self, response: Response[Post]) -> bool:
-        """Whether a list's answer is enough for it; if not, the post is read by itself."""
+        """Whether a list's response is enough for it; if not, the post is read by itself."""
 
     def see(self, response: Response[Post]) -> None:
         """Take in the post as the service shows it."""
 
 
 class Once:
-    """A follower that looks once, and at once.
+    """A subscriber that looks once, and at once.
 
-    :param shows: whether a list's answer is enough; by default it is, if it shows any submission.
+    :param shows: whether a list's response is enough; by default it is, if it shows any submission.
     """
 
     def __init__(self, shows: Callable[[Response[Post]], bool] | None = None) -> None:
@@ -69,22 +69,22 @@ class Once:
         return None if self._responses else 0.0
 
     def is_shown_by(self, response: Response[Post]) -> bool:
-        """Whether a list's answer is enough."""
+        """Whether a list's response is enough."""
         return self._shows(response) if self._shows else response.value.latest_scheduled_post is not None
 
     def see(self, response: Response[Post]) -> None:
-        """Keep the answer."""
+        """Keep the response."""
         self._responses.append(response)
 
 
 @dataclass(eq=False, slots=True)
 class Subscription:
-    """A follower in the poller.
+    """A subscriber in the poller.
 
     :param finished: done when it has nothing more to look at, or with what went wrong.
     :param context: where it is called.
-    :param timer: set while its next look is to come, not while that is due.
-    :param planned_at: when the next look was planned, by the event loop's clock.
+    :param timer: set while its next poll is to come, not while that is due.
+    :param planned_at: when the next poll was planned, by the event loop's clock.
     :param due_at: for when.
     """
 
@@ -120,7 +120,7 @@ class Subscription:
         self.context.run(self.subscriber.see, response)
 
     def may_read_early(self, asked_at: float) -> bool:
-        """Whether a list that was asked for then may be its next look. Never its first one, which must not come early."""
+        """Whether a list that was asked for then may be its next poll. Never its first one, which must not come early."""
         early = min(EARLIEST, EARLY * (self.due_at - self.planned_at))
         return self.subscriber.polls > 0 and asked_at >= self.due_at - early
 
@@ -162,7 +162,7 @@ class PendingRead:
 
 @dataclass(eq=False)
 class Team:
-    """The followers of one team's posts.
+    """The subscribers of one team's posts.
 
     :param batch: whose look is due, by post.
     :param planned: whose look is to come, by post.
@@ -180,7 +180,7 @@ class Team:
     _arrived_at: float = 0.0
 
     def arrives(self, now: float) -> None:
-        """Count a look that is due, and let those before it fade."""
+        """Count a poll that is due, and let those before it fade."""
         self._arrivals = 1.0 + self._arrivals * math.exp((self._arrived_at - now) / BATCH_DELAY)
         self._arrived_at = now
 
@@ -194,7 +194,7 @@ class Team:
         return not self.batch and not self.planned and self._arrived_at < instant
 
     def plan(self, subscription: Subscription) -> None:
-        """Note that a look is to come."""
+        """Note that a poll is to come."""
         self.planned.setdefault(subscription.post_id.lower(), set()).add(subscription)
 
     def unplan(self, subscription: Subscription) -> None:

@@ -91,7 +91,7 @@ class ListAttempt:
             self.limit = min(FIRST_LIMIT, list_strategy.ceiling) if too_large else list_strategy.limit
 
     def showed(self, shown: int, missing: int) -> None:
-        """Take in an answer.
+        """Take in a response.
 
         :param shown: how many posts came.
         :param missing: how many of those that wait have still not been shown.
@@ -126,7 +126,7 @@ class ListAttempt:
     def failed(self, *, unreadable: bool = False) -> None:
         """Take in that lists are of no use for now.
 
-        :param unreadable: the answer could not be read, perhaps because it was too long.
+        :param unreadable: the response could not be read, perhaps because it was too long.
         """
         if unreadable:
             self._list_strategy.ceiling = max(FIRST_LIMIT, (self.limit or 0) // 2)

@@ -35,11 +35,11 @@ from airflow_provider_octospark.polling.watch import NOT_FOUND_GRACE, Watch
 
 @dataclass
 class _Polls:
-    """The next look at a post.
+    """The next poll at a post.
 
     :param at: when it is planned.
     :param not_before: the service asked not to come back earlier (``Retry-After``).
-    :param failures: how many looks in a row have failed.
+    :param failures: how many polls in a row have failed.
     :param said: the kind of error that the log knows of.
     :param missing_since: when the first of the last 404s in a row came.
     """
@@ -55,7 +55,7 @@ class _Polls:
 class Wait:
     """Publications that one task waits for together.
 
-    Whoever waits calls :meth:`expire` for what is due, looks at what :meth:`posts_due` then names, hands what came of it to
+    Whoever waits calls :meth:`expire` for what is due, polls at what :meth:`posts_due` then names, hands what came of it to
     :meth:`saw` or :meth:`failed`, and sleeps until :meth:`next_poll`, until it is :attr:`done`.
 
     :param watches: what is waited for, in the order in which outcomes are reported.
@@ -104,7 +104,7 @@ class Wait:
         """Begin to wait for ``outcomes``; those that are final stay as they are.
 
         :param publish_timeout: how long after ``started_at``, or after a later scheduled time, to give up. A scheduled
-            time that is not known yet counts if the first look shows it, before the wait leaves this process.
+            time that is not known yet counts if the first poll shows it, before the wait leaves this process.
         :param since: where an outcome names no submission, only one created at or after this is taken for it.
         :param latest: what no deadline may lie beyond; by default there is no such bound.
         :raises OctosparkArgumentError: if floor or factor make no sense.
@@ -148,7 +148,7 @@ class Wait:
         return [post for post in self.posts() if self.poll_at(post, now) <= now]
 
     def poll_at(self, post: tuple[str, str], now: datetime) -> datetime:
-        """Return when something is to be done about a post: a look, or the end of the wait for it."""
+        """Return when something is to be done about a post: a poll, or the end of the wait for it."""
         at = self._polls[post].at if post in self._polls else now
         for watch in self._open(post):
             at = min(at, watch.ends_at(self.started_at, self.hidden_timeout))
@@ -165,11 +165,11 @@ class Wait:
             poll.at = max(poll.at, until)
 
     def is_shown_by(self, post: tuple[str, str], response: Response[Post], now: datetime) -> bool:
-        """Whether a list's answer can stand for a look: it shows all that is waited for at a post."""
+        """Whether a list's response can stand for a poll: it shows all that is waited for at a post."""
         return all(watch.is_shown_by(response, now) for watch in self._open(post))
 
     def record_response(self, post: tuple[str, str], response: Response[Post], now: datetime) -> list[str]:
-        """Take in what a look at a post showed; return lines for the log."""
+        """Take in what a poll at a post showed; return lines for the log."""
         before = self._polls.get(post)
         lines: list[str | None] = [f"post {post[1]}: can be read again"] if before and before.said else []
         seen = self._open(post)
@@ -191,9 +191,9 @@ class Wait:
         return [line for line in lines if line]
 
     def record_error(self, post: tuple[str, str], error: OctosparkError, now: datetime) -> list[str]:
-        """Take in that a look failed; return lines for the log.
+        """Take in that a poll failed; return lines for the log.
 
-        What passes by itself backs off and goes on until the deadline, and so does a 404 for some time. Anything else
+        What is transient backs off and goes on until the deadline, and so does a 404 for some time. Anything else
         ends the wait for this post as unknown: a refused key says nothing of the publication.
         """
         poll = self._polls.setdefault(post, _Polls(now))
@@ -202,7 +202,7 @@ class Wait:
         lines: list[str | None] = []
         if poll.said != type(error).__name__:
             poll.said = type(error).__name__
-            lines.append(f"post {post[1]}: a look failed: {words}")
+            lines.append(f"post {post[1]}: a poll failed: {words}")
         missing = isinstance(error, OctosparkNotFoundError)
         poll.missing_since = (poll.missing_since or now) if missing else None
         if is_transient(error) or (poll.missing_since is not None and now < poll.missing_since + NOT_FOUND_GRACE):
@@ -221,9 +221,9 @@ class Wait:
         poll.not_before = None if error.retry_after is None else now + timedelta(seconds=error.retry_after)
 
     def expire(self, post: tuple[str, str], now: datetime) -> list[str]:
-        """End the wait for whatever's time is over at a post, without a look at it; return lines for the log.
+        """End the wait for whatever's time is over at a post, without a poll at it; return lines for the log.
 
-        Normally the last look comes first; but not where the service asked not to be asked before the deadline.
+        Normally the last poll comes first; but not where the service asked not to be asked before the deadline.
         """
         return [line for line in self._expire(post, now) if line] if self._is_held(post, now) else []
 

@@ -31,7 +31,7 @@ class Watch:
     :param outcome: what is known of it; ``scheduled_post_id`` and ``social_account_id`` may be None.
     :param deadline: absolute end of the wait for it.
     :param since: without a ``scheduled_post_id``, only a submission created at or after this is taken for it.
-    :param patience: how long after a scheduled time to give up, should the first look show one that was not known
+    :param patience: how long after a scheduled time to give up, should the first poll show one that was not known
         when the wait began; None if the deadline stands.
     :param latest: what the deadline may not be put off beyond.
     """
@@ -89,7 +89,7 @@ class Watch:
         return latest if latest is not None and self._is_mine(latest, not_before) else None
 
     def is_shown_by(self, response: Response[Post], now: datetime) -> bool:
-        """Whether an answer shows the publication as under way or published.
+        """Whether a response shows the publication as under way or published.
 
         What says less, or that it failed, is not believed from a list, which may be incomplete or behind.
         """
@@ -97,7 +97,7 @@ class Watch:
         return mine is not None and classify(mine)[0] in {"pending", "published"}
 
     def see(self, response: Response[Post], now: datetime) -> str | None:
-        """Take in what a look showed; return a line for the log if something changed."""
+        """Take in what a poll showed; return a line for the log if something changed."""
         patience, self.patience = self.patience, None
         mine = self._mine(response, now)
         if mine is None:

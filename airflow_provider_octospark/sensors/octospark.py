@@ -62,13 +62,13 @@ class OctosparkPostSensor(BaseSensorOperator):
         for an unusable parameter. ``never_fail`` means the same here.
     :param deferrable: whether waiting is done by the triggerer, without a worker slot (default: Airflow's
         ``[operators] default_deferrable``).
-    :param cancel_on_kill: whether to take what is still scheduled off the schedule when a person marks the task as failed
+    :param cancel_on_kill: whether to take what is still scheduled off the schedule when a user marks the task as failed
         (default False). Only with ``publication``, and only a post of which it names one submission; see the
         documentation, 'Stopping'.
     :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``). (templated)
 
     :raises OctosparkPublishFailedError: if publishing failed. Not retried.
-    :raises OctosparkCancelledError: if a person took the post off the schedule. Not retried.
+    :raises OctosparkCancelledError: if a user took the post off the schedule. Not retried.
     :raises OctosparkUnknownError: if it cannot be known. Not retried.
     """
 
@@ -139,7 +139,7 @@ class OctosparkPostSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait; see the class."""
         with self._own_skips(), self._begin(context) as task:
-            # What the first look shows of a scheduled time that was not known still counts for the deadline.
+            # What the first poll shows of a scheduled time that was not known still counts for the deadline.
             if task.poll() and self.deferrable:
                 return task.finish()
             if self.deferrable:
@@ -172,7 +172,7 @@ class OctosparkPostSensor(BaseSensorOperator):
                 return task.give_up("no triggerer took over the wait")
 
     def on_kill(self) -> None:
-        """With ``cancel_on_kill``, and if a person marked the task as failed, take back what is still scheduled."""
+        """With ``cancel_on_kill``, and if a user marked the task as failed, take back what is still scheduled."""
         if self._task is not None and self.cancel_on_kill:
             self._task.cancel()
 

@@ -1,4 +1,4 @@
-"""What a person is told about a request that may have been accepted, and how they decide about it."""
+"""What a user is told about a request that may have been accepted, and how they decide about it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def request_of(record: Record) -> str:
 
 
 def note_on_doubt(record: Record, why: str, request: str, state_store: str | None) -> str:
-    """Return what a person should know and do about a target that is in doubt.
+    """Return what a user should know and do about a target that is in doubt.
 
     :param why: why it cannot be known whether the request was accepted.
     :param request: names the request; the decision is bound to it.

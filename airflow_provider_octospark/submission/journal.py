@@ -1,7 +1,7 @@
 """The record of what a task instance has submitted: pages in Airflow's task state store, one entry a target.
 
 All targets of a task are on one page; those of a batch on as many as it takes, so that what leaves together is written
-together and nothing else is. A page is written before anything on it is sent and after every answer, always whole and
+together and nothing else is. A page is written before anything on it is sent and after every response, always whole and
 in one write. All are read once, when a try begins or resumes. Their form is versioned; a page in any other form is a
 problem to report, never an empty page.
 """
@@ -58,7 +58,7 @@ def page_key(number: int) -> str:
 
 
 def decision_key(social_account_id: str, request: str) -> str:
-    """Return the store key under which a person decides about one request that is in doubt.
+    """Return the store key under which a user decides about one request that is in doubt.
 
     It names the request, so that a decision can never be taken for one about a later request.
     """
@@ -138,7 +138,7 @@ class Journal:
             self._unreadable[number] = repr(raw)
 
     def request_if_unreadable(self, key: Target) -> str:
-        """Name what an unreadable page may hold of a target; a person's decision is bound to it."""
+        """Name what an unreadable page may hold of a target; a user's decision is bound to it."""
         held = sorted(self._unreadable.items())
         return hashlib.sha256(f"{'/'.join(key)} {held}".encode("utf-8", "replace")).hexdigest()[:8]
 
@@ -158,7 +158,7 @@ class Journal:
         self._write(self._place(records))
 
     def put_surely(self, records: Iterable[Record]) -> None:
-        """Do the same, again if it fails: the service has answered, and the answer must not be lost.
+        """Do the same, again if it fails: the service has answered, and the response must not be lost.
 
         :raises OctosparkStateStoreError: if it still cannot be written; the next try reconciles.
         """
@@ -195,7 +195,7 @@ class Journal:
             problem: str
             try:
                 self._store.set(page_key(number), self.page(number))
-            except Exception as error:  # noqa: BLE001 - whatever a store raises, the answer is the same
+            except Exception as error:  # noqa: BLE001 - whatever a store raises, the response is the same
                 problem = f"{type(error).__name__}: {sanitize(error, 200)}"
             else:
                 continue
@@ -216,7 +216,7 @@ class Journal:
         return all(requests.get(record.key) == record.request for record in given)
 
     def decision(self, social_account_id: str, request: str) -> object:
-        """Return what a person decided about a request that is in doubt, or None."""
+        """Return what a user decided about a request that is in doubt, or None."""
         value = self._get(decision_key(social_account_id, request))
         return value.get("decision") if isinstance(value, dict) else value
 
@@ -224,6 +224,6 @@ class Journal:
         problem: str
         try:
             return self._store.get(key)
-        except Exception as error:  # noqa: BLE001 - whatever a store raises, the answer is the same
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, the response is the same
             problem = f"{type(error).__name__}: {sanitize(error, 200)}"
         raise OctosparkStateStoreError(f"Airflow's task state store did not give {key!r} ({problem}).")

@@ -150,12 +150,12 @@ class Submission:
 
     :param announcements: what is to be submitted; no target may stand in two of them.
     :param journal: the task instance's record.
-    :param log: where a person reads what happened.
+    :param log: where a user reads what happened.
     :param at_once: for a batch, the most requests that are under way at once; None (default) for one of each post. The
         list of a batch may change between tries, and the log tells how far it has come.
 
     ``error`` is None, or the first thing that kept something from being sent; ``notes`` says, for every target that is
-    in doubt, what a person should know and do.
+    in doubt, what a user should know and do.
     """
 
     announcements: Sequence[Announcement]
@@ -266,7 +266,7 @@ class Submission:
             # Not written yet: of an unmapped task, a target that is missing on a page means the same as a unsent one.
             self.journal.records.update({record.key: record for record in new})
         of_this_try = [record for record in self._records() if record.try_number == self.run.try_number]
-        # A resumption goes on where the process before it was: with what has got no answer too often, and with what is in
+        # A resumption goes on where the process before it was: with what has got no response too often, and with what is in
         # doubt because nothing gets through.
         self._unanswered_rounds = int(any(record.state == "in_doubt" for record in of_this_try))
         for record in self._records():
@@ -298,7 +298,7 @@ class Submission:
         )
 
     def _after_list_change(self, unsent: Record, other_targets: Sequence[Record]) -> list[Record]:
-        """A target that another task instance may have sent: only a person can tell."""
+        """A target that another task instance may have sent: only a user can tell."""
         keys = sorted("/".join(key) for key in [unsent.key, *(record.key for record in other_targets)])
         request = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:8]
         match self._decision(unsent, request):
@@ -317,7 +317,7 @@ class Submission:
         return []
 
     def _decide_unreadable(self, problem: str) -> bool:
-        """Take in what a person has decided about targets that may be on a page which cannot be read.
+        """Take in what a user has decided about targets that may be on a page which cannot be read.
 
         :returns: whether all are decided; nothing is sent before.
         """
@@ -389,7 +389,7 @@ class Submission:
                         "%s for account %s was not accepted%s. It may be sent again.",
                         request_of(record),
                         record.social_account_id,
-                        ", as a person decided"
+                        ", as a user decided"
                         if decision
                         else f": {self.clock.now() - record.fence} later the post is as it was before",
                     )
@@ -405,13 +405,13 @@ class Submission:
             self.journal.put(changed)
         if poll_times and due:
             self.log.info(
-                "Whether a request was accepted is not known yet; looking again at %s. Until then no more of its post is sent.",
+                "Whether a request was accepted is not known yet; polling again at %s. Until then no more of its post is sent.",
                 min(poll_times).isoformat(timespec="seconds"),
             )
         return min(poll_times, default=None)
 
     def _with_known(self, record: Record, response: Response[Post] | OctosparkError) -> Record:
-        """Keep what a person has seen, and called somebody else's, from standing in the way of the next request."""
+        """Keep what a user has seen, and called somebody else's, from standing in the way of the next request."""
         latest = None if isinstance(response, OctosparkError) else response.value.latest_scheduled_post
         service_time = None if isinstance(response, OctosparkError) else response.service_time
         if latest is None or not bears_our_marks(record, latest, service_time, self.clock.now()):
@@ -421,7 +421,7 @@ class Submission:
         )
 
     def _adopted(self, record: Record, outcome: Outcome) -> Record:
-        """Take a submission for the one in doubt. Only a clear from now on is one by a person who knows how it ended."""
+        """Take a submission for the one in doubt. Only a clear from now on is one by a user who knows how it ended."""
         adopted = {"inferred": True, "max_tries": self.run.max_tries, "earlier": record.submissions()}
         return with_outcome(record, outcome).model_copy(update=adopted)
 
@@ -431,18 +431,18 @@ class Submission:
     def _give_up_after_max_sends(self, record: Record) -> None:
         error = OctosparkServerError(
             f"Octospark did not accept post {record.post_id} for account {record.social_account_id}: {record.sends} requests "
-            "of this try had no clear answer, and of each was found that it was not accepted.",
+            "of this try had no clear response, and of each was found that it was not accepted.",
             target=f"post {record.post_id} account {record.social_account_id}",
         )
         self.log.error("%s", error)
         self._give_up([record], error, "not_sent")
 
     def _decision(self, record: Record, request: str) -> str | None:
-        """Return what a person decided about a request in doubt: ``accepted``, ``not_accepted``, or None."""
+        """Return what a user decided about a request in doubt: ``accepted``, ``not_accepted``, or None."""
         match self.journal.decision(record.social_account_id, request):
             case "accepted" | "not_accepted" as decision:
                 self.log.info(
-                    "A person decided about account %s, request %s: %s.", record.social_account_id, request, decision
+                    "A user decided about account %s, request %s: %s.", record.social_account_id, request, decision
                 )
                 return decision
             case None:
@@ -516,7 +516,7 @@ class Submission:
                     outcome.state,
                 )
                 if self.run.max_tries > (record.max_tries or 0):
-                    # The clear has had its effect: what comes to an end later is not what the person had seen.
+                    # The clear has had its effect: what comes to an end later is not what the user had seen.
                     cleared.append(record.model_copy(update={"max_tries": self.run.max_tries}))
         if cleared:
             self.journal.put(cleared)
@@ -610,7 +610,7 @@ class Submission:
         :param refused: what is proven not to have been accepted, and may be tried again, is added to it.
         """
         fenced = self._fence(ready)
-        # Whatever happens from here on until the answer is written, the record says ``in_doubt``.
+        # Whatever happens from here on until the response is written, the record says ``in_doubt``.
         results = self.api.submit_all([call.operation for call in ready], fenced + LEAVE_WITHIN)
         answered: list[Record] = []
         rejected: list[tuple[_Ready, OctosparkError]] = []

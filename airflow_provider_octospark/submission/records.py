@@ -38,23 +38,23 @@ class Baseline(_Entry):
 class Record(_Entry):
     """What is known of one target.
 
-    ``unsent``: nothing is out, and a request may be sent. ``in_doubt``: a request may have left; no answer is known.
+    ``unsent``: nothing is out, and a request may be sent. ``in_doubt``: a request may have left; no response is known.
     ``answered``: the service answered; ``outcome`` says what.
 
     All other fields are about the latest request, also where it was found, or decided, not to have been accepted and
     the state is ``unsent`` again: should it show up later all the same, it can still be told.
 
-    :param request: names the request; a person's decision is bound to it.
+    :param request: names the request; a user's decision is bound to it.
     :param try_number: the task's try that made it.
     :param max_tries: the task instance's ``max_tries`` at that time; a clear raises it.
     :param fenced_at: our clock directly before the request was allowed to leave, ISO 8601.
     :param baseline: what was there before it; None where that was lost, and ``run_began_at`` stands in.
     :param run_began_at: our clock at the run's begin, ISO 8601, where there is no baseline.
     :param scheduled_at: the time that was sent with it, ISO 8601, or None for a post now.
-    :param inferred: whether ``outcome`` is not the service's answer to the request, but a submission that was found later
-        and taken for it, or that a person said to be there. It is never recorded as failed: that would prove nothing.
+    :param inferred: whether ``outcome`` is not the service's response to the request, but a submission that was found later
+        and taken for it, or that a user said to be there. It is never recorded as failed: that would prove nothing.
     :param earlier: this task instance's earlier submissions of the target, each as it was when it freed the target, and
-        those that a person has seen and called somebody else's.
+        those that a user has seen and called somebody else's.
     :param sends: how many requests for the target got no response in ``try_number``.
     :param other_submission: a submission of the target that this task instance did not make and that was created after the
         run began. Once it was seen the target is not sent, also when a later read no longer shows it.

@@ -37,16 +37,16 @@ LEAVE_WITHIN = timedelta(seconds=30)
 """How long after its fence a request may begin to leave; less than ``SETTLE_MARGIN``."""
 
 POLLS_IN_DOUBT = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=4))
-"""When, after the fence, a request in doubt is looked for; the last look is at the end of ``settle_time``."""
+"""When, after the fence, a request in doubt is looked for; the last poll is at the end of ``settle_time``."""
 
 MAX_REFUSALS = 4
-"""How often in one try a call is made anew after a refusal that passes by itself (429, no connection)."""
+"""How often in one try a call is made anew after a refusal that is transient (429, no connection)."""
 
 MAX_SENDS = 2
-"""How many requests for a target one try sends that get no answer; after that Airflow's own retries decide."""
+"""How many requests for a target one try sends that get no response; after that Airflow's own retries decide."""
 
 RETRYABLE_CATEGORIES = frozenset({"rate_limited", "transient"})
-"""The values of ``errorCategory`` that pass by themselves."""
+"""The values of ``errorCategory`` that are transient."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Run:
     :param max_tries: what Airflow holds for the task instance now; a clear raises it.
     :param run_after: when the run was due; before Airflow 3, the end of its data interval.
     :param is_backfill: whether the run was made by a backfill.
-    :param state_store: path in Airflow's REST API under which a person reads and writes the task instance's state store,
+    :param state_store: path in Airflow's REST API under which a user reads and writes the task instance's state store,
         with ``{key}`` for the key; None where Airflow has none.
     :param earliest_begin: an instant that provably precedes the first try, if one is known that may be earlier than
         ``run_after``: a manual run's logical date, or the start of a run that was never cleared.
@@ -140,7 +140,7 @@ class Adopt:
 
 @dataclass(frozen=True)
 class SendAgain:
-    """The request in doubt is proven, or said by a person, not to have been accepted."""
+    """The request in doubt is proven, or said by a user, not to have been accepted."""
 
 
 @dataclass(frozen=True)
@@ -169,9 +169,9 @@ def resolve_doubt(
 
     :param record: the target's record, in state ``in_doubt``.
     :param response: the post, or why it could not be read.
-    :param now: our clock when the answer had come.
+    :param now: our clock when the response had come.
     :param settle_time: see :class:`Rules`.
-    :param asked: our clock when the post was asked for (default ``now``); an answer may take long, and what it shows may
+    :param asked: our clock when the post was asked for (default ``now``); a response may take long, and what it shows may
         be as old as this.
     """
     asked = now if asked is None else asked
@@ -282,7 +282,7 @@ def proves_nothing_sent(error: OctosparkError) -> bool:
     """Whether an error of a submission proves that the service did not accept it.
 
     So do a connection that was never made, 429, and every 4xx but 408 and 409. Everything else is doubt: 3xx, 408,
-    409, 5xx, a lost connection, a time-out, an answer that cannot be read.
+    409, 5xx, a lost connection, a time-out, a response that cannot be read.
     """
     if isinstance(error, OctosparkConnectError | OctosparkHeldUpError | OctosparkArgumentError):
         return True
@@ -290,7 +290,7 @@ def proves_nothing_sent(error: OctosparkError) -> bool:
 
 
 def is_retryable_failure(outcome: Outcome) -> bool:
-    """Whether a failure passes by itself, so that another submission may go through.
+    """Whether a failure is transient, so that another submission may go through.
 
     An account that schedule-multi refused has no category and no submission: nothing of it can be out.
     """
@@ -304,8 +304,8 @@ def is_retryable_failure(outcome: Outcome) -> bool:
 def frees(outcome: Outcome, rules: Rules, *, cleared: bool) -> bool:
     """Whether an accepted submission's end allows another one (assumption 2: such a failure is final).
 
-    A failure frees if nothing of it can be live, now or later: at once if its category passes by itself, in any category
-    if a person cleared the task. What a person cancelled, and what was published, is submitted again only after a clear
+    A failure frees if nothing of it can be live, now or later: at once if its category is transient, in any category
+    if a user cleared the task. What a user cancelled, and what was published, is submitted again only after a clear
     and with ``if_already_submitted="resubmit"``. What is pending or unknown never is.
     """
     if cleared and rules.if_already_submitted == "resubmit" and outcome.state in {"published", "failed"}:

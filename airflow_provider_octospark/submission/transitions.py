@@ -1,4 +1,4 @@
-"""What a target's record becomes when something is learnt of it: from an answer, or from waiting.
+"""What a target's record becomes when something is learnt of it: from a response, or from waiting.
 
 Nothing here reads a clock, sleeps or sends.
 """
@@ -58,7 +58,7 @@ def _rows(value: object) -> list[AccountResult]:
 
 
 def with_response(records: Sequence[Record], response: Response[Any], log: Log) -> list[Record]:
-    """Return the records of those accounts of which a readable answer speaks without contradiction.
+    """Return the records of those accounts of which a readable response speaks without contradiction.
 
     :param records: those of the targets of one request.
     """
@@ -85,12 +85,12 @@ def with_response(records: Sequence[Record], response: Response[Any], log: Log) 
             log.error("Refused: post %s, account %s: %s", record.post_id, record.social_account_id, message)
         else:
             log.warning(
-                "The answer does not tell how it went for account %s; looking for it.", record.social_account_id
+                "The response does not tell how it went for account %s; looking for it.", record.social_account_id
             )
             continue
         result.append(with_outcome(record, outcome))
     if rows:
-        log.warning("The answer speaks of accounts that were not asked for: %s.", sanitize(sorted(rows)))
+        log.warning("The response speaks of accounts that were not asked for: %s.", sanitize(sorted(rows)))
     return result
 
 

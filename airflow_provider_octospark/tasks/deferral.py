@@ -35,7 +35,7 @@ def until_published(
 ) -> Deferral:
     """Return the deferral until all of a wait has ended; the task goes on in ``execute_complete``.
 
-    :param cancel_on_kill: what the trigger is to take off the schedule if a person marks the task as failed; None to
+    :param cancel_on_kill: what the trigger is to take off the schedule if a user marks the task as failed; None to
         leave all as it is.
     :param carried: what ``execute_complete`` is to be given besides the event and the wait; JSON primitives.
     """
@@ -52,7 +52,7 @@ def until_published(
 
 
 def until_in_doubt_resolved(instant: datetime, **carried: Any) -> Deferral:
-    """Return the deferral until a request in doubt is worth a look; the task goes on in ``resume_submission``.
+    """Return the deferral until a request in doubt is worth a poll; the task goes on in ``resume_submission``.
 
     :param carried: what ``resume_submission`` is to be given besides the event; JSON primitives.
     """

@@ -20,7 +20,7 @@ from airflow_provider_octospark.parameters.defaults import PartialFailure
 from airflow_provider_octospark.submission.rules import Rules, frees, is_retryable_failure
 
 Notes = Mapping[str, str]
-"""What a person should know and do about an unknown, where more is known than its outcome says; by :func:`note_key`."""
+"""What a user should know and do about an unknown, where more is known than its outcome says; by :func:`note_key`."""
 
 SHOWN = 10
 """How many outcomes the message of an error tells of; all of them are in the task's XCom."""
@@ -109,9 +109,11 @@ def _failure(
         return kind(f"{counts}{cause}", retry_after=cause.retry_after)
     what = " ".join(f"{describe(outcome)}." for outcome in failed[:SHOWN]) + _more(failed)
     if retries:
-        return OctosparkPublishRetryableError(f"{counts}{what} A retry submits only what failed for a passing reason.")
+        return OctosparkPublishRetryableError(
+            f"{counts}{what} A retry submits only what failed for a transient reason."
+        )
     if all(outcome.reason == "cancelled" for outcome in failed):
-        return OctosparkCancelledError(f"{counts}{what} A person took it off the schedule.")
+        return OctosparkCancelledError(f"{counts}{what} A user took it off the schedule.")
     return OctosparkPublishFailedError(f"{counts}{what}")
 
 

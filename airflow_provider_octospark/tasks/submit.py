@@ -158,7 +158,7 @@ class SubmitTask:
                 self._push(outcomes)
                 raise AirflowSkipException(str(submission.error))
             notes = _by_name(submission.notes)
-            # Now, and not when all others have been waited for: a person has to look.
+            # Now, and not when all others have been waited for: a user has to look.
             report_unknown([outcome for outcome in outcomes if note_on(outcome, notes)], self.log, notes)
             if description.wait_for_completion and not all(outcome.is_final for outcome in outcomes):
                 wait = self._new_wait(outcomes)
@@ -192,7 +192,7 @@ class SubmitTask:
         return self._finish(outcomes, {**(notes or {}), **doubts})
 
     def cancel(self) -> None:
-        """Take back what is still scheduled, if a person marked the task as failed; says in the log what it did."""
+        """Take back what is still scheduled, if a user marked the task as failed; says in the log what it did."""
         cancel(self.description.octospark_conn_id, self._cancellable(), self.run, self.log)
 
     def _cancellable(self) -> list[Cancellable]:

@@ -129,7 +129,7 @@ class WaitTask:
         return self.wait.done
 
     def pause(self, now: datetime) -> float:
-        """Return the seconds until the next look."""
+        """Return the seconds until the next poll."""
         return max(0.0, (self.wait.next_poll(now) - now).total_seconds())
 
     def finish(self) -> Any:
@@ -158,7 +158,7 @@ class WaitTask:
         return self._finish(seen)
 
     def cancel(self) -> None:
-        """Take back what is still scheduled, if a person marked the task as failed; says in the log what it did."""
+        """Take back what is still scheduled, if a user marked the task as failed; says in the log what it did."""
         cancel(self.description.octospark_conn_id, self._cancellable(self.wait), self.run, self.log)
 
     def _cancellable(self, wait: Wait) -> list[Cancellable]:

@@ -26,7 +26,7 @@ FIRST_POLL_AFTER = timedelta(seconds=5)
 """Airflow fails a task whose trigger fires before the scheduler has seen it defer. Nothing fires earlier, whatever for."""
 
 FIRST_POLLS_WITHIN = timedelta(seconds=1)
-"""Time over which the first looks of triggers that start together are spread."""
+"""Time over which the first polls of triggers that start together are spread."""
 
 _CANCELLING: set[asyncio.Task[None]] = set()
 """What is being taken back: the event loop alone would not keep it."""
@@ -35,13 +35,13 @@ _CANCELLING: set[asyncio.Task[None]] = set()
 class OctosparkPostTrigger(BaseTrigger):
     """Waits until every publication of a wait has ended, then fires one event with their outcomes.
 
-    It reads only: it never submits, never cancels, and never raises. Its deadlines and its next looks are absolute
+    It reads only: it never submits, never cancels, and never raises. Its deadlines and its next polls are absolute
     times, so that a triggerer that restarts goes on where it was. All triggers of a triggerer share one client for each
     connection.
 
     :param octospark_conn_id: id of the Airflow connection; its key is read in the triggerer and never stored.
     :param wait: what :meth:`~airflow_provider_octospark.polling.wait.Wait.as_json` gave: JSON primitives, no secret.
-    :param cancel_on_kill: what to take off the schedule if a person marks the task as failed (Airflow 3.3 and newer), as
+    :param cancel_on_kill: what to take off the schedule if a user marks the task as failed (Airflow 3.3 and newer), as
         :meth:`~airflow_provider_octospark.cancellation.Cancellable.as_json` gave it; None (default) to leave all as it is.
     """
 
@@ -65,7 +65,7 @@ class OctosparkPostTrigger(BaseTrigger):
         )
 
     async def on_kill(self) -> None:
-        """Take back what is still scheduled, if a person marked the task as failed; clears leave it to the next try."""
+        """Take back what is still scheduled, if a user marked the task as failed; clears leave it to the next try."""
         if self.cancel_on_kill is None or self.task_instance is None:
             return
         pending = read_cancellable(self.cancel_on_kill)

@@ -87,7 +87,7 @@ class Cursor:
     def take(
         self, team_id: str, posts: Iterable[Post], service_time: datetime | None, now: datetime
     ) -> Iterator[Outcome]:
-        """Take in what a look showed; give the outcome of each publication that is news.
+        """Take in what a poll showed; give the outcome of each publication that is news.
 
         :param service_time: the service's clock at ``now`` by ours, or None where it did not tell.
         """

@@ -90,7 +90,7 @@ class TeamPosts:
 
 
 class _Lists(SharedStreamProducer):
-    """The looks of all watchers of a team; Airflow tells it when their events are in its database."""
+    """The polls of all watchers of a team; Airflow tells it when their events are in its database."""
 
     def __init__(self, watched: dict[str, Any]) -> None:
         self._watched = watched
@@ -128,7 +128,7 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
             ...
 
     :param team_id: id of the team whose posts are watched.
-    :param interval: time between two looks, in seconds or as a timedelta, from 5 seconds to a day (default 30.0).
+    :param interval: time between two polls, in seconds or as a timedelta, from 5 seconds to a day (default 30.0).
     :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``).
     :raises OctosparkArgumentError: naming the parameter that is unusable.
     :raises OctosparkVersionError: before Airflow 3.0.
@@ -159,7 +159,7 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
         )
 
     def shared_stream_key(self) -> Hashable | None:
-        """Return what is the same for watchers that can share a look."""
+        """Return what is the same for watchers that can share a poll."""
         return ("octospark-published", self.octospark_conn_id, self.team_id, self.interval)
 
     @classmethod
@@ -168,7 +168,7 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
         return _Lists(kwargs)
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[TeamPosts]) -> AsyncIterator[TriggerEvent]:
-        """Yield an event for each look that shows news."""
+        """Yield an event for each poll that shows news."""
         cursor = await self._recall()
         next_reads: dict[str, float] = {}
         async with Reader(self.octospark_conn_id) as reader:
@@ -191,7 +191,7 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
                 poll.keep.append(partial(self._remember, cursor.as_json()))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Do the same with looks of its own, where Airflow shares none (before 3.3)."""
+        """Do the same with polls of its own, where Airflow shares none (before 3.3)."""
         async for event in self.filter_shared_stream(self._own_polls()):
             yield event
 
@@ -271,7 +271,7 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
             await asyncio.sleep(STORE_PAUSE)
 
     async def _remember(self, cursor: dict[str, Any]) -> None:
-        """Keep a cursor, if it is another one; what fails is made up for after the next look."""
+        """Keep a cursor, if it is another one; what fails is made up for after the next poll."""
         stores = asset_state_stores(self)
         if cursor == self._kept or not stores:
             return

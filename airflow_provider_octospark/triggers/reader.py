@@ -39,12 +39,12 @@ class Reader:
         await self._stack.aclose()
 
     async def subscribe(self, post: tuple[str, str], subscriber: Subscriber) -> None:
-        """Show a follower a post whenever it wants to look, until it has nothing more to look at.
+        """Show a subscriber a post whenever it wants to look, until it has nothing more to look at.
 
         A key that is refused is tried once more as it is in Airflow by then, each time that it has been good meanwhile.
 
         :param post: team and post.
-        :raises OctosparkError: of the class that fits what happened to a look.
+        :raises OctosparkError: of the class that fits what happened to a poll.
         """
         refusal: Refusal | None = None
         while True:

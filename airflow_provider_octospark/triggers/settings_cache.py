@@ -1,6 +1,6 @@
 """Connections for everyone in one event loop: looked up once, and once more after a key was refused.
 
-In a triggerer a look-up is a round trip to its supervisor, and perhaps to a secrets backend: a thousand triggers that
+In a triggerer a poll-up is a round trip to its supervisor, and perhaps to a secrets backend: a thousand triggers that
 start together, or that are refused together, must not each make one.
 """
 

@@ -137,7 +137,7 @@ SCENARIOS = (
         alone=False,
     ),
     Scenario(
-        "cancelled by a person", "failed", "cancelled", happens=lambda it: it.emulator.user_action("cancel", it.post_id)
+        "cancelled by a user", "failed", "cancelled", happens=lambda it: it.emulator.user_action("cancel", it.post_id)
     ),
     Scenario(
         "moved to draft", "failed", "cancelled", happens=lambda it: it.emulator.user_action("move_to_draft", it.post_id)

@@ -87,7 +87,7 @@ class TaskSteps:
         SchedulerJobRunner.check_trigger_timeouts(scheduler)
 
     def clear(self) -> None:
-        """As a person does in the UI."""
+        """As a user does in the UI."""
         with create_session() as session:
             clear_task_instances([self._stored(session)], session)
 

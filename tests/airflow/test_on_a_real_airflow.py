@@ -1,4 +1,4 @@
-"""What takes a whole Airflow to show: a batch that is killed, tasks that a person stops, and the events of outlets."""
+"""What takes a whole Airflow to show: a batch that is killed, tasks that a user stops, and the events of outlets."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_only_marking_as_failed_takes_a_post_off_the_schedule(
     stack.rest.wait_for_task(task, PATIENCE, waits)
     until(lambda: any(each["post_id"] == post for each in emulator.control.submissions()), "not submitted")
     if where == "staying":
-        # Its record is complete when it looks at the post for the second time.
+        # Its record is complete when it polls at the post for the second time.
         reads = f"/posts/{post}"
         until(lambda: sum(e["path"].endswith(reads) for e in emulator.control.requests()) >= 2, "does not wait")
     else:

@@ -124,7 +124,7 @@ def test_every_scenario_ends_the_same_in_every_mode(
     assert sorted(recorder.ends) == sorted((task_id, -1, 1, states[task_id]) for task_id in submitted)
     assert sorted(pushed) == sorted((task_id, -1, 1, "return_value") for task_id in submitted)
     # A sensor reads.
-    by_people = [each for each in emulator.submissions()[len(before) :] if each["operation"] != "person"]
+    by_people = [each for each in emulator.submissions()[len(before) :] if each["operation"] != "user-action"]
     assert by_people == []
     assert {each["method"] for each in emulator.requests()[len(before) :]} == {"GET"}
 
@@ -138,7 +138,7 @@ def test_a_key_that_is_rotated_during_the_wait_is_read_anew(
     it.begin()
 
     def rotate() -> None:
-        # The first look may be that of the worker before the task defers.
+        # The first poll may be that of the worker before the task defers.
         while len([each for each in emulator.requests() if each["method"] == "GET"]) < 2:
             time.sleep(0.02)
         with emulator.present():  # Nobody is answered between the two.
@@ -154,7 +154,7 @@ def test_a_key_that_is_rotated_during_the_wait_is_read_anew(
     user_action.join()
     assert run.states() == {("wait", -1): "success"}
     check(PUBLISHED, it, run.xcom("wait"))
-    # Mode reschedule reads the connection for each look anyway.
+    # Mode reschedule reads the connection for each poll anyway.
     assert mode == "reschedule" or 401 in {each["status"] for each in emulator.requests()}
 
 

@@ -1,4 +1,4 @@
-"""One task through its tries: kills, time-outs, clears, deferrals, other tasks' events, and a person's decision.
+"""One task through its tries: kills, time-outs, clears, deferrals, other tasks' events, and a user's decision.
 
 Each history runs step by step on Airflow's own code and database (`stepping.py`); what went out is counted by the
 emulator.
@@ -108,7 +108,7 @@ def counts(emulator: Emulator) -> tuple[int, int]:
     """How many submissions were accepted, but for what people made, and how many publications went out in the end."""
     emulator.advance_until_idle()
     return (
-        len([each for each in emulator.submissions() if each["operation"] != "person"]),
+        len([each for each in emulator.submissions() if each["operation"] != "user-action"]),
         len(emulator.publications()),
     )
 

@@ -1,4 +1,4 @@
-"""Every operation of the API with arguments and an answer that is right."""
+"""Every operation of the API with arguments and a response that is right."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Call:
     """One operation.
 
     :param make: makes it anew, with arguments that are right.
-    :param good: an answer that is right.
+    :param good: a response that is right.
     """
 
     make: Callable[[], Operation[Any]]
@@ -85,7 +85,7 @@ class Call:
         return self.make().submits
 
     def good_copy(self) -> Any:
-        """The right answer, to be changed."""
+        """The right response, to be changed."""
         return copy.deepcopy(self.good)
 
 

@@ -62,7 +62,7 @@ class Result:
     def gets(self) -> str:
         """What the caller gets, in a word or two."""
         if self.error is None:
-            return "the answer"
+            return "the response"
         asked = getattr(self.error, "retry_after", None)
         return type(self.error).__name__ + (f" (wait {asked:g} s)" if asked is not None else "")
 

@@ -233,7 +233,7 @@ _FRAMING = (
 )
 
 
-# Bodies of an answer 200.
+# Bodies of a response 200.
 
 
 def _body(body: bytes) -> Callable[[Call], Behaviour]:
@@ -241,7 +241,7 @@ def _body(body: bytes) -> Callable[[Call], Behaviour]:
 
 
 def _replaced(value: object) -> Callable[[Call], Behaviour]:
-    """The right answer with every leaf replaced."""
+    """The right response with every leaf replaced."""
 
     def replace(node: object) -> object:
         if isinstance(node, dict):
@@ -252,7 +252,7 @@ def _replaced(value: object) -> Callable[[Call], Behaviour]:
 
 
 def _each_scheduled(change: dict[str, Any]) -> Callable[[Call], Behaviour]:
-    """The right answer with something else in each scheduledPost and account."""
+    """The right response with something else in each scheduledPost and account."""
 
     def of(node: object) -> object:
         if isinstance(node, list):
@@ -378,9 +378,9 @@ _RETRY_AFTER = tuple(
 )
 
 FAULTS = (
-    Fault("none", "the right answer", _good({}), harmless=True),
-    Fault("none", "the right answer over TLS", _good({}), certificate="right", asks_tls=True, harmless=True),
-    Fault("none", "the right answer, called text", _good({"Content-Type": "text/plain"}), harmless=True),
+    Fault("none", "the right response", _good({}), harmless=True),
+    Fault("none", "the right response over TLS", _good({}), certificate="right", asks_tls=True, harmless=True),
+    Fault("none", "the right response, called text", _good({"Content-Type": "text/plain"}), harmless=True),
     *_CONNECTING,
     *_CONNECTION,
     *_FRAMING,

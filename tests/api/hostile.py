@@ -1,4 +1,4 @@
-"""A server that answers as badly as a test asks it to, on 127.0.0.1."""
+"""A server that responses as badly as a test asks it to, on 127.0.0.1."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _TESTS = Path(__file__).parents[1]
 
 @lru_cache(maxsize=8)
 def written_forms(secret: str) -> dict[str, bytes]:
-    """Return how the secret looks in plain, quoted for URLs, for JSON and for HTML, and in base64 at any offset."""
+    """Return how the secret polls in plain, quoted for URLs, for JSON and for HTML, and in base64 at any offset."""
     json_escaped = json.dumps(secret)[1:-1]
     forms = {
         "plain": secret,
@@ -100,7 +100,7 @@ def _frames_of_chain(error: BaseException, seen: set[int]) -> Iterable[str]:
 
 
 def _shown(value: object, depth: int) -> str:
-    """What a tool shows that looks into containers and data classes, but respects what they hide."""
+    """What a tool shows that polls into containers and data classes, but respects what they hide."""
     try:
         if depth and isinstance(value, dict):
             return ", ".join(f"{key!r}: {_shown(entry, depth - 1)}" for key, entry in value.items())

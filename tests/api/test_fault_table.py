@@ -52,7 +52,9 @@ def test_what_is_harmless_succeeds_and_says_what_was_answered(results: list[Resu
     harmless = [result for result in results if result.fault.harmless]
     assert [f"{result.label}: {result.gets}" for result in harmless if result.error is not None] == []
     right = [
-        result for result in harmless if result.fault.title == "none: the right answer" and result.call.make().response
+        result
+        for result in harmless
+        if result.fault.title == "none: the right response" and result.call.make().response
     ]
     for result in right:
         adapter = result.call.make().response

@@ -248,7 +248,7 @@ class TestHost:
 
 
 def test_what_the_log_says_of_a_call_is_not_the_key(caplog: pytest.LogCaptureFixture) -> None:
-    """At the most talkative level, with an answer that quotes the key in a header and in its body."""
+    """At the most talkative level, with a response that quotes the key in a header and in its body."""
     caplog.set_level(logging.DEBUG)
     quoting = answering(response(400, b'{"message": "no: Bearer ' + KEY.encode() + b'"}'))
     with ServerThread(quoting) as service:

@@ -1,1 +1,1 @@
-"""Airflow's own UI, used as a person uses it, in a headless Chromium."""
+"""Airflow's own UI, used as a user uses it, in a headless Chromium."""

@@ -1,4 +1,4 @@
-"""From an empty Airflow to published posts, as a person does it. Leaves screenshots behind if asked to."""
+"""From an empty Airflow to published posts, as a user does it. Leaves screenshots behind if asked to."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ FLAGS = (
     "--disable-sync",
     "--no-proxy-server",
     "--window-size=1280,860",
-    # The link of the task leads out into the world; the test does not.
+    # The link of the task leads out into the team; the test does not.
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 )
 
 
 class Page:
-    """A browser, and what a person does with it."""
+    """A browser, and what a user does with it."""
 
     def __init__(self, driver: Any, base_url: str) -> None:
         self._driver = driver
@@ -82,7 +82,7 @@ class Page:
         self._driver.get(path if "://" in path else f"{self._base_url}{path}")
 
     def until(self, look: Callable[[Any], Any]) -> Any:
-        """Wait until a look at the page finds something."""
+        """Wait until a poll at the page finds something."""
         ignored = (selenium.common.exceptions.WebDriverException,)
         try:
             return WebDriverWait(self._driver, PATIENCE, 0.2, ignored_exceptions=ignored).until(look)

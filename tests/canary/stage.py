@@ -2,7 +2,7 @@
 
 Run as a process of its own, `python -m tests.canary.stage FOLDER`, in an Airflow of its own that hides nothing by
 itself. The service quotes the key back whenever it refuses something. Whatever could hold the key is left below the
-folder; `search.py` looks for it there.
+folder; `search.py` polls for it there.
 
 Beside it, a DAG that is careless on purpose lets a second secret out through each of the same openings: if that one is
 not found everywhere, the search is worth nothing.
@@ -77,7 +77,7 @@ SCENES = (
     Scene("the submission is refused", ANNOUNCE, [_status("post-now", 422)]),
     Scene("too many requests", ANNOUNCE, [_status("post-now", 429, 2), _status("get-post", 503, 1)]),
     Scene("the submission is redirected, and had no effect", ANNOUNCE, [_status("post-now", 307, 2)]),
-    Scene("the answer is lost", ANNOUNCE, [_fault("post-now", "reset", when="after")]),
+    Scene("the response is lost", ANNOUNCE, [_fault("post-now", "reset", when="after")]),
     Scene("the wait is disturbed", ANNOUNCE, [_status("get-post", 500, 2, skip=2), _status("list-posts", 500, 2)]),
     Scene("the key is refused while waiting", ANNOUNCE, [_status("get-post", 401, skip=2), _status("list-posts", 401)]),
     Scene("the platform refuses, and quotes the key", ANNOUNCE, says=f"invalid token {KEY}"),

@@ -64,7 +64,7 @@ def left(played: Path, name: str) -> Any:
 def test_the_play_was_played(played: Path) -> None:
     """Each scene came to where it was meant to."""
     ends = left(played, "ends.json")
-    assert ends["all goes well"] == ends["the answer is lost"] == ends["the wait is disturbed"] == "success"
+    assert ends["all goes well"] == ends["the response is lost"] == ends["the wait is disturbed"] == "success"
     assert ends["the key is refused"] == ends["the service is down"] == ends["careless"] == "failed"
     lists = left(played, "emulator.json")
     struck = {entry["fault"] for entry in lists["requests"]}

@@ -103,7 +103,7 @@ def _watched(stack: AirflowStack) -> Iterator[_TriggerWatch]:
 
 
 def _make_trouble(emulator: Emulator) -> None:
-    """What passes by itself, at each stage; the demo must come out as it does without."""
+    """What is transient, at each stage; the demo must come out as it does without."""
     quoted: Any = QUOTED
     emulator.fault("get-post", "status", status=503, times=3, **quoted)
     emulator.fault("post-now", "reset", when="after")

@@ -24,7 +24,7 @@ ANCHOR_TIMEOUT: Final = 180.0
 END_TIMEOUT: Final = 420.0
 """How long the end of a task is waited for: settle, on a busy machine, some times over."""
 CLEARS: Final = 4
-"""So often a person clears a task that ended without a word, such as one that was killed in its last try."""
+"""So often a user clears a task that ended without a word, such as one that was killed in its last try."""
 
 EXPLAINED_ERRORS: Final = frozenset(
     {"AirflowTaskTimeout", "OctosparkStateStoreError", "AirflowRuntimeError", "BrokenPipeError"}
@@ -62,8 +62,8 @@ class History:
     """What a plan came to.
 
     :param happened: what was done to the task and when, in seconds since its start.
-    :param told: what it ended with before a person decided about anything.
-    :param decided: what a person decided, by account.
+    :param told: what it ended with before a user decided about anything.
+    :param decided: what a user decided, by account.
     :param told_after: what it ended with after that; else None.
     :param trouble: why it has no end, or None.
     """
@@ -231,7 +231,7 @@ class History:
         return view is not None and view.state in TASK_ENDS and view.try_number > self._cleared_try
 
     def _end(self) -> Told:
-        """Wait until the task has ended of itself. One that was killed in its last try is cleared, as a person would."""
+        """Wait until the task has ended of itself. One that was killed in its last try is cleared, as a user would."""
         for _ in range(CLEARS):
             if not self.world.watch.until(self._has_ended, END_TIMEOUT):
                 raise NoEndError(f"still {self.world.watch.view(self.plan.name)}")
@@ -266,7 +266,7 @@ class History:
         found = [line for line in lines if UNKNOWN_PREFIX in line]
         return {account: line for account in self.accounts for line in found if account in line}
 
-    # A person.
+    # A user.
 
     def _decide(self, told: Told) -> None:
         """Decide what is in doubt as the message says, by what is true, and clear the task."""
@@ -295,7 +295,7 @@ class History:
             raise NoEndError(f"no message says how to decide about account {account}: {message}")
         self.world.put(address[1], {"value": {"decision": decision}})
         self.decided[account] = decision
-        self._note(f"a person decides {decision} about {account[:4]}")
+        self._note(f"a user decides {decision} about {account[:4]}")
 
 
 def _is_consistent(told: Told) -> bool:

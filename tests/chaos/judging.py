@@ -21,11 +21,11 @@ class Books:
     """The emulator's ledger of all posts, when nothing is pending any more."""
 
     def __init__(self, submissions: Sequence[Mapping[str, Any]], publications: Sequence[Mapping[str, Any]]) -> None:
-        self._submissions = [each for each in submissions if each["operation"] != "person"]
+        self._submissions = [each for each in submissions if each["operation"] != "user-action"]
         self._publications = publications
 
     def truth(self, post_id: str, account: str) -> Truth:
-        """What became of a target; what a person posted by hand is left out."""
+        """What became of a target; what a user posted by hand is left out."""
         target = (post_id, account)
         submitted = _ids(self._submissions, target)
         return Truth(submitted, tuple(each for each in _ids(self._publications, target) if each in submitted))
@@ -81,11 +81,11 @@ def _lies(history: History, told: Told, books: Books) -> Iterator[str]:
             case _:
                 yield f"{said}, which is no end"
         if account in history.decided and told is history.told_after and end == "unknown":
-            yield f"{said}, though a person decided that it is {history.decided[account]}"
+            yield f"{said}, though a user decided that it is {history.decided[account]}"
 
 
 def _may_be_unknown(history: History, reason: str | None, anything_was_submitted: bool) -> bool:
-    """Whether something else hides what became of a target: another account of the same post, or a person."""
+    """Whether something else hides what became of a target: another account of the same post, or a user."""
     plan = history.plan
     match reason:
         case "in_doubt":

@@ -26,8 +26,8 @@ waiting keeps others from running, so that it must not be long."""
 class Strike:
     """One thing that befalls a task.
 
-    :param action: ``kill`` and ``stop`` are SIGKILL and SIGSTOP; ``clear`` is a person's, in Airflow; ``person posts`` is a
-        person's in Octospark, on another account of the same post.
+    :param action: ``kill`` and ``stop`` are SIGKILL and SIGSTOP; ``clear`` is a user's, in Airflow; ``person posts`` is a
+        user's in Octospark, on another account of the same post.
     :param at: the moment from which ``after`` counts: a process of the task is seen; its next read or its next
         submission has reached the service; it is deferred; it has ended.
     :param after: in seconds.
@@ -95,7 +95,7 @@ def random_plan(seed: int, number: int) -> Plan:
     if random.random() < 0.3:
         strikes.append(Strike("clear", "end", random.uniform(0, 3)))
     if shape.waits == "no" and random.random() < 0.12:
-        # Who takes the answer away and then hides what came of the request leaves it in doubt for good.
+        # Who takes the response away and then hides what came of the request leaves it in doubt for good.
         fault = {"fault": "no_answer", "when": random.choice(("before", "after"))}
         strikes.insert(0, Strike("person posts", "request", 0.1, fault=fault))
     return Plan(
@@ -120,7 +120,7 @@ def _strike(random: Random, shape: Shape, *, first: bool) -> Strike:
         case "running":
             after = random.uniform(0, 3)
         case "read":
-            # From shortly before the answer to shortly after: the fence, and the request, come right behind it.
+            # From shortly before the response to shortly after: the fence, and the request, come right behind it.
             seconds = random.uniform(0.8, 2)
             after, fault = seconds + random.uniform(-0.2, 0.6), delay(seconds)
         case "request":

@@ -1,4 +1,4 @@
-"""Real kills, a few of each kind, and a person's decision; `python -m tests.chaos` does the same many times at random."""
+"""Real kills, a few of each kind, and a user's decision; `python -m tests.chaos` does the same many times at random."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 # Nothing here has to wait for `settle`: every request was either processed, or never left.
 IN_FLIGHT = {**delay(SUBMIT_TIMEOUT - 0.5, "after")}
 READING = delay(4)
-# After the baseline the service refuses to show the post, so that the first look finds nothing yet.
+# After the baseline the service refuses to show the post, so that the first poll finds nothing yet.
 
 STRUCK = {
     "kill-task": Plan(

@@ -46,7 +46,7 @@ def test_what_was_not_submitted_and_is_said_to_have_failed_is_well() -> None:
 
 
 def test_what_a_person_posted_does_not_count() -> None:
-    assert problems(history(outcome("failed", "not_sent")), books("s1", by="person")) == []
+    assert problems(history(outcome("failed", "not_sent")), books("s1", by="user-action")) == []
 
 
 @pytest.mark.parametrize(

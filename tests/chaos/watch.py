@@ -13,7 +13,7 @@ from tests.system.rest import AirflowRest, TaskView
 LOOK_AT_FAULTS = 0.1
 LOOK_AT_TASKS = 0.4
 FAILED_LOOKS = 5
-"""So many looks in a row may fail on a machine that has too much to do."""
+"""So many polls in a row may fail on a machine that has too much to do."""
 
 
 class Watch:

@@ -122,7 +122,7 @@ class World:
         """Start a run, a while after the last one: what begins together stands in its own way."""
 
         def trigger() -> None:
-            # An attempt without an answer may have made it.
+            # An attempt without a response may have made it.
             if not self._has_run(dag_id, run_id):
                 self.rest.trigger(dag_id, conf, run_id=run_id)
             time.sleep(START_PAUSE)
@@ -139,11 +139,11 @@ class World:
         return True
 
     def clear(self, task: Task) -> None:
-        """Clear a task, as a person does."""
+        """Clear a task, as a user does."""
         self._insist(lambda: self.rest.clear(task.dag_id, task.run_id, task.task_id))
 
     def put(self, path: str, body: Any) -> None:
-        """Send a PUT to a path of Airflow's REST API, as a person does."""
+        """Send a PUT to a path of Airflow's REST API, as a user does."""
         self._insist(lambda: self.rest.call("PUT", path, json=body))
 
     def _insist(self, change: Callable[[], None]) -> None:

@@ -22,7 +22,7 @@ LINKEDIN = "774737c3-b0a6-52a5-868f-7f1d54b89178"
 
 @dataclass(frozen=True)
 class Input:
-    """Something that a person may write.
+    """Something that a user may write.
 
     :param where: the field or parameter.
     :param written: what they write, as they would.

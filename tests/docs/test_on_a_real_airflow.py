@@ -1,4 +1,4 @@
-"""What takes a whole Airflow to show: the approval by a person, and the runbook's commands as they are written."""
+"""What takes a whole Airflow to show: the approval by a user, and the runbook's commands as they are written."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ def test_a_post_goes_out_only_if_a_person_says_so(
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_runbook_ends_an_unknown(stack: AirflowStack, emulator: EmulatorProcess) -> None:
-    """Two requests without an answer, one processed and one not, each hidden by what a person posts by hand meanwhile."""
+    """Two requests without a response, one processed and one not, each hidden by what a user posts by hand meanwhile."""
     cases = {"accepted": (conf_of(emulator, 2), "after"), "not_accepted": (conf_of(emulator, 3), "before")}
     tasks: dict[str, Task] = {}
     for decision, (conf, when) in cases.items():
         about = {"post_id": conf["post_id"]}
         emulator.control.fault({"operation": "post-now", "fault": "reset", "when": when, **about})
-        # Read once before the request leaves; the first look after it must not find anything yet.
+        # Read once before the request leaves; the first poll after it must not find anything yet.
         emulator.control.fault({"operation": "get-post", "fault": "status", "status": 403, "skip": 1, **about})
         tasks[decision] = Task("in_doubt", stack.rest.trigger("in_doubt", conf), "publish")
         wait_for_fault(emulator, conf, when)
@@ -128,7 +128,7 @@ def another_account(emulator: EmulatorProcess) -> str:
 
 
 def wait_for_fault(emulator: EmulatorProcess, conf: dict[str, str], when: str) -> None:
-    """Wait until the request without an answer has been made, and what it causes has been caused."""
+    """Wait until the request without a response has been made, and what it causes has been caused."""
     path = f"/posts/{conf['post_id']}/post-now"
     end = time.monotonic() + PATIENCE
     while not any(each["path"].endswith(path) and each["fault"] for each in emulator.control.requests()):

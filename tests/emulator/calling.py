@@ -1,4 +1,4 @@
-"""A client of the emulator that hides nothing: it returns answers as they came."""
+"""A client of the emulator that hides nothing: it returns responses as they came."""
 
 from __future__ import annotations
 

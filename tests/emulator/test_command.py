@@ -36,7 +36,7 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, 
 
 
 def get_nothing(http: httpx.Client, path: str) -> None:
-    """Call, and be left without an answer."""
+    """Call, and be left without a response."""
     with pytest.raises(httpx.TransportError):
         http.get(path)
 

@@ -44,7 +44,7 @@ def test_it_requires_what_the_seed_pages_require(caller: Caller) -> None:
 
 
 def test_it_is_kept_to(emulator: Emulator, tmp_path: Path) -> None:
-    """schemathesis against a running emulator: no 5xx, and every answer fits the description.
+    """schemathesis against a running emulator: no 5xx, and every response fits the description.
 
     Left out: that whatever fits the description is taken, since it cannot say what a time zone is or
     that of two fields one is needed.

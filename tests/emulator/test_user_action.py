@@ -1,4 +1,4 @@
-"""What a person does in the app between two looks of ours."""
+"""What a user does in the app between two polls of ours."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_post_now_by_hand(emulator: Emulator, caller: Caller, post_id: str, x: s
     (made,) = emulator.user_action("post_now", post_id, social_account_id=x)
     assert caller.latest(post_id) == made
     emulator.advance_until_idle()
-    assert [each["operation"] for each in emulator.submissions()] == ["person"]
+    assert [each["operation"] for each in emulator.submissions()] == ["user-action"]
     assert [each["scheduled_post_id"] for each in emulator.publications()] == [made["id"]]
     assert [each for each in emulator.requests() if each["method"] == "POST"] == []
     with pytest.raises(ValueError, match="social_account_id"):

@@ -277,7 +277,7 @@ def test_a_look_that_fails_for_now_ends_nothing(hook: OctosparkHook, emulator: E
     emulator.fault("get-post", "status", status=500)
     wait = waiting_for(emulator.posts[0]["id"], team_id=emulator.team_id)
     [line] = hook.poll(wait)
-    assert "a look failed" in line
+    assert "a poll failed" in line
     assert not wait.done
 
 

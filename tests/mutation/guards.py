@@ -123,7 +123,7 @@ GUARDS = (
         ),
     ),
     _guard(
-        "an answer is written surely",
+        "a response is written surely",
         "test_an_answer_is_written_again_if_the_store_fails",
         (_SUBMISSION, "self.journal.put_surely(answered)", "self.journal.put(answered)"),
     ),
@@ -268,7 +268,7 @@ GUARDS = (
     ),
     # What frees a target
     _guard(
-        "only a failure that passes by itself frees",
+        "only a failure that is transient frees",
         "test_a_failure_that_does_not_pass_is_not_submitted_again",
         (_RULES, "    return cleared or is_retryable_failure(outcome)\n", "    return True\n"),
     ),
@@ -283,7 +283,7 @@ GUARDS = (
         (_RULES, "    if outcome.platform_post_id or ((rules.recurs", "    if ((rules.recurs"),
     ),
     _guard(
-        "what a person cancelled frees nothing",
+        "what a user cancelled frees nothing",
         "test_what_a_person_cancelled_is_not_submitted_again",
         (_RULES, ' or outcome.state != "failed" or outcome.reason is not None:\n', ' or outcome.state != "failed":\n'),
     ),

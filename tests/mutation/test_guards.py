@@ -54,8 +54,8 @@ POINTS = {
     "before the fence": 6,
     "before the request leaves": 8,
     "while it is under way": 9,
-    "before the answer is written": 10,
-    "after the answer was written": 12,
+    "before the response is written": 10,
+    "after the response was written": 12,
 }
 """The points of a first try of a task that is not mapped."""
 
@@ -188,7 +188,7 @@ def test_a_process_that_was_overtaken_leaves_the_record_alone(bench: HistoryBenc
     task = HistoryTask(bench, Job.post_now(bench, rules=ANY_NUMBER))
     task.table.writes_before_refusing = True
     bench.fault("post-now", "status", status=429, headers={"Retry-After": "7200"})
-    stop(task, "before the answer is written", "pause")
+    stop(task, "before the response is written", "pause")
     overtaken = task.alive()[0]
     task.lose("stale")
     finish(task)
@@ -202,7 +202,7 @@ def test_a_process_that_was_overtaken_leaves_the_record_alone(bench: HistoryBenc
 
 def test_an_answer_is_written_again_if_the_store_fails(bench: HistoryBench) -> None:
     task = HistoryTask(bench, Job.post_now(bench))
-    stop(task, "before the answer is written", "store fails")
+    stop(task, "before the response is written", "store fails")
     assert (task.state, task.try_number) == ("success", 1)
     assert kept(bench)
 
@@ -383,7 +383,7 @@ def test_a_conflict_is_doubt(bench: HistoryBench) -> None:
 
 
 def decide_not_sent(task: HistoryTask) -> None:
-    """A person decides about the one target that is in doubt, and clears the task."""
+    """A user decides about the one target that is in doubt, and clears the task."""
     [key] = set(task.decision_keys())
     task.write_decision(key, {"decision": "not_accepted"})
     task.clear()
@@ -405,7 +405,7 @@ def test_a_decision_is_about_one_request(bench: HistoryBench, linkedin: str) -> 
 
 
 def test_a_decision_is_obeyed_when_it_can_be_known(bench: HistoryBench) -> None:
-    """A person cannot know either what is still to come."""
+    """A user cannot know either what is still to come."""
     task = adopt_what_fails(bench)
     decide_not_sent(task)
     finish(task)
@@ -497,9 +497,9 @@ def test_a_submission_is_not_repeated_below_the_protocol() -> None:
 
 
 def killed_after_acceptance(bench: HistoryBench, rules: Rules, **options: Any) -> HistoryTask:
-    """A task that was killed once the answer was on record; what was accepted comes to its end."""
+    """A task that was killed once the response was on record; what was accepted comes to its end."""
     task = HistoryTask(bench, Job.post_now(bench, rules=rules, **options))
-    stop(task, "after the answer was written")
+    stop(task, "after the response was written")
     bench.advance(5)
     return task
 
@@ -549,7 +549,7 @@ def test_a_failed_occurrence_is_not_the_end_of_a_recurrence(bench: HistoryBench,
 
 
 def test_what_was_revived_before_it_is_submitted_again(bench: HistoryBench, x: str) -> None:
-    """It had failed and freed its target; before the request could leave, a person pressed retry in the app."""
+    """It had failed and freed its target; before the request could leave, a user pressed retry in the app."""
     bench.service.script("fail", social_account_id=x, times=1, error_category="transient")
     task = killed_after_acceptance(bench, ANY_NUMBER)
     task.step(Strike(6, "pause"))

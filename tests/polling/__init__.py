@@ -1,1 +1,1 @@
-"""Waiting: when to look, what a look means, and how many share one."""
+"""Waiting: when to look, what a poll means, and how many share one."""

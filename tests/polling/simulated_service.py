@@ -1,6 +1,6 @@
 """A service on a virtual clock that stands where the client would: for waits of hours and days.
 
-Its answers are read by the same models as those that come over the wire; what comes over the wire itself is tested
+Its responses are read by the same models as those that come over the wire; what comes over the wire itself is tested
 with a real server.
 """
 

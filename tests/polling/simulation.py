@@ -1,7 +1,7 @@
-"""Posts on a simulated clock: how often a policy looks at them, and how late it notices.
+"""Posts on a simulated clock: how often a policy polls at them, and how late it notices.
 
 A post is published some time after it was due: lognormal with a median of 20 s, one in a hundred after more than 10
-minutes. A wait begins with one look by the worker; the triggerer's first look comes at least 5 s later.
+minutes. A wait begins with one look by the worker; the triggerer's first poll comes at least 5 s later.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ MEDIAN, P99 = 20.0, 600.0
 SIGMA = math.log(P99 / MEDIAN) / 2.3263478740408408
 
 NextLook = Callable[[datetime, datetime], datetime]
-"""From the time of a look and the time at which a post is due to the next look."""
+"""From the time of a poll and the time at which a post is due to the next poll."""
 
 
 @dataclass(frozen=True)
 class Result:
     """Means over the posts of a simulation.
 
-    :param calls: looks at a post.
-    :param delay: seconds from the publication to the look that showed it.
+    :param calls: polls at a post.
+    :param delay: seconds from the publication to the poll that showed it.
     """
 
     calls: float
@@ -52,10 +52,10 @@ def simulate(
     first_pause: timedelta = timedelta(0),
     gathering: float = 0.0,
 ) -> Result:
-    """Follow posts that are due so long after the wait began until a look shows that they are out.
+    """Follow posts that are due so long after the wait began until a poll shows that they are out.
 
     :param first_pause: the second look comes at the earliest so long after the first.
-    :param gathering: a look waits for company for a random time up to so many seconds.
+    :param gathering: a poll waits for company for a random time up to so many seconds.
     """
     chance = random.Random(seed)  # noqa: S311 - a simulation
     due_at = NOON + due

@@ -74,7 +74,7 @@ async def read_all(poller: Poller, posts: list[str], **options: Any) -> list[See
 
 
 def is_about(seen: list[Seen], posts: list[str]) -> bool:
-    """Whether each answer is about the post that was asked for, and shows its submission."""
+    """Whether each response is about the post that was asked for, and shows its submission."""
     return all(
         isinstance(each, Response)
         and each.value.id == post
@@ -695,7 +695,7 @@ def test_a_list_that_comes_by_is_the_next_look_of_those_who_would_look_soon(monk
     late = Watcher([0.0] + [10.0] * 8)
     service, posts = follow_on_a_virtual_clock(monkeypatch, {0.0: many, 1.5: [late]})
     assert late.polls == 9
-    assert service.polls[posts[late]] == 1, "its first look only"
+    assert service.polls[posts[late]] == 1, "its first poll only"
     assert late.seen_at[1] - late.seen_at[0] < 10.0
     assert min(b - a for a, b in zip(late.seen_at, late.seen_at[1:], strict=False)) >= 10.0 * (1 - subscription.EARLY)
 

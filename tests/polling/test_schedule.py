@@ -36,7 +36,7 @@ def policy(seed: int) -> NextLook:
 
 
 def simulated(due: timedelta, posts: int = 20_000) -> Result:
-    """The real policy as the trigger follows it, with a poller that lets each look wait for company."""
+    """The real policy as the trigger follows it, with a poller that lets each poll wait for company."""
     first = FIRST_POLL_AFTER + FIRST_POLLS_WITHIN / 2
     return simulate(policy(2), due, posts=posts, first_pause=first, gathering=BATCH_DELAY)
 

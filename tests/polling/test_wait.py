@@ -1,4 +1,4 @@
-"""What looks mean for a wait: whose publication they show, when it ends, and what a person is told."""
+"""What looks mean for a wait: whose publication they show, when it ends, and what a user is told."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def test_at_its_deadline_a_wait_ends_as_unknown_after_a_last_look() -> None:
     assert wait.next_poll(end - seconds(0.5)) == end
     assert wait.expire(KEY, end) == []
     wait.record_response(KEY, answer_with(POST, mine(status="published")), end)
-    assert wait.outcomes[0].state == "published", "the last look is believed"
+    assert wait.outcomes[0].state == "published", "the last poll is believed"
     late = waiting(publish_timeout=timedelta(minutes=1))
     late.record_response(KEY, answer_with(POST, mine(providerPublishState={"pollingReason": "in review"})), end)
     [outcome] = late.outcomes
@@ -291,7 +291,7 @@ def test_what_passes_by_itself_does_not_end_a_wait(kind: type[OctosparkError]) -
         assert not wait.done
         assert wait.next_poll(now) > now
         now = wait.next_poll(now)
-    assert len(lines) == 1, "one line, not one for each look"
+    assert len(lines) == 1, "one line, not one for each poll"
     assert "the wind blows" in lines[0]
     assert wait.record_response(KEY, answer_with(POST, mine()), now)[0].endswith("can be read again")
     wait.record_error(KEY, kind("the wind blows"), wait.deadline)
@@ -366,7 +366,7 @@ def test_waits_that_a_retry_after_holds_together_come_back_apart() -> None:
     assert max(back) - min(back) > 10.0
 
 
-# What a person is told
+# What a user is told
 
 
 def uploading(fraction: float) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def post_json(post_id: str, scheduled: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def answer_with(post_id: str, scheduled: dict[str, Any] | None, service_time: datetime | None = None) -> Response[Post]:
-    """A readable answer that shows a post."""
+    """A readable response that shows a post."""
     return Response(Post.model_validate(post_json(post_id, scheduled)), service_time)
 
 

@@ -33,7 +33,7 @@ from tests.submission.harness import Bench, Job, Moment, State, Task, kill
 
 @dataclass(frozen=True)
 class Trouble:
-    """What comes in place of a clear answer to a submission.
+    """What comes in place of a clear response to a submission.
 
     :param fault: the emulator's fault, and `options` its options.
     :param accepted: whether the service accepted the request all the same.
@@ -69,21 +69,21 @@ _OTHER_ACCOUNT = {"id": _STRANGER, "socialAccountId": _STRANGER, "status": "publ
 
 TROUBLES: list[Trouble] = [
     *_both("reset", "The connection is reset", "reset"),
-    *_both("no answer", "No answer comes within `submit_timeout`", "no_answer"),
+    *_both("no response", "No response comes within `submit_timeout`", "no_answer"),
     *_both("500", "The service answers 500", "status", status=500),
     *_both("503", "The service, or a proxy, answers 503", "status", status=503),
     *_both("408", "The service answers 408", "status", status=408),
     *_both("409", "The service answers 409", "status", status=409),
-    *_both("302", "The answer is a redirect", "status", status=302),
-    *_both("204", "The answer is 204 without a body", "status", status=204),
-    *_both("no JSON", "The answer is an HTML page with status 200", "not_json"),
-    *_both("other account", "The answer is about another account", "status", status=200, body=_OTHER_ACCOUNT),
-    Trouble("cut off", "The answer is cut off", "truncate", accepted=True),
+    *_both("302", "The response is a redirect", "status", status=302),
+    *_both("204", "The response is 204 without a body", "status", status=204),
+    *_both("no JSON", "The response is an HTML page with status 200", "not_json"),
+    *_both("other account", "The response is about another account", "status", status=200, body=_OTHER_ACCOUNT),
+    Trouble("cut off", "The response is cut off", "truncate", accepted=True),
     Trouble(
-        "late, 2 min", "No answer comes; the request is processed after 2 minutes", "late", True, {"seconds": 120.0}
+        "late, 2 min", "No response comes; the request is processed after 2 minutes", "late", True, {"seconds": 120.0}
     ),
     Trouble(
-        "late, 14 min", "No answer comes; the request is processed after 14 minutes", "late", True, {"seconds": 840.0}
+        "late, 14 min", "No response comes; the request is processed after 14 minutes", "late", True, {"seconds": 840.0}
     ),
 ]
 
@@ -96,7 +96,7 @@ class Case:
     :param state: how Airflow has the task in the end.
     :param ends: the end of each target as the last try reports it; none if it raised before there was one.
     :param accepted: how many submissions of each target the service accepted from this task, of which `freed` in all
-        were made anew because the one before had failed, or because a person asked for it.
+        were made anew because the one before had failed, or because a user asked for it.
     :param error: what the last try raised.
     :param on_target: how often each target truly went out, whoever caused it; by default as often as accepted.
     """
@@ -134,7 +134,7 @@ def _cleared(task: Task, *, shows: bool = True) -> Task:
     return _played(task)
 
 
-# No clear answer
+# No clear response
 
 
 def _after_trouble(trouble: Trouble, rules: Rules | None = None) -> Callable[[Bench], Task]:
@@ -148,7 +148,7 @@ def _after_trouble(trouble: Trouble, rules: Rules | None = None) -> Callable[[Be
 def _doubts() -> list[Case]:
     return [
         Case(
-            "No clear answer",
+            "No clear response",
             trouble.situation,
             "Looks for it; finds the submission, and adopts it. Nothing is sent again."
             if trouble.accepted
@@ -388,7 +388,7 @@ def _scenario(
 
 
 def _fails_is_cleared_and_refused(bench: Bench) -> Task:
-    """A person's clear frees it; the request is refused; a retry must still be free to send."""
+    """A user's clear frees it; the request is refused; a retry must still be free to send."""
     task = _task(bench)
     bench.service.script("fail", post_id=task.job.post_id, error_category="permanent", times=1)
     task.finish()
@@ -398,7 +398,7 @@ def _fails_is_cleared_and_refused(bench: Bench) -> Task:
 
 
 def _fails_unseen(bench: Bench) -> Task:
-    """Nobody waits; the failure comes after the task's success, and a person clears it."""
+    """Nobody waits; the failure comes after the task's success, and a user clears it."""
     task = _task(bench, Job.post_now(bench))
     bench.service.script("fail", post_id=task.job.post_id, error_category="auth", times=1)
     task.finish()
@@ -418,7 +418,7 @@ def _recurs_after_failure(bench: Bench) -> Task:
     return _played(task)
 
 
-# A person in between
+# A user in between
 
 
 def _fails_before_it_is_found(bench: Bench) -> Task:
@@ -467,7 +467,7 @@ def _person_retries(bench: Bench) -> Task:
 
 
 def _person_retries_after_refusal(bench: Bench) -> Task:
-    """The retry is refused; then the person presses the service's own retry."""
+    """The retry is refused; then the user presses the service's own retry."""
     task = _task(bench)
     bench.service.script("fail", post_id=task.job.post_id, error_category="transient", times=1)
     task.run()
@@ -479,7 +479,7 @@ def _person_retries_after_refusal(bench: Bench) -> Task:
 
 
 def _by_hand(at: str, **rules: Any) -> Callable[[Bench], Task]:
-    """A first try is killed at a point; then a person posts the same post to the same account."""
+    """A first try is killed at a point; then a user posts the same post to the same account."""
 
     def play(bench: Bench) -> Task:
         task = _task(bench, Job.post_now(bench, rules=Rules(**rules)))
@@ -661,56 +661,56 @@ _UNKNOWN, _STOP = OctosparkUnknownError, OctosparkAlreadySubmittedError
 CASES: list[Case] = [
     *_doubts(),
     Case(
-        "No clear answer",
-        "No answer comes, `settle_time=None`, and the request is processed an hour later",
+        "No clear response",
+        "No response comes, `settle_time=None`, and the request is processed an hour later",
         "Looks for 15 minutes, sends nothing again, and says unknown.",
         _silent_for_an_hour, "failed", (_U,), (1,), _UNKNOWN,
     ),
     Case(
-        "No clear answer",
+        "No clear response",
         "The connection is reset, `settle_time=None`, and the request never arrived",
         "Looks for 15 minutes, sends nothing again, and says unknown.",
         _never_arrives, "failed", (_U,), (0,), _UNKNOWN,
     ),
     Case(
-        "No clear answer",
+        "No clear response",
         "The request is processed after 20 minutes, later than `settle_time`; until then 429 keeps a second one out",
         "The retry finds the submission, and adopts it all the same; the log says to raise `settle_time`.",
         _shows_up_too_late, "success", (_P,), (1,),
     ),
     Case(
-        "No clear answer",
+        "No clear response",
         "The service answers 409 every time",
         "Sends twice in each try, each time after `settle_time`; fails when the retries are used up.",
         _always_conflict, "failed", (_F,), (0,), OctosparkServerError,
     ),
     Case(
-        "No clear answer",
-        "The answer is lost, and the post cannot be read for twice `settle_time`",
+        "No clear response",
+        "The response is lost, and the post cannot be read for twice `settle_time`",
         "Says unknown; the record stays, and a clear looks again.",
         _unreadable_post, "failed", (_U,), (1,), _UNKNOWN,
     ),
     Case(
-        "No clear answer",
-        "The answer is lost, and the API key is revoked",
+        "No clear response",
+        "The response is lost, and the API key is revoked",
         "Says unknown when `settle_time` is over; with a new key, a clear looks again.",
         _key_revoked, "failed", (_U,), (1,), _UNKNOWN,
     ),
     Case(
-        "No clear answer",
-        "The answer is lost, and what was accepted fails before it is found",
+        "No clear response",
+        "The response is lost, and what was accepted fails before it is found",
         "It may be somebody else's, and the task's own be hidden by it: unknown when `settle_time` is over.",
         _fails_before_it_is_found, "failed", (_U,), (1,), _UNKNOWN, on_target=(0,),
     ),
     Case(
-        "No clear answer",
-        "The answer is lost, what was accepted is found and adopted, and fails after that",
+        "No clear response",
+        "The response is lost, what was accepted is found and adopted, and fails after that",
         "The same: unknown. No retry submits again.",
         _fails_after_adoption, "failed", (_U,), (1,), _UNKNOWN, on_target=(0,),
     ),
     Case(
-        "No clear answer",
-        "The same, and a person writes `not_sent` and clears the task",
+        "No clear response",
+        "The same, and a user writes `not_sent` and clears the task",
         "It is submitted again.",
         _fails_after_adoption_and_is_decided, "success", (_P,), (2,), freed=1, on_target=(1,),
     ),
@@ -740,13 +740,13 @@ CASES: list[Case] = [
     ),
     Case(
         "Killed",
-        "The task is killed after the service has accepted, before the answer is written",
+        "The task is killed after the service has accepted, before the response is written",
         "The next try finds the submission, and adopts it.",
         _killed_at("after submission"), "success", (_P,), (1,),
     ),
     Case(
         "Killed",
-        "The task is killed after the answer is written",
+        "The task is killed after the response is written",
         "The next try carries on from the record.",
         _killed_at("after set octospark", nth=3), "success", (_P,), (1,),
     ),
@@ -804,37 +804,37 @@ CASES: list[Case] = [
     ),
     Case(
         "Several accounts",
-        "The answer to one call for three accounts is lost",
+        "The response to one call for three accounts is lost",
         "The service shows its latest submission only: that account is adopted, the others are unknown.",
         _multi_lost(), "failed", (_U, _U, _W), (1, 1, 1), _UNKNOWN,
     ),
     Case(
         "Several accounts",
-        "With `accounts_per_call=1`, the answer to the second call is lost",
+        "With `accounts_per_call=1`, the response to the second call is lost",
         "The second submission is found and adopted, then the third is sent.",
         _multi_lost_at_second, "success", (_W, _W, _W), (1, 1, 1),
     ),
     Case(
         "Several accounts",
-        "The answer leaves out the last account, which was scheduled",
+        "The response leaves out the last account, which was scheduled",
         "The submission is found and adopted.",
         _omitted(2, "after"), "success", (_W, _W, _W), (1, 1, 1),
     ),
     Case(
         "Several accounts",
-        "The answer leaves out the first account, which was scheduled",
+        "The response leaves out the first account, which was scheduled",
         "A later one hides it: unknown for that account.",
         _omitted(0, "after"), "failed", (_U, _W, _W), (1, 1, 1), _UNKNOWN,
     ),
     Case(
         "Several accounts",
-        "The answer leaves out an account, which was not scheduled",
+        "The response leaves out an account, which was not scheduled",
         "The post is not as it was before: unknown for that account.",
         _omitted(1, "before"), "failed", (_W, _U, _W), (1, 0, 1), _UNKNOWN,
     ),
     Case(
         "Several accounts",
-        "The answer calls one account both good and bad, and says nothing of the other, the last",
+        "The response calls one account both good and bad, and says nothing of the other, the last",
         "The last one is found and adopted; the other is unknown.",
         _contradictory, "failed", (_U, _W), (1, 1), _UNKNOWN,
     ),
@@ -877,11 +877,11 @@ CASES: list[Case] = [
         _fails("permanent"), "failed", (_F,), (1,), OctosparkPublishFailedError, on_target=(0,),
     ),
     Case(
-        "Failed", "Publishing fails for a passing reason, `resubmit_failed=False`", "Fails; nothing is submitted again.",
+        "Failed", "Publishing fails for a transient reason, `resubmit_failed=False`", "Fails; nothing is submitted again.",
         _fails("transient", resubmit_failed=False), "failed", (_F,), (1,), OctosparkPublishFailedError, on_target=(0,),
     ),
     Case(
-        "Failed", "Publishing fails for a lasting reason, and a person clears the task", "Submits again.",
+        "Failed", "Publishing fails for a lasting reason, and a user clears the task", "Submits again.",
         _fails_and_is_cleared("permanent"), "success", (_P,), (2,), freed=1, on_target=(1,),
     ),
     Case(
@@ -892,14 +892,14 @@ CASES: list[Case] = [
     ),
     Case(
         "Failed",
-        "Publishing fails for a lasting reason, and a person clears the task in a way that does not show",
+        "Publishing fails for a lasting reason, and a user clears the task in a way that does not show",
         "Counts as a retry: nothing is submitted again.",
         _fails_and_is_cleared("permanent", shows=False),
         "failed", (_F,), (1,), OctosparkPublishFailedError, on_target=(0,),
     ),
     Case(
         "Failed",
-        "Publishing fails after the task has ended without waiting, and a person clears the task",
+        "Publishing fails after the task has ended without waiting, and a user clears the task",
         "Looks, finds the failure, and submits again.",
         _fails_unseen, "success", (_W,), (2,), freed=1, on_target=(1,),
     ),
@@ -935,108 +935,108 @@ CASES: list[Case] = [
     ),
     Case(
         "Failed",
-        "The first occurrence of a recurring publication fails, and a person clears the task",
+        "The first occurrence of a recurring publication fails, and a user clears the task",
         "Fails; not submitted again, since it comes again by itself.",
         _recurs_after_failure, "failed", (_F,), (1,), OctosparkPublishFailedError, on_target=(11,),
     ),
     Case(
-        "A person in between",
-        "The answer is lost, and a person reschedules the submission",
+        "A user in between",
+        "The response is lost, and a user reschedules the submission",
         "It cannot be told from another one: unknown.",
         _person_after_lost_answer("reschedule"), "failed", (_U,), (1,), _UNKNOWN,
     ),
     Case(
-        "A person in between",
-        "The answer is lost, and a person cancels the submission",
+        "A user in between",
+        "The response is lost, and a user cancels the submission",
         "It may be somebody else's, and the task's own be hidden by it: unknown when `settle_time` is over.",
         _person_after_lost_answer("cancel"), "failed", (_U,), (1,), _UNKNOWN, on_target=(0,),
     ),
     Case(
-        "A person in between",
-        "The answer is lost, and a person moves the post back to draft",
+        "A user in between",
+        "The response is lost, and a user moves the post back to draft",
         "The same: unknown when `settle_time` is over.",
         _person_after_lost_answer("move_to_draft"), "failed", (_U,), (1,), _UNKNOWN, on_target=(0,),
     ),
     Case(
-        "A person in between",
-        "The answer is lost, and a person posts the same post to another account",
+        "A user in between",
+        "The response is lost, and a user posts the same post to another account",
         "The newer submission hides it: unknown.",
         _person_after_lost_answer("post_now", by_hand_on_other=True), "failed", (_U,), (1,), _UNKNOWN,
     ),
     Case(
-        "A person in between",
-        "Publishing fails, and a person presses the service's own retry before Airflow's",
+        "A user in between",
+        "Publishing fails, and a user presses the service's own retry before Airflow's",
         "The retry looks first, finds it under way, and waits for it. Nothing is submitted again.",
         _person_retries, "success", (_P,), (1,),
     ),
     Case(
-        "A person in between",
-        "Publishing fails, Airflow's retry is refused with 429, and a person presses the service's own retry",
+        "A user in between",
+        "Publishing fails, Airflow's retry is refused with 429, and a user presses the service's own retry",
         "The next retry finds it published. Nothing is submitted again.",
         _person_retries_after_refusal, "success", (_P,), (1,),
     ),
     Case(
-        "A person in between",
-        "The task is killed before the fence, and a person posts by hand to the same account",
+        "A user in between",
+        "The task is killed before the fence, and a user posts by hand to the same account",
         "It is proven not to be the task's: fails, and sends nothing.",
         _by_hand("before set octospark"), "failed", (_F,), (0,), _STOP, on_target=(1,),
     ),
     Case(
-        "A person in between",
+        "A user in between",
         "The same, with `allow_repeat=True`",
         "Submits all the same.",
         _by_hand("before set octospark", allow_repeat=True), "success", (_W,), (1,), on_target=(2,),
     ),
     Case(
-        "A person in between",
-        "The task is killed between fence and request, and a person posts by hand to the same account",
+        "A user in between",
+        "The task is killed between fence and request, and a user posts by hand to the same account",
         "It cannot be told from the task's own: adopted. Goes out once.",
         _by_hand("before submission"), "success", (_P,), (0,), on_target=(1,),
     ),
     Case(
-        "A person in between",
+        "A user in between",
         "The same post went out on the same account last week",
         "That was before this run was due: submits.",
         _evergreen, "success", (_W,), (1,), on_target=(2,),
     ),
     Case(
-        "A person in between",
+        "A user in between",
         "A publication is cancelled on its way",
         "Fails; no retry submits again.",
         _scenario("cancel"), "failed", (_F,), (1,), OctosparkCancelledError, on_target=(0,),
     ),
     Case(
-        "A person in between",
-        "A publication is cancelled on its way, and a person clears the task",
+        "A user in between",
+        "A publication is cancelled on its way, and a user clears the task",
         "With `reattach` nothing is submitted again.",
         _scenario("cancel", clear=True), "failed", (_F,), (1,), OctosparkCancelledError, on_target=(0,),
     ),
     Case(
-        "A person in between",
-        'A publication is cancelled on its way, and a person clears the task, `if_already_submitted="resubmit"`',
+        "A user in between",
+        'A publication is cancelled on its way, and a user clears the task, `if_already_submitted="resubmit"`',
         "Submits again.",
         _scenario("cancel", clear=True, if_already_submitted="resubmit"), "success", (_P,), (2,), freed=1, on_target=(1,),
     ),
     Case(
-        "A person decides",
+        "A user decides",
         'After an unknown the decision is "accepted"; the request was accepted',
         "Carries on, and sends nothing.",
         _decided({"decision": "accepted"}, arrived=True), "success", (_W,), (1,),
     ),
     Case(
-        "A person decides",
+        "A user decides",
         'After an unknown the decision is "not_accepted"; the request never arrived',
         "Sends, once.",
         _decided({"decision": "not_accepted"}, arrived=False), "success", (_W,), (1,),
     ),
     Case(
-        "A person decides",
+        "A user decides",
         "After an unknown the decision is something else",
         "Still unknown; the log says what to write.",
         _decided({"decision": "maybe"}, arrived=False), "failed", (_U,), (0,), _UNKNOWN,
     ),
     Case(
-        "Cleared", "The post is out, and a person clears the task", "With `reattach`, the default, nothing is sent again.",
+        "Cleared", "The post is out, and a user clears the task", "With `reattach`, the default, nothing is sent again.",
         _published_and_cleared(), "success", (_P,), (1,),
     ),
     Case(
@@ -1073,7 +1073,7 @@ CASES: list[Case] = [
     ),
     Case(
         "Cleared",
-        'Killed after the answer is written, and retried with `if_already_submitted="fail"`',
+        'Killed after the response is written, and retried with `if_already_submitted="fail"`',
         "Fails, and sends nothing.",
         _killed_after_answer_and_retried(if_already_submitted="fail"), "failed", (), (1,), _STOP,
     ),
@@ -1103,7 +1103,7 @@ CASES: list[Case] = [
     ),
     Case(
         "The record",
-        "Before Airflow 3.3 publishing fails for a passing reason",
+        "Before Airflow 3.3 publishing fails for a transient reason",
         "A retry could not be sure that the failure is its own task's, so the task is not retried.",
         _without_store_failed, "failed", (_F,), (1,), OctosparkPublishFailedError, on_target=(0,),
     ),
@@ -1127,7 +1127,7 @@ CASES: list[Case] = [
     ),
     Case(
         "The record",
-        "The state store fails when the answer is written",
+        "The state store fails when the response is written",
         "Tries to write it some times, then fails; the retry finds the submission, and adopts it.",
         _store_down_after_answer, "success", (_P,), (1,),
     ),

@@ -51,7 +51,7 @@ SUBMIT_TIMEOUT = 300.0
 """The submit_timeout of the imagined connection, in virtual seconds: what a silent submission costs."""
 
 REAL_PATIENCE, REAL_HASTE = 30.0, 0.3
-"""Real seconds that the client waits for the answer to a reading request: where one comes, and where none will."""
+"""Real seconds that the client waits for the response to a reading request: where one comes, and where none will."""
 
 REQUEST_TAKES = 0.4
 """Virtual seconds before a request reaches the service, so that not everything has the same time."""
@@ -135,11 +135,11 @@ class StateTable:
         self.rows = {name: row for name, row in self.rows.items() if key not in {name, None}}
 
     def read(self, key: str) -> Any:
-        """What is stored, for tests and for a person."""
+        """What is stored, for tests and for a user."""
         return json.loads(self.rows[key]) if key in self.rows else None
 
     def write(self, key: str, value: Any) -> None:
-        """Store a value, as a person does through the REST API."""
+        """Store a value, as a user does through the REST API."""
         self.rows[key] = json.dumps(_strict(value), allow_nan=False)
 
     def fails(self, access: Literal["get", "set"]) -> tuple[bool, bool]:
@@ -416,7 +416,7 @@ class Bench:
         return OctosparkNetworkError(f"{operation.name}: the connection was lost.")
 
     def _send(self, operation: Operation[Any], leave_by: datetime) -> Any:
-        """Send a submission; returns its answer or error, or None once the service is silent."""
+        """Send a submission; returns its response or error, or None once the service is silent."""
         service = self.service
         before = len(service.requests())
 
@@ -648,7 +648,7 @@ class Task:
                 return self.tries[-1]
 
     def clear(self, *, shows: bool = True) -> None:
-        """A person clears the task; a running process is replaced. With `shows`, `max_tries` grows."""
+        """A user clears the task; a running process is replaced. With `shows`, `max_tries` grows."""
         for process in self._processes:
             process.current = False
         if shows:
@@ -656,7 +656,7 @@ class Task:
         self.state = "none"
 
     def decide(self, account: str, decision: Any) -> str:
-        """A person writes a decision under the key that the latest try's note names; returns the key."""
+        """A user writes a decision under the key that the latest try's note names; returns the key."""
         note = next(note for note in self.tries[-1].notes if f"account {account}" in note)
         named = re.search(r"octospark\.decision\.[^\s?]+", note)
         assert named is not None, note
@@ -756,7 +756,7 @@ class Task:
 
     @property
     def state_store(self) -> str | None:
-        """Where a person finds the store in Airflow's REST API, with `{key}` for the key."""
+        """Where a user finds the store in Airflow's REST API, with `{key}` for the key."""
         index = f"?map_index={self.map_index}" if self.map_index >= 0 else ""
         return f"/dags/dag/dagRuns/run/taskInstances/{self.name}/state-store/{{key}}{index}" if self.has_store else None
 

@@ -48,7 +48,7 @@ def test_two_kills_in_a_row(bench: Bench) -> None:
     untouched = begin(-1)
     check(untouched, "no kill")
     names = untouched.tries[-1].points.names
-    # Two waves, each with a fence and an answer; before the second one, the first page tells that there is another.
+    # Two waves, each with a fence and a response; before the second one, the first page tells that there is another.
     assert names.count("before submission") == 2
     assert names.count("before set octospark") == 1 + 2 + 1
     assert names.count("before set octospark.1") == 2
@@ -242,7 +242,7 @@ def test_an_unreadable_page_is_left_as_it_is_though_the_list_changes(bench: Benc
         task.job = whole
         task.clear()
         task.finish()
-        # What the person has not decided yet stays unknown, and is not sent.
+        # What the user has not decided yet stays unknown, and is not sent.
         assert task.table.read(page_key(number)) == spoilt
         bench.settle()
         assert all(count.accepted == 1 for count in task.count()), number

@@ -112,7 +112,7 @@ def test_every_way_back(bench: Bench, form: str, back: str, latest: str) -> None
 
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_killed_while_it_waits_for_the_publication(bench: Bench, deferrable: bool) -> None:
-    """Also the points after the answer: a task that waits, deferred or not, and writes the end that it has seen."""
+    """Also the points after the response: a task that waits, deferred or not, and writes the end that it has seen."""
 
     def begin(first: int) -> Task:
         bench.reset()
@@ -179,5 +179,5 @@ def test_killed_again_without_a_finally(bench: Bench, nursery: Nursery) -> None:
             assert task.count()[0].accepted == 1, f"killed at {first} and at {second}"
             if not killed:
                 break
-    # Nothing written; the empty page; the fence; accepted by the service; the answer written.
+    # Nothing written; the empty page; the fence; accepted by the service; the response written.
     assert len(worlds) == 5

@@ -1,4 +1,4 @@
-"""Records that cannot be believed, and what a person decides: never adopted, never ignored.
+"""Records that cannot be believed, and what a user decides: never adopted, never ignored.
 
 Complete for the forms of a bad page that are listed here; each is met by a first and by a later try.
 """
@@ -97,7 +97,7 @@ def killed_after(bench: Bench, point: str, job: Job | None = None, **options: An
 
 
 def is_unknown(task: Task) -> bool:
-    """Whether the task ended as unknown, without a retry, and with a note that a person can act on."""
+    """Whether the task ended as unknown, without a retry, and with a note that a user can act on."""
     last = task.tries[-1]
     assert isinstance(last.error, OctosparkUnknownError)
     assert task.state == "failed"
@@ -117,7 +117,7 @@ def is_unknown(task: Task) -> bool:
 
 @pytest.mark.parametrize("form", BAD_PAGES)
 def test_a_bad_page_on_a_later_try(bench: Bench, form: str) -> None:
-    """Nothing is sent, and the page stays for a person to look at."""
+    """Nothing is sent, and the page stays for a user to look at."""
     task = killed_after(bench, "after submission")
     bad = BAD_PAGES[form](task.table.read(PAGE_KEY))
     task.table.write(PAGE_KEY, bad)
@@ -210,7 +210,7 @@ def test_a_decision_that_is_none(bench: Bench, garbage: Any) -> None:
 
 
 def test_a_decision_is_for_one_request_only(bench: Bench) -> None:
-    """What a person said of one request is never taken for what they would say of the next."""
+    """What a user said of one request is never taken for what they would say of the next."""
     bench.fault("post-now", "reset", times=2)
     task = Task(bench, Job.post_now(bench, rules=Rules(settle_time=None)))
     task.finish()
@@ -245,7 +245,7 @@ def test_a_decision_while_it_is_looked_for(bench: Bench) -> None:
 
 
 def test_what_a_person_says_was_sent_stays_so(bench: Bench) -> None:
-    """Neither a retry nor a clear submits it again, and waiting for it looks for what was created since."""
+    """Neither a retry nor a clear submits it again, and waiting for it polls for what was created since."""
     bench.fault("post-now", "late", seconds=3600.0)
     task = Task(bench, Job.post_now(bench, wait=True, rules=Rules(settle_time=None)))
     task.finish()
@@ -353,7 +353,7 @@ def test_a_mapped_list_grows(bench: Bench) -> None:
 
 
 def test_accounts_are_added_to_and_taken_from_one_task(bench: Bench) -> None:
-    """What was sent is carried on, what is new is sent, and what takes the place of another is a person's to decide."""
+    """What was sent is carried on, what is new is sent, and what takes the place of another is a user's to decide."""
     one, two, three, four = (each["id"] for each in bench.service.social_accounts[:4])
     task = Task(bench, Job.schedule_multi(bench, accounts=[one, two]))
     for accounts in [(one, two), (three, two, one), (one, two, three)]:

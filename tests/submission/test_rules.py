@@ -170,7 +170,7 @@ def test_nothing_is_sent_again_that_may_be_out(
 def test_there_is_an_end_to_looking(
     record: Record, response: Response[Post], seconds: float, settle_time: timedelta | None
 ) -> None:
-    """A next look lies ahead and not beyond `settle_time`; after that there is a verdict."""
+    """A next poll lies ahead and not beyond `settle_time`; after that there is a verdict."""
     now, patience = after(seconds), settle_time or SETTLE_TIME
     verdict = resolve_doubt(record, response, now, settle_time)
     if isinstance(verdict, PollAgain):
@@ -324,7 +324,7 @@ SITUATIONS = list(itertools.product(ENDS, CATEGORIES, [True, False], [True, Fals
 @pytest.mark.parametrize("recurs", [True, False])
 @pytest.mark.parametrize("resubmit_failed", [True, False])
 def test_what_frees_a_target(resubmit_failed: bool, recurs: bool, if_already_submitted: Any, cleared: bool) -> None:
-    """A failure of which nothing can be live; all else only by a person's clear and wish."""
+    """A failure of which nothing can be live; all else only by a user's clear and wish."""
     rules = Rules(resubmit_failed=resubmit_failed, recurs=recurs, if_already_submitted=if_already_submitted)
     wished = cleared and if_already_submitted == "resubmit"
     freed = set()
@@ -345,7 +345,7 @@ def test_what_frees_a_target(resubmit_failed: bool, recurs: bool, if_already_sub
 
 
 def test_which_failure_is_worth_a_retry() -> None:
-    """What passes by itself and cannot be live; what was refused without a submission; what was not sent so far."""
+    """What is transient and cannot be live; what was refused without a submission; what was not sent so far."""
     worth = {
         (end, reason, category, submitted)
         for (end, reason), category, submitted, live in SITUATIONS

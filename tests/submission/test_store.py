@@ -140,7 +140,7 @@ def test_the_answer_is_written_again_if_that_fails(bench: Bench, failures: int, 
 
 
 def test_a_fence_that_cannot_be_lifted(bench: Bench) -> None:
-    """The request is refused, and the store fails: the next try looks for it, and then sends."""
+    """The request is refused, and the store fails: the next try polls for it, and then sends."""
     bench.fault("post-now", "status", status=429)
     task = Task(bench, Job.post_now(bench))
 
@@ -165,7 +165,7 @@ def orphaned(moment: Moment) -> None:
 
 
 def replaced(moment: Moment) -> None:
-    """A person clears the task; the old process lives on for a while."""
+    """A user clears the task; the old process lives on for a while."""
     moment.task.clear()
     moment.task.run()
 
@@ -177,7 +177,7 @@ def replaced_unseen(moment: Moment) -> None:
 
 
 def replaced_by_one_that_dies(moment: Moment) -> None:
-    """The next try is killed between its fence and the answer, and then the old process goes on."""
+    """The next try is killed between its fence and the response, and then the old process goes on."""
     moment.task.clear()
 
     def die(inner: Moment) -> None:

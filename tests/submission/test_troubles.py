@@ -1,4 +1,4 @@
-"""Every trouble with an answer, crossed with what happens next: the target goes out once, whatever it is.
+"""Every trouble with a response, crossed with what happens next: the target goes out once, whatever it is.
 
 Complete: each trouble of `cases.TROUBLES` with each form of submitting (one target; three with a call for each), with
 each way to go on (in the same try, deferred or in the worker; killed; cleared in a way that shows or not), with

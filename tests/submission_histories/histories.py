@@ -254,7 +254,7 @@ class HistoryBench(Bench):
         self.said_sent: set[tuple[str, str]] = set()
         self.ended_once: set[str] = set()
         self.silence_takes = 0.0
-        """After how many virtual seconds a client hears that it gets no answer: 0 where the connection breaks."""
+        """After how many virtual seconds a client hears that it gets no response: 0 where the connection breaks."""
         self._here = threading.local()
 
     @property
@@ -296,7 +296,7 @@ class HistoryBench(Bench):
         return self.stepped_here().plan.sight
 
     def advance_to(self, moment: datetime) -> None:
-        """Outside: let time pass. In a process: sleep, while the world goes on."""
+        """Outside: let time pass. In a process: sleep, while the team goes on."""
         stepped = self.stepped_if_any()
         if stepped is None:
             super().advance_to(moment)
@@ -311,7 +311,7 @@ class HistoryBench(Bench):
         """All scheduledPosts, as the service has them, by id."""
         submissions = {entry["scheduled_post_id"] for entry in self.service.submissions()}
         facts = {entry["id"]: _fact(entry, submissions) for entry in self.service.scheduled_posts()}
-        # What is live after this was revived: by a person, or by the service itself, which breaks assumption 2.
+        # What is live after this was revived: by a user, or by the service itself, which breaks assumption 2.
         self.ended_once |= {fact.id for fact in facts.values() if not fact.may_be_live}
         return facts
 
@@ -365,7 +365,7 @@ class HistoryBench(Bench):
                 if isinstance(result, Response)
                 else f"{type(result).__name__} {getattr(result, 'status', '')}"
             )
-            self.say(f"   {operation.name} no. {_number_of(operation)}: {'no answer' if result is None else said}")
+            self.say(f"   {operation.name} no. {_number_of(operation)}: {'no response' if result is None else said}")
         return [OctosparkNetworkError("silence") if result is None else result for result in results]
 
     def send_and_lose(self, operation: Operation[Any], leave_by: datetime) -> OctosparkError:
@@ -382,14 +382,12 @@ class HistoryBench(Bench):
     # People.
 
     def user_action(self, action: Any, post_id: str, account: str | None = None) -> None:
-        """Let a person act in the app."""
+        """Let a user act in the app."""
         before = self.facts()
         self.service.user_action(action, post_id, social_account_id=account)
         after = self.facts()
         changed = [fact.id for fact in after.values() if before.get(fact.id) != fact]
-        self.say(
-            f"a person: {action} of post {post_id[:4]}, {account[:4] if account else 'all'}: {len(changed)} changed"
-        )
+        self.say(f"a user: {action} of post {post_id[:4]}, {account[:4] if account else 'all'}: {len(changed)} changed")
         self.seen[f"person {action}"] += bool(changed)
 
     def close_history(self) -> None:
@@ -399,7 +397,7 @@ class HistoryBench(Bench):
                 stepped.kill()
 
     def story(self) -> str:
-        """The history, for a person."""
+        """The history, for a user."""
         lines = [*self.history, "the service has:"]
         lines += [
             f"  {fact.id[:8]} no. {fact.number} post {fact.post_id[:4]} account {fact.account[:4]} {fact.status}"
@@ -418,7 +416,7 @@ class HistoryTable(StateTable):
         self._bench = bench
 
     def write(self, key: str, value: Any) -> None:
-        """Write, as a process or a person does."""
+        """Write, as a process or a user does."""
         super().write(key, value)
         for record in records_of(value) if key == PAGE_KEY else []:
             if record["state"] == "in_doubt" and record["request"] not in self._bench.fences:
@@ -507,7 +505,7 @@ class HistoryTask(Task):
         self.state = "failed" if self.try_number > self.max_tries else "up_for_retry"
 
     def clear(self, *, shows: bool = True) -> None:
-        """A person clears the task; a running process is stale from then on."""
+        """A user clears the task; a running process is stale from then on."""
         if self.stepped is not None and not self.stepped.ended:
             self.left_behind.append(self.stepped)
         self.stepped = None
@@ -557,8 +555,8 @@ class HistoryTask(Task):
         return re.findall(rf"{re.escape(DECISION_KEY)}\.[0-9a-f-]+\.[0-9a-f]+", text)
 
     def write_decision(self, key: str, decision: Any) -> None:
-        """A person writes a decision under a key that a note named."""
-        self.bench.say(f"{self.name}: a person writes {decision} under {key}")
+        """A user writes a decision under a key that a note named."""
+        self.bench.say(f"{self.name}: a user writes {decision} under {key}")
         self.table.rows[key] = json.dumps(decision)
         account, _, attempt = key.removeprefix(f"{DECISION_KEY}.").rpartition(".")
         said = decision.get("decision") if isinstance(decision, dict) else decision
@@ -624,7 +622,7 @@ class HistoryTask(Task):
         super()._execute(process, attempt, lines, resumed)
 
     def _trigger(self, wait: Wait) -> None:
-        """As the bench's; but a busy triggerer looks at what takes long only a few times more."""
+        """As the bench's; but a busy triggerer polls at what takes long only a few times more."""
         looks = 0
         while not wait.done:
             now = self.bench.now()

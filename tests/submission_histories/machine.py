@@ -110,7 +110,7 @@ class Histories(RuleBasedStateMachine):
         """All task instances."""
         return self.bench.tasks
 
-    # The world at the beginning
+    # The team at the beginning
 
     @initialize(
         data=st.data(),
@@ -131,7 +131,7 @@ class Histories(RuleBasedStateMachine):
         seasoned: str,
         patient: bool,
     ) -> None:
-        """Make the world: what it is like, who is in it, and whether the post was out before on some account."""
+        """Make the team: what it is like, who is in it, and whether the post was out before on some account."""
         bench, service = self.bench, self.bench.service
         service.configure(latest=latest)
         bench.silence_takes = SUBMIT_TIMEOUT if patient else 0.0
@@ -250,7 +250,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self._begun())
     @rule(which=which, shows=st.booleans())
     def task_is_cleared(self, which: int, shows: bool) -> None:
-        """A person clears a task."""
+        """A user clears a task."""
         _one(self._begun(), which).clear(shows=shows)
 
     def _recorded(self) -> list[HistoryTask]:
@@ -319,7 +319,7 @@ class Histories(RuleBasedStateMachine):
         everywhere=st.booleans(),
     )
     def user_action(self, action: str, which: int, everywhere: bool) -> None:
-        """A person does something to the post in the app."""
+        """A user does something to the post in the app."""
         account = _one(self.accounts, which)
         self.bench.user_action(action, self.posts[0], None if everywhere and action != "post_now" else account)
 
@@ -341,7 +341,7 @@ class Histories(RuleBasedStateMachine):
         shows=st.booleans(),
     )
     def person_decides(self, which: int, decision: Any, shows: bool) -> None:
-        """A person decides about what is unknown, rightly or wrongly, and clears the task."""
+        """A user decides about what is unknown, rightly or wrongly, and clears the task."""
         task = _one(self._undecided(), which)
         task.write_decision(_one(task.decision_keys(), which), decision)
         task.clear(shows=shows)

@@ -78,7 +78,7 @@ def _published_twice(bench: HistoryBench) -> Iterator[str]:
 
 
 def _is_asked_for(bench: HistoryBench, sent: Sent, fact: Fact, again: Sent) -> bool:
-    """Whether a person asked for another submission, or an assumption was broken on purpose."""
+    """Whether a user asked for another submission, or an assumption was broken on purpose."""
     if (sent.number, fact.account) in bench.said_not_sent:
         return True
     rules = again.task.job.rules
@@ -170,7 +170,7 @@ def _wrong_failure(
     rules = report.task.job.rules
     said = report.facts.get(outcome.scheduled_post_id or "")
     if (report.task.name, outcome.social_account_id or "") in bench.said_sent:
-        return  # Which submission a person meant is not known; what is waited for is the latest one of the account.
+        return  # Which submission a user meant is not known; what is waited for is the latest one of the account.
     for sent, fact in own:
         then = report.facts.get(fact.id)
         if (then is not None and not then.may_be_live) or _is_mistaken(report.task, said, fact):

@@ -33,7 +33,7 @@ def finish(task: HistoryTask) -> None:
 def test_anothers_failure_is_not_taken_for_ours(
     bench: HistoryBench, ours: str, clears: str, category: Any, allow_repeat: bool
 ) -> None:
-    """Ours has no answer; somebody posts the same by hand meanwhile, and that fails; ours goes out all the same."""
+    """Ours has no response; somebody posts the same by hand meanwhile, and that fails; ours goes out all the same."""
     task = HistoryTask(bench, Job.post_now(bench, deferrable=False, rules=Rules(allow_repeat=allow_repeat)))
     account, post_id = task.job.accounts[0], task.job.post_id
     if ours == "late":

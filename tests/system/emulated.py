@@ -47,8 +47,8 @@ class EmulatorControl:
         return self._get("faults")
 
     def user_action(self, action: str, post_id: str, **details: str) -> None:
-        """Do what a person does in the app meanwhile, such as `post_now` on a `social_account_id`."""
-        self._post("person", {"action": action, "post_id": post_id, **details})
+        """Do what a user does in the app meanwhile, such as `post_now` on a `social_account_id`."""
+        self._post("user-action", {"action": action, "post_id": post_id, **details})
 
     def submissions(self) -> list[dict[str, Any]]:
         """The submissions that it accepted."""

@@ -44,7 +44,7 @@ def session_members(sessions: Collection[int]) -> list[int]:
 
 
 def kill_sessions(sessions: Collection[int]) -> None:
-    """Kill until nobody is left: between two looks, a member may have forked."""
+    """Kill until nobody is left: between two polls, a member may have forked."""
     deadline = time.monotonic() + _KILL_PATIENCE
     while (members := session_members(sessions)) and time.monotonic() < deadline:
         for pid in members:

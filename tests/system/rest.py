@@ -56,7 +56,7 @@ class AirflowRest:
         self._client.close()
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
-        """Send one request to a path below `/api/v2` and return the JSON of its answer, or None."""
+        """Send one request to a path below `/api/v2` and return the JSON of its response, or None."""
         if "Authorization" not in self._client.headers:
             self._log_in()
         response = self._client.request(method, f"/api/v2{path}", **arguments)
@@ -126,7 +126,7 @@ class AirflowRest:
         timeout: float,
         on_look: Callable[[Sequence[TaskView]], None] | None = None,
     ) -> str:
-        """Wait until a run has ended and return its state; `on_look` sees its tasks at every look."""
+        """Wait until a run has ended and return its state; `on_look` sees its tasks at every poll."""
         deadline = time.monotonic() + timeout
         while True:
             state = self.run_state(dag_id, run_id)
@@ -171,14 +171,14 @@ class AirflowRest:
         return "\n".join(_log_line(entry) for entry in response["content"])
 
     def clear(self, dag_id: str, run_id: str, *tasks: str | tuple[str, int], only_failed: bool = False) -> None:
-        """Clear tasks of a run (a mapped one as a pair with its index; none given: all), as a person does."""
+        """Clear tasks of a run (a mapped one as a pair with its index; none given: all), as a user does."""
         body: dict[str, Any] = {"dry_run": False, "dag_run_id": run_id, "only_failed": only_failed}
         if tasks:
             body["task_ids"] = tasks
         self.call("POST", f"/dags/{quote(dag_id)}/clearTaskInstances", json=body)
 
     def set_task_state(self, task: Task, state: str) -> None:
-        """Mark a task as `success`, `failed` or `skipped`, as a person does."""
+        """Mark a task as `success`, `failed` or `skipped`, as a user does."""
         self.call("PATCH", f"{_task_path(task)}{_index_path(task)}", json={"new_state": state})
 
     def state_store(self, task: Task) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`make ui`: the demo, left up for a person to look around in until Ctrl-C."""
+"""`make ui`: the demo, left up for a user to look around in until Ctrl-C."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Airflow fails a task whose trigger fires before the scheduler has seen it defer. The first sensors of each round look
 before they defer, as ours do; the others are made not to, so that all of them defer and their triggers find at the
-first look that the post is out: what is left of the race is what the trigger does about it.
+first poll that the post is out: what is left of the race is what the trigger does about it.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ NEVER = float("inf")
 class Triggerer:
     """Triggers in one event loop, with connections that a test can change.
 
-    :param connections: the settings of each connection, or what a look-up of it raises.
+    :param connections: the settings of each connection, or what a poll-up of it raises.
     :param look_ups: how often a connection was looked up.
     """
 
@@ -429,7 +429,7 @@ def test_changes_are_logged_and_looks_are_not(play: Callable[..., None], monkeyp
     monkeypatch.setattr(OctosparkPostTrigger, "log", Log())
     play(scenario)
     assert [line.split(": ", 1)[1] for line in reported] == [
-        "a look failed: get-post: connection refused",
+        "a poll failed: get-post: connection refused",
         "can be read again",
         "published",
     ]

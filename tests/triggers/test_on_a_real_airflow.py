@@ -153,7 +153,7 @@ def submissions(emulator: EmulatorProcess, post_id: str) -> int:
 
 
 def publish(emulator: EmulatorProcess, title: str) -> str:
-    """A person publishes something; returns the id of the submission, once it is out."""
+    """A user publishes something; returns the id of the submission, once it is out."""
     post_id = emulator.control.add_post(title)
     emulator.control.user_action("post_now", post_id, social_account_id=x(emulator))
 

@@ -29,7 +29,7 @@ def post(status: str, after: timedelta = HOUR, *, of: Post | None = None, **fiel
 
 
 def take(cursor: Cursor, *posts: Post, at: timedelta = 2 * HOUR) -> list[Outcome]:
-    """A look, so long after the watcher's start."""
+    """A poll, so long after the watcher's start."""
     return list(cursor.take(TEAM, posts, None, NOON + at))
 
 

@@ -36,7 +36,7 @@ def watch(emulator: Emulator) -> OctosparkPublishedTrigger:
 
 
 def publish(emulator: Emulator, post: int = 0) -> str:
-    """A person publishes a post; returns the id of the submission."""
+    """A user publishes a post; returns the id of the submission."""
     [made] = emulator.user_action("post_now", emulator.posts[post]["id"], social_account_id=emulator.account_id("x"))
     return made["id"]
 
@@ -47,7 +47,7 @@ def lists(emulator: Emulator) -> int:
 
 @asynccontextmanager
 async def running(triggerer: Triggerer) -> AsyncIterator[Triggerer]:
-    """A triggerer from its first look to the end of a test."""
+    """A triggerer from its first poll to the end of a test."""
     triggerer.start()
     try:
         yield triggerer

@@ -17,7 +17,7 @@ from airflow_provider_octospark.emulator.service.team import UnknownIdError
 
 
 class _Application(FastAPI):
-    """FastAPI, with a description that knows only the answers that there are."""
+    """FastAPI, with a description that knows only the responses that there are."""
 
     def openapi(self) -> dict[str, Any]:
         schema = super().openapi()
@@ -54,7 +54,7 @@ def application() -> FastAPI:
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
-    """The answer to a request that cannot be served."""
+    """The response to a request that cannot be served."""
     if isinstance(error, RequestValidationError):
         return api.error_response(400, _sentence(error), "bad_request")
     if isinstance(error, HTTPException):

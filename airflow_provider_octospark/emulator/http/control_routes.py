@@ -48,7 +48,7 @@ class ClockOrder(_Order):
 
 
 class UserActionRequest(_Order):
-    """What a person does meanwhile; see `World.person`."""
+    """What a user does meanwhile; see `Team.user_action`."""
 
     action: UserAction
     post_id: str

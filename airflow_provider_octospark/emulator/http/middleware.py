@@ -20,7 +20,7 @@ from airflow_provider_octospark.emulator.service.operations import called
 from airflow_provider_octospark.emulator.service.service import Service
 
 HOLD_SECONDS: Final = 600.0
-"""How long a request without an answer is held at most, in real seconds."""
+"""How long a request without a response is held at most, in real seconds."""
 
 SETTLE_TURNS: Final = 25
 """Turns of the event loop that take a request from the socket into its processing, and some more."""
@@ -58,7 +58,7 @@ class _Exchange:
 
 
 class _SilenceError(Exception):
-    """There is no answer: the connection is held."""
+    """There is no response: the connection is held."""
 
 
 class _DoneError(Exception):
@@ -215,7 +215,7 @@ class Middleware:
         return (b"date", format_datetime(self._service.now(), usegmt=True).encode())
 
     def _cut(self, response: _Response) -> bytes:
-        """The head of an answer, which promises all of the body, and half of the body."""
+        """The head of a response, which promises all of the body, and half of the body."""
         lines = [f"HTTP/1.1 {response.status} {_phrase(response.status)}".encode()]
         lines += [name + b": " + value for name, value in [*response.headers, self._date()]]
         return b"\r\n".join(lines) + b"\r\n\r\n" + response.body[: len(response.body) // 2]

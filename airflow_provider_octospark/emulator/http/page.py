@@ -189,7 +189,7 @@ def _post_row(post: Post) -> str:
 
 
 def _request_row(entry: RequestEntry) -> str:
-    status = "no answer" if entry["status"] is None else str(entry["status"])
+    status = "no response" if entry["status"] is None else str(entry["status"])
     bad = ' class="error"' if entry["status"] is None or entry["status"] >= 400 else ""
     return (
         f'<tr><td class="when">{escape(entry["at"][11:19])}</td>'

@@ -1,4 +1,4 @@
-"""The public API: one route per operation whose answer is known."""
+"""The public API: one route per operation whose response is known."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def _schedule_one(team: Team, post_id: str, account_id: str, body: ScheduleMulti
 
 @_route("move-to-draft", PostResponse)
 async def _move_to_draft(service: CalledService, meddling: Meddling, post_id: PostId) -> Response:
-    """Assumption: the answer is the post; it is not documented."""
+    """Assumption: the response is the post; it is not documented."""
 
     def act(team: Team) -> PostResponse:
         post = team.move_to_draft(post_id)

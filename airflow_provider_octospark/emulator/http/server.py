@@ -36,7 +36,7 @@ def check_loopback(host: str) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but it ends at once, whoever still waits for an answer."""
+    """uvicorn, but it ends at once, whoever still waits for a response."""
 
     def __init__(self, config: uvicorn.Config, middleware: Middleware) -> None:
         super().__init__(config)
@@ -176,7 +176,7 @@ class Emulator(Service):
             server.settled.set()
 
     def stop(self) -> None:
-        """Stop at once: whoever still waits for an answer gets none."""
+        """Stop at once: whoever still waits for a response gets none."""
         if self._thread is None or self._loop is None or self._server is None:
             return
         with contextlib.suppress(RuntimeError):  # the loop is closed if it was stopped before
@@ -202,7 +202,7 @@ class Emulator(Service):
         return self._thread is threading.current_thread()
 
     def settle(self) -> None:
-        """Wait until all that clients have sent so far is processed, but for what is held without an answer.
+        """Wait until all that clients have sent so far is processed, but for what is held without a response.
 
         A client that is gone may have left a request that nobody has looked at yet.
         """

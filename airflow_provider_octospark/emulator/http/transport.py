@@ -47,7 +47,7 @@ async def drop(transport: asyncio.Transport, receive: Receive) -> None:
 
 
 async def cut_off(transport: asyncio.Transport, receive: Receive, start: bytes) -> None:
-    """Send the start of an answer, and end the connection."""
+    """Send the start of a response, and end the connection."""
     transport.write(start)
     transport.close()
     await gone(receive)

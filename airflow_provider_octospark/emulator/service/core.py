@@ -41,7 +41,7 @@ class ServiceCore:
         seed: int | None = None,
         settings: Settings | None = None,
     ) -> None:
-        """Make the default world.
+        """Make the seed data.
 
         :param start: what the clock shows at first (aware); default: the real time.
         :param factor: virtual seconds per real second; 0 stands still until it is advanced.
@@ -83,13 +83,13 @@ class ServiceCore:
 
     @contextlib.contextmanager
     def present(self) -> Iterator[Team]:
-        """The world as it is now, for this thread alone."""
+        """The team as it is now, for this thread alone."""
         with self._lock:
             self._team.publishing.catch_up(self._clock.now())
             yield self._team
 
     def perform(self, action: Callable[[Team], Answered], late: float | None) -> Answered:
-        """Do something to the world now; or `late` virtual seconds later, and raise UnansweredError."""
+        """Do something to the team now; or `late` virtual seconds later, and raise UnansweredError."""
         with self.present() as team:
             if late is None:
                 return action(team)

@@ -31,7 +31,7 @@ class _Event:
 
 
 class EventQueue:
-    """Events in wait. No thread looks at it: it is worked off whenever somebody looks at the world."""
+    """Events in wait. No thread polls at it: it is worked off whenever somebody polls at the team."""
 
     def __init__(self) -> None:
         self._events: list[_Event] = []

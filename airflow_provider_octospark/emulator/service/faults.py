@@ -52,8 +52,8 @@ class Fault(BaseModel):
     operation: OperationName | Literal["*"] = Field(description="The operation it strikes; `*` for any.")
     fault: FaultName = Field(
         description=(
-            "`status`: another answer. `delay`: the answer takes longer. `reset`: the connection is reset. "
-            "`truncate`: the answer is cut off after processing. `not_json`: an HTML page. "
+            "`status`: another answer. `delay`: the response takes longer. `reset`: the connection is reset. "
+            "`truncate`: the response is cut off after processing. `not_json`: an HTML page. "
             "`no_answer`: silence until the client gives up. `late`: silence, and the request is processed "
             "`seconds` of virtual time later, whether the client is still there or not. `omit_account`: "
             "schedule-multi leaves an account out of `data`: the one of `social_account_id`, else the last."

@@ -9,14 +9,14 @@ from typing_extensions import TypedDict
 
 from airflow_provider_octospark.emulator.service.faults import FaultName
 
-SubmittingOperation = Literal["post-now", "schedule-multi", "person"]
+SubmittingOperation = Literal["post-now", "schedule-multi", "user-action"]
 
 REQUESTS_KEPT: Final = 100_000
 """How many requests the list holds; the oldest ones leave it."""
 
 
 class SubmissionEntry(TypedDict):
-    """A submission that the service accepted. `person` is one made by hand in the app."""
+    """A submission that the service accepted. `user-action` is one made by hand in the app."""
 
     at: str
     operation: SubmittingOperation
@@ -39,7 +39,7 @@ class PublicationEntry(TypedDict):
 class RequestEntry(TypedDict):
     """A call to the public API. Never its headers: one of them is the key.
 
-    `status` is null while there is no answer, and stays so if there never is one.
+    `status` is null while there is no response, and stays so if there never is one.
     """
 
     at: str

@@ -40,7 +40,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 class AccountUnavailableError(Exception):
-    """The account cannot be posted to until a person connects it again."""
+    """The account cannot be posted to until a user connects it again."""
 
     def __init__(self, account: SocialAccount) -> None:
         super().__init__(
@@ -50,7 +50,7 @@ class AccountUnavailableError(Exception):
 
 
 class Publishing:
-    """All publications of the world. Not thread-safe by itself: the emulator's lock guards it."""
+    """All publications of the team. Not thread-safe by itself: the emulator's lock guards it."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class Publishing:
             self.event_queue.add(scheduled.scheduled_at, lambda: self.begin(scheduled), scheduled)
 
     def begin(self, scheduled: ScheduledPost) -> None:
-        """Start to publish, as the first try or because a person pressed retry."""
+        """Start to publish, as the first try or because a user pressed retry."""
         scheduled.life += 1
         account = scheduled.account
         if account.status != "connected":

@@ -67,7 +67,7 @@ class OutcomeResponse(TypedDict):
 
 
 class ScheduleMultiResponse(TypedDict):
-    """The answer of schedule-multi (seed page)."""
+    """The response of schedule-multi (seed page)."""
 
     data: list[AccountResult]
     outcome: OutcomeResponse

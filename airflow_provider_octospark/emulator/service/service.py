@@ -253,9 +253,9 @@ class Service(ServiceCore):
         social_account_id: str | None = None,
         scheduled_at: datetime | None = None,
     ) -> list[ScheduledPostResponse]:
-        """What a person does in the app meanwhile; returns the scheduledPosts that it changed or made.
+        """What a user does in the app meanwhile; returns the scheduledPosts that it changed or made.
 
-        See `World.person` for the actions.
+        See `Team.user_action` for the actions.
         """
         with self.present() as team:
             at = None if scheduled_at is None else scheduled_at.astimezone(UTC)
@@ -263,6 +263,6 @@ class Service(ServiceCore):
             return [scheduled_post_response(each) for each in changed]
 
     def reset(self) -> None:
-        """As new: the default world, an empty ledger, no faults, the first settings, token and clock."""
+        """As new: the seed data, an empty ledger, no faults, the first settings, token and clock."""
         with self._lock:
             self._renew()

@@ -17,7 +17,7 @@ from airflow_provider_octospark.emulator.settings import Settings
 UserAction = Literal["reschedule", "move_to_draft", "cancel", "retry", "post_now"]
 
 USER_RESCHEDULES_BY: Final = timedelta(hours=1)
-"""How much later a person moves a publication if no time is named."""
+"""How much later a user moves a publication if no time is named."""
 
 
 class UnknownIdError(LookupError):
@@ -37,7 +37,7 @@ class Team:
         randomness: random.Random,
         public_url: str,
     ) -> None:
-        """The default world at `now`. `public_url` is where the pages of publications are shown."""
+        """The seed data at `now`. `public_url` is where the pages of publications are shown."""
         self.accounts: dict[str, SocialAccount] = {}
         self.posts: dict[str, Post] = {}
         self.publishing = Publishing(
@@ -175,7 +175,7 @@ class Team:
                 self.publishing.end(scheduled, "draft")
         return post
 
-    # What a person does
+    # What a user does
 
     def user_action(
         self,
@@ -184,7 +184,7 @@ class Team:
         account_id: str | None = None,
         scheduled_at: datetime | None = None,
     ) -> list[ScheduledPost]:
-        """What a person does in the app meanwhile; returns what it changed or made, maybe nothing.
+        """What a user does in the app meanwhile; returns what it changed or made, maybe nothing.
 
         - `reschedule`: all that is scheduled or draft goes to `scheduled_at`, or one hour later.
         - `move_to_draft`: all that is scheduled becomes draft.
@@ -199,7 +199,7 @@ class Team:
         if action == "post_now":
             if account is None:
                 raise ValueError("social_account_id is needed for post_now")
-            return [self.publishing.accept("person", post, account, Submission(scheduled_at=self.now))]
+            return [self.publishing.accept("user-action", post, account, Submission(scheduled_at=self.now))]
         own = [each for each in post.scheduled_posts if account is None or each.account is account]
         match action:
             case "retry":

@@ -34,7 +34,7 @@ def serialization() -> Any:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_dags_survive_being_stored(path: Path) -> None:
     if path.stem == "octospark_approval":
-        # In 3.1, a person who approves is asked for the parameters of the whole DAG too, and these need defaults.
+        # In 3.1, a user who approves is asked for the parameters of the whole DAG too, and these need defaults.
         param = pytest.importorskip("airflow.sdk.definitions.param", reason="approvals came with Airflow 3.1")
         if not hasattr(param.ParamsDict, "filter_params_by_source"):
             pytest.skip("the example needs Airflow 3.2")
