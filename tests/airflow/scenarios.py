@@ -51,9 +51,9 @@ class Submitted:
 class Scenario:
     """One thing that may happen.
 
-    :param end: how the sensor must call it, with ``reason`` and ``category``.
+    :param outcome_state: the outcome's state, with ``reason`` and ``category``.
     :param happens: what happens as soon as somebody waits for the submission.
-    :param scripted: the fate, set before.
+    :param scripted: the scenario, set before.
     :param faults: what goes wrong when the post is read.
     :param sensor: further arguments of the sensor.
     :param skipped: whether the task of a sensor that waits for it alone is skipped.
@@ -61,7 +61,7 @@ class Scenario:
     """
 
     name: str
-    end: Literal["published", "failed", "unknown"]
+    outcome_state: Literal["published", "failed", "unknown"]
     reason: str | None = None
     category: str | None = None
     happens: Callable[[Submitted], object] = Submitted.begin
@@ -75,12 +75,12 @@ class Scenario:
     @property
     def state(self) -> str:
         """How a task ends that waits for this alone."""
-        return "skipped" if self.skipped else "success" if self.state == "published" else "failed"
+        return "skipped" if self.skipped else "success" if self.outcome_state == "published" else "failed"
 
     @property
     def error(self) -> type[OctosparkError]:
         """What such a task raises if it fails."""
-        if self.state == "unknown":
+        if self.outcome_state == "unknown":
             return OctosparkUnknownError
         return OctosparkCancelledError if self.reason == "cancelled" else OctosparkPublishFailedError
 

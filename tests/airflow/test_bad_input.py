@@ -88,7 +88,7 @@ CASES = [
     Bad("sensor", "post_id is", {"publication": None, "post_id": "a/b"}),
     Bad("sensor", "social_account_id is", {"publication": None, "post_id": POST, "social_account_id": "x"}),
     Bad("sensor", "scheduled_post_id is", {"publication": None, "post_id": POST, "scheduled_post_id": ".."}),
-    Bad("sensor", "since", {"publication": None, "post_id": POST, "run_began_at": NEXT_YEAR}),
+    Bad("sensor", "since", {"publication": None, "post_id": POST, "since": NEXT_YEAR}),
     Bad("sensor", "partial_failure is", {"partial_failure": "ignore"}),
     Bad("sensor", "publish_timeout is", {"publish_timeout": 0, "mode": "reschedule"}),
     Bad("sensor", "timeout is", {"timeout": timedelta(0)}),

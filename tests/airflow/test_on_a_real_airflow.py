@@ -39,7 +39,7 @@ from airflow_provider_octospark.operators.octospark import (
 from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
 
 # As short as a request of at most `submit_timeout` allows.
-COMMON = {{"settle": timedelta(seconds={SUBMIT_TIMEOUT + 61})}}
+COMMON = {{"settle_time": timedelta(seconds={SUBMIT_TIMEOUT + 61})}}
 POST = {{"post_id": "{{{{ params.post_id }}}}"}}
 ACCOUNT = "{{{{ params.social_account_id }}}}"
 PARAMS = {{"post_id": "", "social_account_id": "", "at": ""}}

@@ -62,19 +62,19 @@ def sensor(task_id: str, submitted: Sequence[tuple[Scenario, Submitted]], public
 def check(scenario: Scenario, submitted: Submitted, outcome: dict[str, Any]) -> None:
     """Whether an outcome is what a scenario must be called, and what the ledger knows."""
     went_out = [each for each in submitted.emulator.publications() if each["post_id"] == submitted.post_id]
-    assert (outcome["state"], outcome["reason"]) == (scenario.state, scenario.reason), scenario.name
+    assert (outcome["state"], outcome["reason"]) == (scenario.outcome_state, scenario.reason), scenario.name
     assert outcome["error_category"] == scenario.category, scenario.name
     assert {key: outcome[key] for key in ("team_id", "post_id", "social_account_id", "scheduled_post_id")} == {
-        key: value for key, value in submitted.publication().items() if key != "end"
+        key: value for key, value in submitted.publication().items() if key != "state"
     }
-    if scenario.state == "published":
+    if scenario.outcome_state == "published":
         [publication] = went_out
         assert outcome["platform_post_id"] == publication["platform_post_id"]
         assert outcome["url"] == published_url(submitted.provider, publication["platform_post_id"]) is not None
         assert (outcome["status"], outcome["provider"]) == ("published", submitted.provider)
     else:
         assert outcome["url"] is None
-    if scenario.state == "failed":
+    if scenario.outcome_state == "failed":
         assert went_out == []
 
 
@@ -118,7 +118,7 @@ def test_every_scenario_ends_the_same_in_every_mode(
             check(scenario, it, outcome)
         assert run.xcom(task_id, key=LINK) == next(each["url"] for each in outcomes if each["url"])
     assert isinstance(recorder.error("all"), OctosparkUnknownError)
-    bad = sum(each.state != "published" for each in SCENARIOS)
+    bad = sum(each.outcome_state != "published" for each in SCENARIOS)
     assert f"{bad} of {len(SCENARIOS)} not published" in str(recorder.error("all"))
     # One try each: an end, even an unknown one, is not retried. One XCom each, whatever the end.
     assert sorted(recorder.ends) == sorted((task_id, -1, 1, states[task_id]) for task_id in submitted)

@@ -240,7 +240,7 @@ def test_the_end_that_was_waited_for_is_on_record(frozen: Emulator, post_id: str
         steps.fire(steps.run_trigger())
         assert steps.resume() == state
         [record] = steps.read_state("octospark")["records"]
-        assert (record["state"], record["outcome"]["state"]) == ("accepted", end)
+        assert (record["state"], record["outcome"]["state"]) == ("answered", end)
     assert counts(frozen) == (2, 1)
 
 
