@@ -40,19 +40,19 @@ also_published = Asset("also_published", watchers=[AssetWatcher(name="octospark"
 with DAG("watched", schedule=[published]):
 
     @task
-    def told():
+    def reported():
         events = get_current_context()["triggering_asset_events"][published]
         return [outcome for event in events for outcome in event.extra["payload"]]
 
-    told()
+    reported()
 
 with DAG("also_watched", schedule=[also_published]):
 
     @task
-    def told_too():
+    def reported_too():
         pass
 
-    told_too()
+    reported_too()
 """
 
 NOTICED = """
@@ -171,7 +171,7 @@ def runs(stack: AirflowStack, dag_id: str) -> list[str]:
 
 
 def reported(stack: AirflowStack, dag_id: str, task_id: str) -> Counter[str]:
-    """How often each publication was told to the runs of a DAG, by submission."""
+    """How often each publication was reported to the runs of a DAG, by submission."""
     counted: Counter[str] = Counter()
     for run_id in runs(stack, dag_id):
         for outcome in stack.rest.xcom(Task(dag_id, run_id, task_id)):
