@@ -154,7 +154,8 @@ class Submission:
     :param at_once: for a batch, the most requests that are under way at once; None (default) for one of each post. The
         list of a batch may change between tries, and the log tells how far it has come.
 
-    ``error`` is None, or the first thing that kept something from being sent; ``notes`` says, for every target that is
+    ``error`` is None, or the first thing that kept something from being sent; ``resubmission_error`` the same for what was to
+    be submitted again, and whose earlier outcome stands; ``notes`` says, for every target that is
     in doubt, what a user should know and do.
     """
 
@@ -167,6 +168,7 @@ class Submission:
     log: Log
     at_once: int | None = None
     error: OctosparkError | None = field(default=None, init=False)
+    resubmission_error: OctosparkError | None = field(default=None, init=False)
     notes: dict[Target, str] = field(default_factory=dict, init=False)
     # What this try has to say about a target beyond its record; it does nothing more about it.
     _final: dict[Target, Outcome] = field(default_factory=dict, init=False)
@@ -851,6 +853,8 @@ class Submission:
             if is_known and (record.known_outcome.state == "published" or reason == "late"):
                 # It was to be submitted once more. That it is not does not change what has become of it.
                 self._resubmittable.discard(record.key)
+                if not (reason == "late" and self.rules.if_late == "skip"):
+                    self.resubmission_error = self.resubmission_error or error
                 self.log.warning("Not submitted to account %s once more: %s", record.social_account_id, sanitize(error))
                 continue
             self.error = self.error or error

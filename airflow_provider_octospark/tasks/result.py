@@ -70,6 +70,7 @@ def raise_for_outcomes(
     cause: OctosparkError | None = None,
     notes: Notes | None = None,
     soft_fail: bool = False,
+    resubmission_error: OctosparkError | None = None,
 ) -> None:
     """Raise what the task must end with; return if it succeeds. Pending counts as success: nobody waited for it.
 
@@ -78,6 +79,7 @@ def raise_for_outcomes(
     :param cause: why targets of which nothing was sent were given up, where that is the same for all of them.
     :param notes: see :data:`Notes`.
     :param soft_fail: whether a proven failure skips the task instead of failing; never for what is unknown.
+    :param resubmission_error: why a target that a user asked to submit again was not; its earlier outcome is no success then.
     :raises OctosparkError: of the class that fits, in the order unknown, cause, retryable, cancelled, failed.
     :raises AirflowSkipException: with ``soft_fail``, if all that is not a success is a proven failure.
     """
@@ -86,6 +88,8 @@ def raise_for_outcomes(
     failed = [o for o in outcomes if o.state == "failed" and not (skips and o.reason == "late")]
     bad = len(unknown) + len(failed)
     if not bad or (partial_failure == "succeed" and bad < len(outcomes)):
+        if resubmission_error is not None:
+            raise resubmission_error
         return
     counts = f"{bad} of {len(outcomes)} not published. " if len(outcomes) > 1 else ""
     if unknown:

@@ -160,12 +160,13 @@ class SubmitTask:
             notes = _by_name(submission.notes)
             # Now, and not when all others have been waited for: a user has to look.
             report_unknown([outcome for outcome in outcomes if note_on(outcome, notes)], self.log, notes)
-            if description.wait_for_completion and not all(outcome.is_final for outcome in outcomes):
+            is_open = not all(outcome.is_final for outcome in outcomes) and submission.resubmission_error is None
+            if description.wait_for_completion and is_open:
                 wait = self._new_wait(outcomes)
                 self._await(hook, wait, notes)
                 outcomes, doubts = self._record_final_outcomes(wait.outcomes)
                 notes |= doubts
-            return self._finish(outcomes, notes, submission.error)
+            return self._finish(outcomes, notes, submission.error, submission.resubmission_error)
 
     def _to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
         try:
@@ -246,7 +247,13 @@ class SubmitTask:
         report_unknown([outcome for outcome in reported if note_on(outcome, doubts)], self.log, doubts)
         return reported, doubts
 
-    def _finish(self, outcomes: Sequence[Outcome], notes: Notes, cause: OctosparkError | None = None) -> Any:
+    def _finish(
+        self,
+        outcomes: Sequence[Outcome],
+        notes: Notes,
+        cause: OctosparkError | None = None,
+        resubmission_error: OctosparkError | None = None,
+    ) -> Any:
         description = self.description
         report_unknown([outcome for outcome in outcomes if not note_on(outcome, notes)], self.log)
         report_published(outcomes, self.log)
@@ -259,6 +266,7 @@ class SubmitTask:
                 rules=replace(description.rules(), forgets=self._store is None),
                 cause=cause,
                 notes=notes,
+                resubmission_error=resubmission_error,
             )
         except OctosparkError:
             self._push(outcomes)

@@ -737,7 +737,7 @@ class Task:
             self._trigger(wait)
             self._complete(journal, wait, attempt)
             return
-        self._judge(attempt, submission.error)
+        self._judge(attempt, submission.error, submission.resubmission_error)
 
     def _complete(self, journal: Journal, wait: Wait, attempt: Try) -> None:
         attempt.outcomes = list(wait.outcomes)
@@ -745,12 +745,15 @@ class Task:
         attempt.notes += doubts.values()
         self._judge(attempt, None)
 
-    def _judge(self, attempt: Try, cause: OctosparkError | None) -> None:
+    def _judge(
+        self, attempt: Try, cause: OctosparkError | None, resubmission_error: OctosparkError | None = None
+    ) -> None:
         raise_for_outcomes(
             attempt.outcomes,
             partial_failure=self.job.partial_failure,
             rules=replace(self.job.announced_rules, forgets=not self.has_store),
             cause=cause,
+            resubmission_error=resubmission_error,
         )
         attempt.state = "success"
 
