@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from airflow_provider_octospark.exceptions import (
@@ -129,7 +129,12 @@ def _dishonest(bench: HistoryBench) -> Iterator[str]:
         if "failed" in ends and report.error is None:
             yield f"{where} has failed outcomes, but succeeds"
         stopped = report.error is not None and not isinstance(report.error, OctosparkStateStoreError)
-        if report.outcomes and ends <= {"pending", "published"} and stopped:
+        if (
+            report.outcomes
+            and ends <= {"pending", "published"}
+            and stopped
+            and not _refuses_to_resubmit(report, accepted)
+        ):
             yield f"{where} has only good outcomes, but ends with {report.error!r}"
         for outcome in report.outcomes:
             own = [
@@ -188,6 +193,15 @@ def _wrong_failure(
         mine = [fact.id for _, fact in own if fact.id in str(report.error)]
         if mine and not report.task.was_damaged:
             yield f"{mine[0]} was submitted by this very task instance"
+
+
+def _refuses_to_resubmit(report: Report, accepted: Mapping[tuple[str, str, str], list[tuple[Sent, Fact]]]) -> bool:
+    """Whether a user asked for another submission, and the task says why it was not made: the old outcome is no success."""
+    return isinstance(report.error, OctosparkError) and any(
+        _asked(report, sent)
+        for outcome in report.outcomes
+        for sent, _ in accepted.get((report.task.name, outcome.post_id, outcome.social_account_id or ""), [])
+    )
 
 
 def _asked(report: Report, sent: Sent) -> bool:

@@ -1,6 +1,6 @@
-"""Random histories: the same ones each time in `make test`; others each time, and more of them, in `make chaos`.
+"""Random histories: the same ones each time in `make test` and `make test-more`, others each time in `make chaos`.
 
-`OCTOSPARK_HISTORIES` says how many, and draws them anew.
+`OCTOSPARK_HISTORIES` is their number. `--hypothesis-seed=N` draws others: the same ones for the same N.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -18,16 +19,15 @@ HISTORIES = 150
 RULES_IN_EACH = 30
 
 
-def test_no_history_breaks_a_promise(bench: HistoryBench) -> None:
+def test_no_history_breaks_a_promise(bench: HistoryBench, pytestconfig: pytest.Config) -> None:
     """Whatever is mixed, and in whatever order: nothing goes out twice, and what is said is true."""
-    asked_for = os.environ.get("OCTOSPARK_HISTORIES")
     total: Counter[str] = Counter()
     run_state_machine_as_test(
         lambda: Histories(bench, total),  # type: ignore[arg-type]
         settings=settings(
-            max_examples=int(asked_for or HISTORIES),
+            max_examples=int(os.environ.get("OCTOSPARK_HISTORIES", HISTORIES)),
             stateful_step_count=RULES_IN_EACH,
-            derandomize=asked_for is None,
+            derandomize=pytestconfig.getoption("--hypothesis-seed") is None,
             database=None,
             deadline=None,
             print_blob=True,
