@@ -20,7 +20,7 @@ from airflow_provider_octospark.exceptions import OctosparkError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.outcomes import Outcome, describe, outcome_of, same_id
 from airflow_provider_octospark.parameters.times import on_service_clock, parse_instant
-from airflow_provider_octospark.submission.protocol import Announcement
+from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.requests import POST_NOW, to_post_now
 from airflow_provider_octospark.submission.rules import CLOCK_MARGIN, LEAVE_WITHIN, proves_nothing_sent
 from airflow_provider_octospark.tasks.result import report_unknown

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_octospark.hooks.octospark import OctosparkHook
     from airflow_provider_octospark.outcomes import Outcome
-    from airflow_provider_octospark.submission.protocol import Announcement
+    from airflow_provider_octospark.submission.announcements import Announcement
     from airflow_provider_octospark.submission.rules import Rules
     from airflow_provider_octospark.tasks.submit import SubmitTask
 

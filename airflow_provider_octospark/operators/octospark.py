@@ -14,8 +14,8 @@ from airflow_provider_octospark.parameters.defaults import IfBadItems, IfEmpty, 
 if TYPE_CHECKING:
     from airflow_provider_octospark.hooks.octospark import OctosparkHook
     from airflow_provider_octospark.outcomes import Outcome
+    from airflow_provider_octospark.submission.announcements import Announcement
     from airflow_provider_octospark.submission.batch import Batch
-    from airflow_provider_octospark.submission.protocol import Announcement
     from airflow_provider_octospark.submission.rules import Rules
 
 __all__ = [

@@ -10,7 +10,7 @@ from airflow_provider_octospark.exceptions import AirflowSkipException, Octospar
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters import arguments
 from airflow_provider_octospark.parameters.defaults import IfBadItems, IfEmpty
-from airflow_provider_octospark.submission.protocol import Announcement
+from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.records import Target
 from airflow_provider_octospark.submission.requests import SCHEDULE_MULTI, TeamOf, to_schedule
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.submission.journal import PAGE_KEY, decision_key
 from airflow_provider_octospark.submission.records import Record
+from airflow_provider_octospark.submission.steps import LogLine
 
 
 def request_of(record: Record) -> str:
@@ -25,6 +27,27 @@ def note_on_doubt(record: Record, why: str, request: str, state_store: str | Non
         f"{request_of(record)} may have been accepted: {why}. Look at the post in Octospark and at the account. "
         + _how_to_decide(decision_key(record.social_account_id, request), state_store)
     )
+
+
+def decision_of(value: object, social_account_id: str, request: str, log: list[LogLine]) -> str | None:
+    """Return what a user decided about a request: ``accepted``, ``not_accepted``, or None.
+
+    :param value: what the store holds for it, or None.
+    :param log: takes a line about the decision.
+    """
+    if value is None:
+        return None
+    if value in ("accepted", "not_accepted"):
+        log.append(LogLine("info", f"A user decided about account {social_account_id}, request {request}: {value}."))
+        return str(value)
+    log.append(
+        LogLine(
+            "warning",
+            f"The decision about account {social_account_id}, request {request} is {sanitize(value, 60)}; write "
+            '{"decision": "accepted"} or {"decision": "not_accepted"}.',
+        )
+    )
+    return None
 
 
 def _how_to_decide(key: str, state_store: str | None) -> str:

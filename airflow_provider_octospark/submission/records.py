@@ -35,6 +35,20 @@ class Baseline(_Entry):
     service_time: str | None
 
 
+class RefusedRequest(_Entry):
+    """The marks of a request that the service refused with a status 4xx; fields as in :class:`Record`.
+
+    Public reports tell of services that refuse a request after they have passed it on. Should a submission with these marks
+    show up, it may be this request's.
+    """
+
+    request: str
+    fenced_at: str
+    baseline: Baseline | None
+    scheduled_at: str | None
+    status: int
+
+
 class Record(_Entry):
     """What is known of one target.
 
@@ -56,6 +70,7 @@ class Record(_Entry):
     :param earlier: this task instance's earlier submissions of the target, each as it was when it freed the target, and
         those that a user has seen and called somebody else's.
     :param sends: how many requests for the target got no response in ``try_number``.
+    :param refused: the earliest request that was refused since the target was last accepted, or None.
     :param other_submission: a submission of the target that this task instance did not make and that was created after the
         run began. Once it was seen the target is not sent, also when a later read no longer shows it.
     """
@@ -75,6 +90,7 @@ class Record(_Entry):
     inferred: bool = False
     earlier: list[Outcome] = []
     sends: int = 0
+    refused: RefusedRequest | None = None
     other_submission: Outcome | None = None
 
     @model_validator(mode="after")
@@ -104,6 +120,16 @@ class Record(_Entry):
         """What the service said; only for ``answered``."""
         assert self.outcome is not None  # noqa: S101 - _is_whole has made sure
         return self.outcome
+
+    @property
+    def is_over_refused(self) -> bool:
+        """Whether the request in doubt is one that the service refused."""
+        return self.state == "in_doubt" and self.refused is not None and self.refused.request == self.request
+
+    @property
+    def refused_status(self) -> int | None:
+        """The HTTP status with which the service refused a request, if it refused one."""
+        return None if self.refused is None else self.refused.status
 
     def submissions(self) -> list[Outcome]:
         """Return all submissions of this target that are known: ``earlier``, and ``outcome`` as the latest."""

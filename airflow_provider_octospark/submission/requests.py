@@ -9,7 +9,7 @@ from airflow_provider_octospark.api.models import PostNowRequest, PublishOptions
 from airflow_provider_octospark.api.operations import Operation, post_now, schedule_multi
 from airflow_provider_octospark.parameters import arguments
 from airflow_provider_octospark.parameters.times import format_instant
-from airflow_provider_octospark.submission.protocol import Announcement
+from airflow_provider_octospark.submission.announcements import Announcement
 
 OPTIONS = (
     "platform_settings",

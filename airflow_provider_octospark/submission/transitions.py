@@ -6,15 +6,18 @@ Nothing here reads a clock, sleeps or sends.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from airflow_provider_octospark.api.models import AccountResult, ScheduledPost, ScheduleMultiResponse
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.text import Log, sanitize
+from airflow_provider_octospark.exceptions import OctosparkError
 from airflow_provider_octospark.outcomes import Outcome, Reason, State, outcome_of, same_id
+from airflow_provider_octospark.parameters.times import format_instant
 from airflow_provider_octospark.submission.decisions import note_on_doubt
 from airflow_provider_octospark.submission.journal import Journal
-from airflow_provider_octospark.submission.records import Record, Target, target_key
+from airflow_provider_octospark.submission.records import Baseline, Record, RefusedRequest, Target, target_key
 from airflow_provider_octospark.submission.rules import Run
 
 
@@ -33,7 +36,7 @@ def outcome_about(record: Record, state: State, reason: Reason | None, message: 
 
 def with_outcome(record: Record, outcome: Outcome) -> Record:
     """Take in that the service has accepted a request, or that a submission was found for it."""
-    return record.model_copy(update={"state": "answered", "outcome": outcome})
+    return record.model_copy(update={"state": "answered", "outcome": outcome, "refused": None})
 
 
 def with_observed(record: Record, seen: Outcome) -> Record:
@@ -48,6 +51,96 @@ def in_doubt_again(record: Record) -> Record:
     run_began_at = record.run_began_at if record.baseline or record.run_began_at else record.fenced_at
     return record.model_copy(
         update={"state": "in_doubt", "outcome": None, "inferred": False, "run_began_at": run_began_at}
+    )
+
+
+def adopted(record: Record, outcome: Outcome, run: Run) -> Record:
+    """Take a submission for that of the request in doubt.
+
+    Only a clear from now on is one by a user who knows how the submission ended.
+    """
+    update = {"inferred": True, "max_tries": run.max_tries, "earlier": record.submissions()}
+    return with_outcome(record, outcome).model_copy(update=update)
+
+
+def decided_accepted(record: Record, run: Run, *, request: str | None = None, fence: datetime | None = None) -> Record:
+    """Take in that a user decided that a request was accepted.
+
+    :param request: names the request where the record does not (default: the record's).
+    :param fence: when it left (default: the record's fence).
+    """
+    return record.model_copy(
+        update={
+            "state": "answered",
+            "request": request or record.request,
+            "try_number": run.try_number,
+            "max_tries": run.max_tries,
+            "fenced_at": format_instant(fence or record.fence),
+            "inferred": True,
+            "outcome": outcome_about(record, "pending", None),
+        }
+    )
+
+
+def fenced(
+    record: Record, request: str, baseline: Baseline, scheduled_at: str | None, run: Run, now: datetime
+) -> Record:
+    """Return the record that must be written before a request leaves."""
+    return record.model_copy(
+        update={
+            "state": "in_doubt",
+            "request": request,
+            "try_number": run.try_number,
+            "max_tries": run.max_tries,
+            "fenced_at": format_instant(now),
+            "baseline": baseline,
+            "run_began_at": None,
+            "scheduled_at": scheduled_at,
+            "outcome": None,
+            "inferred": False,
+            "earlier": record.submissions(),
+            "other_submission": None,
+            "sends": 1 + (record.sends if record.try_number == run.try_number else 0),
+        }
+    )
+
+
+def refused(before: Record, request: Record, error: OctosparkError) -> Record:
+    """Return a record after its request was refused: as it was before the fence, with the marks of the request.
+
+    :param before: the record before the fence.
+    :param request: the record with the fence.
+    :param error: the refusal; without a status the request never reached the service.
+    """
+    if error.status is None or before.refused is not None or request.fenced_at is None or request.request is None:
+        return before
+    marks = RefusedRequest(
+        request=request.request,
+        fenced_at=request.fenced_at,
+        baseline=request.baseline,
+        scheduled_at=request.scheduled_at,
+        status=error.status,
+    )
+    return before.model_copy(update={"refused": marks})
+
+
+def in_doubt_over_refused(record: Record) -> Record | None:
+    """Return a record as it is in doubt over its refused request, or None if there is none."""
+    marks = record.refused
+    if marks is None:
+        return None
+    return record.model_copy(
+        update={
+            "state": "in_doubt",
+            "request": marks.request,
+            "fenced_at": marks.fenced_at,
+            "baseline": marks.baseline,
+            "scheduled_at": marks.scheduled_at,
+            "run_began_at": None,
+            "earlier": record.submissions(),
+            "outcome": None,
+            "inferred": False,
+        }
     )
 
 

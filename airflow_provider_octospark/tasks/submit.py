@@ -28,8 +28,9 @@ from airflow_provider_octospark.parameters.defaults import (
 )
 from airflow_provider_octospark.parameters.times import require_duration
 from airflow_provider_octospark.polling.wait import Wait
+from airflow_provider_octospark.submission.announcements import Announcement
+from airflow_provider_octospark.submission.driver import Submission, WaitUntil
 from airflow_provider_octospark.submission.journal import Journal, MemoryStore
-from airflow_provider_octospark.submission.protocol import Announcement, Submission, WaitUntil
 from airflow_provider_octospark.submission.records import Target
 from airflow_provider_octospark.submission.transitions import outcome_about, record_final_outcomes
 from airflow_provider_octospark.tasks.asset_events import add_to_outlet_events

@@ -22,8 +22,9 @@ from airflow_provider_octospark.emulator.http.server import Emulator
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling import registry
 from airflow_provider_octospark.polling.wait import Wait
+from airflow_provider_octospark.submission.announcements import Announcement
+from airflow_provider_octospark.submission.driver import Submission, WaitUntil
 from airflow_provider_octospark.submission.journal import Journal, MemoryStore
-from airflow_provider_octospark.submission.protocol import Announcement, Submission, WaitUntil
 from airflow_provider_octospark.submission.rules import Rules, Run
 from airflow_provider_octospark.triggers import octospark as trigger_module
 from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger, outcomes_of_event

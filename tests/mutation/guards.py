@@ -38,8 +38,9 @@ def _guard(name: str, test: str, *without: tuple[str, str, str]) -> Guard:
     return Guard(name, tuple(Replacement(*each) for each in without), test)
 
 
-_SUBMISSION, _TRANSITIONS, _RULES, _JOURNAL, _CLIENT, _TASK, _OUTCOMES = (
-    "submission/protocol.py", "submission/transitions.py", "submission/rules.py", "submission/journal.py",
+_DRIVER, _PROTOCOL, _OPENING, _DOUBT, _TRANSITIONS, _RULES, _JOURNAL, _CLIENT, _TASK, _OUTCOMES = (
+    "submission/driver.py", "submission/protocol.py", "submission/opening.py", "submission/doubt.py",
+    "submission/transitions.py", "submission/rules.py", "submission/journal.py",
     "api/client.py", "tasks/submit.py", "outcomes.py",
 )  # fmt: skip
 
@@ -49,21 +50,21 @@ GUARDS = (
         "the fence is written",
         "test_a_process_that_may_not_write_does_not_send",
         (
-            _SUBMISSION,
-            "        self.journal.put(fenced)\n",
-            "        self.journal.records.update({r.key: r for r in fenced})\n",
+            _DRIVER,
+            "        self.journal.put(records)\n        return now\n",
+            "        self.journal.records.update({r.key: r for r in records})\n        return now\n",
         ),
     ),
     _guard(
         "the fence stands before the request",
         "test_the_fence_stands_before_the_request_leaves",
-        (_SUBMISSION, "        fenced = self._fence(ready)\n", "        fenced = self.clock.now()\n"),
+        (_DRIVER, "        now = self._fence([send for _, send in sends])\n", "        now = self.clock.now()\n"),
         (
-            _SUBMISSION,
-            "        results = self.api.submit_all([call.operation for call in ready], fenced + LEAVE_WITHIN)\n",
+            _DRIVER,
+            "        results = self.api.submit_all(operations, now + LEAVE_WITHIN)\n",
             (
-                "        results = self.api.submit_all([call.operation for call in ready], fenced + LEAVE_WITHIN)\n"
-                "        self._fence(ready)\n"
+                "        results = self.api.submit_all(operations, now + LEAVE_WITHIN)\n"
+                "        self._fence([send for _, send in sends])\n"
             ),
         ),
     ),
@@ -106,35 +107,35 @@ GUARDS = (
     _guard(
         "a mapped task does not send what another position may have",
         "test_what_another_position_of_a_mapped_list_may_have_sent_is_not_sent",
-        (_SUBMISSION, "            elif other_targets:\n", "            elif False:\n"),
+        (_OPENING, "                elif others:\n", "                elif False:\n"),
     ),
     _guard(
         "a mapped task notes its targets first",
         "test_a_mapped_task_notes_what_it_is_about_before_all_else",
-        (_SUBMISSION, "        if new and (self.run.map_index >= 0 or ", "        if new and ("),
+        (_OPENING, "        return self.run.map_index < 0 and all(", "        return all("),
     ),
     _guard(
         "an overtaken process leaves the record alone",
         "test_a_process_that_was_overtaken_leaves_the_record_alone",
         (
-            _SUBMISSION,
-            "        if not self.journal.still_holds([self.journal.records[record.key] for record in before]):\n",
-            "        if False:\n",
+            _DRIVER,
+            "        is_ours = self.journal.still_holds(fences)\n",
+            "        is_ours = True\n",
         ),
     ),
     _guard(
         "a response is written surely",
         "test_an_answer_is_written_again_if_the_store_fails",
-        (_SUBMISSION, "self.journal.put_surely(answered)", "self.journal.put(answered)"),
+        (_DRIVER, "self.journal.put_surely(answered)", "self.journal.put(answered)"),
     ),
     # What is in doubt
     _guard(
         "what failed is not adopted",
         "test_what_failed_before_it_was_found_is_not_adopted",
         (
-            _RULES,
-            "    if latest is not None and is_marked and is_adoptable(latest):\n",
-            "    if latest is not None and is_marked:\n",
+            _DOUBT,
+            "    if latest is not None and is_marked and is_adoptable(latest) and not record.is_over_refused:\n",
+            "    if latest is not None and is_marked and not record.is_over_refused:\n",
         ),
     ),
     _guard(
@@ -145,18 +146,18 @@ GUARDS = (
     _guard(
         "the baseline's id",
         "test_the_baseline_is_not_adopted",
-        (_RULES, "        if same_id(latest.id, record.baseline.scheduled_post_id):\n", "        if False:\n"),
+        (_DOUBT, "        if same_id(latest.id, record.baseline.scheduled_post_id):\n", "        if False:\n"),
     ),
     _guard(
         "the baseline's updatedAt",
         "test_a_baseline_that_has_changed_proves_nothing",
-        (_RULES, " and latest.updated_at == record.baseline.updated_at\n", "\n"),
+        (_DOUBT, " and latest.updated_at == record.baseline.updated_at\n", "\n"),
     ),
     _guard(
         "the service's clock: nothing older than the baseline",
         "test_what_was_there_before_is_not_adopted",
         (
-            _RULES,
+            _DOUBT,
             "    if created is None or not_before is None or created < not_before:\n",
             "    if created is None:\n",
         ),
@@ -164,33 +165,33 @@ GUARDS = (
     _guard(
         "scheduledAt is the one sent",
         "test_only_what_is_for_the_time_that_was_sent_is_adopted",
-        (_RULES, "    if record.scheduled_at is None:\n        return True\n", "    return True\n"),
+        (_DOUBT, "    if record.scheduled_at is None:\n        return True\n", "    return True\n"),
     ),
     _guard(
         "the account is ours",
         "test_only_what_is_of_the_same_account_is_adopted",
-        (_RULES, "    if not same_id(latest.social_account_id, record.social_account_id) or any(\n", "    if any(\n"),
+        (_DOUBT, "    if not same_id(latest.social_account_id, record.social_account_id) or any(\n", "    if any(\n"),
     ),
     _guard(
         "settle_time is waited for",
         "test_what_takes_effect_late_is_waited_for",
-        (_RULES, "    if asked < record.fence + patience:\n", "    if False:\n"),
-        (_RULES, "    if _is_early_by_its_clock(", "    if False and _is_early_by_its_clock("),
+        (_DOUBT, "    if asked < record.fence + patience:\n", "    if False:\n"),
+        (_DOUBT, "    if _is_early_by_its_clock(", "    if False and _is_early_by_its_clock("),
     ),
     _guard(
         "settle passes by the service's clock too",
         "test_settle_passes_by_the_clock_of_the_service_too",
-        (_RULES, "    if _is_early_by_its_clock(", "    if False and _is_early_by_its_clock("),
+        (_DOUBT, "    if _is_early_by_its_clock(", "    if False and _is_early_by_its_clock("),
     ),
     _guard(
         "a response shows the time at which it was asked for",
         "test_a_response_is_as_old_as_its_request",
-        (_RULES, "    asked = now if asked is None else asked\n", "    asked = now\n"),
+        (_DOUBT, "    asked = now if asked is None else asked\n", "    asked = now\n"),
     ),
     _guard(
         "settle_time=None never sends again",
         "test_without_settle_nothing_in_doubt_is_sent_again",
-        (_RULES, "    if settle_time is None:\n", "    if False:\n"),
+        (_DOUBT, "    if settle_time is None:\n", "    if False:\n"),
     ),
     _guard(
         "409 is doubt",
@@ -200,13 +201,13 @@ GUARDS = (
     _guard(
         "a decision is bound to one request",
         "test_a_decision_is_about_one_request",
-        (_SUBMISSION, "    return secrets.token_hex(4)\n", '    return "00000000"\n'),
+        (_OPENING, "    return secrets.token_hex(4)\n", '    return "00000000"\n'),
     ),
     _guard(
         "a decision 'not sent' waits for settle",
         "test_a_decision_is_obeyed_when_it_can_be_known",
         (
-            _SUBMISSION,
+            _PROTOCOL,
             'decision == "not_accepted" and not isinstance(resolution, PollAgain)',
             'decision == "not_accepted"',
         ),
@@ -214,15 +215,19 @@ GUARDS = (
     _guard(
         "nothing is sent to a post that is in doubt",
         "test_nothing_is_sent_that_would_hide_what_is_looked_for",
-        (_SUBMISSION, "            if announcement.post in in_doubt or ", "            if "),
+        (
+            _PROTOCOL,
+            "        return PollLater(min(polls), tuple(log)) if polls else None\n",
+            "        return None\n",
+        ),
     ),
     _guard(
         "what is seen of a post is compared with all its targets",
         "test_what_is_seen_is_compared_with_all_targets",
         (
-            _SUBMISSION,
-            "        left = [record for announcement in announcements for record in self._left_to_send(announcement)]\n",
-            "        left = self._left_to_send(announcements[0])[:1]\n",
+            _PROTOCOL,
+            "for record in self.post.open_records()]\n        found",
+            "for record in self.post.open_records()[:1]]\n        found",
         ),
     ),
     _guard(
@@ -233,7 +238,7 @@ GUARDS = (
     _guard(
         "MAX_SENDS",
         "test_a_try_does_not_go_on_for_ever",
-        (_SUBMISSION, "== self.run.try_number and record.sends >= MAX_SENDS", "== -1"),
+        (_PROTOCOL, "== self.run.try_number and record.sends >= MAX_SENDS", "== -1"),
     ),
     # The way there
     _guard(
@@ -291,7 +296,7 @@ GUARDS = (
         "a clear is one that raised max_tries",
         "test_only_a_clear_asks_for_another_submission",
         (
-            _SUBMISSION,
+            _PROTOCOL,
             "        cleared = record.max_tries is not None and self.run.max_tries > record.max_tries\n",
             "        cleared = True\n",
         ),
@@ -304,15 +309,15 @@ GUARDS = (
     _guard(
         "what freed a target is looked at once more",
         "test_what_was_revived_before_it_is_submitted_again",
-        (_SUBMISSION, "            if seen == ours or self._is_freed_by(record, seen):\n", "            if True:\n"),
+        (_PROTOCOL, "        if seen == known:\n            return None\n", "        return None\n"),
     ),
     _guard(
         "somebody else's submission is not repeated",
         "test_what_somebody_else_submitted_is_not_submitted_again",
         (
-            _SUBMISSION,
-            "        return not self.rules.allow_repeat and created is not None and created >= begin\n",
-            "        return False\n",
+            _PROTOCOL,
+            "        if record.other_submission is None and not self.rules.allow_repeat and ",
+            "        if False and ",
         ),
     ),
 )

@@ -19,8 +19,9 @@ from airflow_provider_octospark.exceptions import OctosparkAlreadySubmittedError
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
 from airflow_provider_octospark.parameters.defaults import SETTLE_TIME
 from airflow_provider_octospark.parameters.times import format_instant
+from airflow_provider_octospark.submission.doubt import PollAgain, SendAgain, resolve_doubt
 from airflow_provider_octospark.submission.records import Baseline, Record
-from airflow_provider_octospark.submission.rules import MAX_SENDS, PollAgain, Rules, SendAgain, resolve_doubt
+from airflow_provider_octospark.submission.rules import MAX_SENDS, Rules
 from tests.api.hostile import Exchange, response
 from tests.api.own_server import ServerThread
 from tests.submission.harness import Job
@@ -549,14 +550,13 @@ def test_a_failed_occurrence_is_not_the_end_of_a_recurrence(bench: HistoryBench,
 
 
 def test_what_was_revived_before_it_is_submitted_again(bench: HistoryBench, x: str) -> None:
-    """It had failed and freed its target; before the request could leave, a user pressed retry in the app."""
+    """It had failed and freed its target; before the next try began, a user pressed retry in the app."""
     bench.service.script("fail", social_account_id=x, times=1, error_category="transient")
-    task = killed_after_acceptance(bench, ANY_NUMBER)
-    task.step(Strike(6, "pause"))
-    assert task.tries[1].points.names[-1] == "before request"
+    task = HistoryTask(bench, Job.post_now(bench, wait=True, deferrable=False))
+    task.step()
+    assert task.state == "up_for_retry"
     bench.user_action("retry", task.job.post_id)
     bench.advance(5)
-    task.proceed(task.alive()[0])
     finish(task)
     assert kept(bench)
     assert accepted(task) == 1

@@ -39,8 +39,9 @@ from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters.defaults import PartialFailure
 from airflow_provider_octospark.parameters.times import format_instant
 from airflow_provider_octospark.polling.wait import Wait
+from airflow_provider_octospark.submission.announcements import Announcement
+from airflow_provider_octospark.submission.driver import Submission, WaitUntil
 from airflow_provider_octospark.submission.journal import Journal, MemoryStore, Store
-from airflow_provider_octospark.submission.protocol import Announcement, Submission, WaitUntil
 from airflow_provider_octospark.submission.rules import Rules, Run
 from airflow_provider_octospark.submission.transitions import record_final_outcomes
 from airflow_provider_octospark.tasks.result import raise_for_outcomes

@@ -20,9 +20,9 @@ from airflow_provider_octospark.exceptions import (
     OctosparkRateLimitError,
     OctosparkUnknownError,
 )
+from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.concurrency import ConcurrencyLimit
 from airflow_provider_octospark.submission.journal import PAGE_KEY, Journal, MemoryStore, page_key
-from airflow_provider_octospark.submission.protocol import Announcement
 from airflow_provider_octospark.submission.records import Record
 from airflow_provider_octospark.submission.rules import Rules
 from tests.submission.harness import Bench, Job, Moment, Task, kill
@@ -115,7 +115,7 @@ def test_a_list_that_changes_between_tries(bench: Bench, change: str) -> None:
     task.job = before
     assert all(count.accepted <= 1 for count in task.count())
     if change == "shorter":
-        assert any("not in the list any more" in line for line in task.tries[-1].log)
+        assert any("not asked for any more" in line for line in task.tries[-1].log)
 
 
 def test_a_clear_sends_nothing_again(bench: Bench) -> None:

@@ -28,20 +28,16 @@ from airflow_provider_octospark.exceptions import (
 from airflow_provider_octospark.outcomes import Outcome, Reason, State
 from airflow_provider_octospark.parameters.defaults import SETTLE_TIME
 from airflow_provider_octospark.parameters.times import format_instant
+from airflow_provider_octospark.submission.doubt import Adopt, PollAgain, SendAgain, Unknown, resolve_doubt
 from airflow_provider_octospark.submission.records import Baseline, Record
 from airflow_provider_octospark.submission.rules import (
     LEAVE_WITHIN,
     SETTLE_MARGIN,
-    Adopt,
-    PollAgain,
     Rules,
     Run,
-    SendAgain,
-    Unknown,
     frees,
     is_retryable_failure,
     proves_nothing_sent,
-    resolve_doubt,
 )
 
 FENCE = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

@@ -18,8 +18,8 @@ import pytest
 from airflow_provider_octospark.airflow_compat import task_state_store
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkStateStoreError
 from airflow_provider_octospark.outcomes import Outcome
+from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.journal import PAGE_KEY, Journal, MemoryStore, Store
-from airflow_provider_octospark.submission.protocol import Announcement
 from airflow_provider_octospark.submission.rules import LEAVE_WITHIN, Rules
 from airflow_provider_octospark.submission.transitions import record_final_outcomes
 from tests.submission.harness import Action, Bench, Job, Moment, ProcessStore, Task, kill

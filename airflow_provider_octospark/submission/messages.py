@@ -1,0 +1,121 @@
+"""The log lines and errors of the submission protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_octospark.api.models import ScheduledPost
+from airflow_provider_octospark.api.operations import Operation
+from airflow_provider_octospark.api.text import sanitize
+from airflow_provider_octospark.exceptions import (
+    OctosparkAlreadySubmittedError,
+    OctosparkError,
+    OctosparkServerError,
+)
+from airflow_provider_octospark.outcomes import Outcome
+from airflow_provider_octospark.submission.decisions import request_of
+from airflow_provider_octospark.submission.records import Record
+from airflow_provider_octospark.submission.rules import Run
+from airflow_provider_octospark.submission.steps import LogLine
+
+
+def adopting(record: Record, scheduled: ScheduledPost) -> LogLine:
+    """Report that the submission of a request in doubt was found."""
+    return LogLine(
+        "info",
+        f"{request_of(record)} for account {record.social_account_id} was accepted: adopting submission {scheduled.id}, "
+        f"created {sanitize(scheduled.created_at, 40)}.",
+    )
+
+
+def adopting_late(record: Record, scheduled: ScheduledPost) -> LogLine:
+    """Report that a submission was found after its request had been taken for not accepted."""
+    return LogLine(
+        "warning",
+        f"{request_of(record)} for account {record.social_account_id} was accepted after all: adopting submission "
+        f"{scheduled.id}, which shows up only now. Raise settle_time.",
+    )
+
+
+def not_accepted(record: Record, why: str) -> LogLine:
+    """Report that a request in doubt was not accepted."""
+    return LogLine(
+        "info",
+        f"{request_of(record)} for account {record.social_account_id} was not accepted{why}. It may be sent again.",
+    )
+
+
+def resubmitting(record: Record) -> LogLine:
+    """Report that a target is submitted again."""
+    outcome = record.known_outcome
+    category = f" ({outcome.error_category})" if outcome.error_category else ""
+    return LogLine(
+        "info",
+        f"Submitting again to account {record.social_account_id}: the earlier submission "
+        f"{outcome.scheduled_post_id or '(refused)'} ended as {outcome.state}{category}.",
+    )
+
+
+def not_resubmitting(record: Record, seen: Outcome) -> LogLine:
+    """Report that an earlier submission has changed, so that its target is not submitted again."""
+    return LogLine(
+        "warning",
+        f"Not submitting again to account {record.social_account_id}: submission {seen.scheduled_post_id} is {seen.state} "
+        "after all.",
+    )
+
+
+def not_once_more(record: Record, error: OctosparkError) -> LogLine:
+    """Report that a target was to be submitted again and is not; its earlier outcome stands."""
+    return LogLine("warning", f"Not submitted to account {record.social_account_id} once more: {sanitize(error)}")
+
+
+def reattached(record: Record) -> LogLine:
+    """Report that an earlier try submitted a target."""
+    outcome = record.known_outcome
+    return LogLine(
+        "info",
+        f"{request_of(record)} submitted to account {record.social_account_id} already: submission "
+        f"{outcome.scheduled_post_id or '(id not known)'} ({outcome.state}). Not sending again.",
+    )
+
+
+def dry_run(operation: Operation[Any]) -> LogLine:
+    """Report what would be sent."""
+    return LogLine(
+        "info", f"Dry run: would send {operation.method} {operation.url_path} with {sanitize(operation.body, 2000)}"
+    )
+
+
+def already_submitted(record: Record) -> OctosparkAlreadySubmittedError:
+    """Return the error of ``if_already_submitted="fail"``."""
+    outcome = record.known_outcome
+    return OctosparkAlreadySubmittedError(
+        f"{request_of(record)} submitted post {record.post_id} to account {record.social_account_id} (submission "
+        f'{outcome.scheduled_post_id}, {outcome.state}), and if_already_submitted is "fail". Nothing was sent.',
+        target=_target(record),
+    )
+
+
+def repeat(record: Record, run: Run) -> OctosparkAlreadySubmittedError:
+    """Return the error for a target that somebody else submitted since the run began."""
+    other = record.other_submission
+    return OctosparkAlreadySubmittedError(
+        f"Post {record.post_id} has a submission to account {record.social_account_id} that this task did not "
+        f"make: {other.scheduled_post_id if other else None}, created after this run began ({run.began_at.isoformat()}). "
+        "Nothing was sent. Set allow_repeat=True to submit it all the same.",
+        target=_target(record),
+    )
+
+
+def used_up(record: Record) -> OctosparkServerError:
+    """Return the error for a target whose requests of this try got no response."""
+    return OctosparkServerError(
+        f"Octospark did not accept post {record.post_id} for account {record.social_account_id}: {record.sends} requests "
+        "of this try had no clear response, and the post shows that none of them was accepted.",
+        target=_target(record),
+    )
+
+
+def _target(record: Record) -> str:
+    return f"post {record.post_id} account {record.social_account_id}"
