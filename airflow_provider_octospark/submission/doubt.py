@@ -22,6 +22,9 @@ from airflow_provider_octospark.submission.rules import CLOCK_MARGIN
 POLLS_IN_DOUBT = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=4))
 """How long after its fence a request in doubt is looked for; the last poll is at the end of ``settle_time``."""
 
+DUE_AT_ONCE = timedelta(hours=1)
+"""How long after its creation the submission of a post-now is due at the latest; the service's intervals are whole days."""
+
 
 @dataclass(frozen=True)
 class Adopt:
@@ -148,10 +151,17 @@ def bears_our_marks(record: Record, latest: ScheduledPost, service_time: datetim
         not_before = _run_begin(record, service_time, now)
     if created is None or not_before is None or created < not_before:
         return False
-    if record.scheduled_at is None:
-        return True
     pending, got = parse_instant(record.scheduled_at), parse_instant(latest.scheduled_at)
+    if record.scheduled_at is None:
+        # What is published at once is due at once. A later occurrence of a recurring post is not.
+        return got is None or got < created + DUE_AT_ONCE
     return pending is not None and got is not None and abs(pending - got) < timedelta(seconds=1)
+
+
+def is_created_since(begin: datetime, latest: ScheduledPost, service_time: datetime | None, now: datetime) -> bool:
+    """Whether a submission was created after an instant of our clock."""
+    created = parse_instant(latest.created_at)
+    return created is not None and created >= on_service_clock(begin, service_time, now)
 
 
 def _is_as_before(record: Record, latest: ScheduledPost | None, service_time: datetime | None, now: datetime) -> bool:

@@ -6,29 +6,27 @@ request is repeated. It does not import Airflow and knows nothing of HTTP: a sto
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol
 
 from airflow_provider_octospark.api.backoff import LONGEST_DELAY, delay_after, is_transient
-from airflow_provider_octospark.api.operations import Operation, get_post
+from airflow_provider_octospark.api.operations import get_post
 from airflow_provider_octospark.api.text import Log, sanitize
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkRateLimitError
-from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.submission import protocol
 from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.concurrency import ConcurrencyLimit
 from airflow_provider_octospark.submission.journal import Journal
-from airflow_provider_octospark.submission.opening import Opening, new_request
+from airflow_provider_octospark.submission.opening import Opening
 from airflow_provider_octospark.submission.records import Record, Target
+from airflow_provider_octospark.submission.results import Results, results_of
 from airflow_provider_octospark.submission.rules import (
-    LEAVE_WITHIN,
     MAX_REFUSALS,
     Rules,
     Run,
-    proves_nothing_sent,
 )
+from airflow_provider_octospark.submission.sending import Api, Clock, Sender
 from airflow_provider_octospark.submission.steps import (
     Conclusion,
     DecisionKey,
@@ -43,27 +41,6 @@ from airflow_provider_octospark.submission.steps import (
     Step,
     Update,
 )
-from airflow_provider_octospark.submission.transitions import fenced, outcome_about, refused, with_response
-
-
-class Api(Protocol):
-    """What the driver needs of a client: several requests at once, with errors as values."""
-
-    def request_all(self, operations: Iterable[Operation[Any]]) -> list[Any]:
-        """Send safe operations."""
-
-    def submit_all(self, operations: Iterable[Operation[Any]], leave_by: datetime) -> list[Any]:
-        """Send submissions, each once, on a connection of its own, none of them later than ``leave_by``."""
-
-
-class Clock(Protocol):
-    """Our own time."""
-
-    def now(self) -> datetime:
-        """Return aware UTC."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +70,40 @@ class _Post:
     is_resolved: bool = False
     is_finished: bool = False
 
+    def is_due(self, now: datetime) -> bool:
+        """Whether the next step may be asked for."""
+        return not self.is_finished and (self.poll_at is None or self.poll_at <= now)
+
     def forget_read(self) -> None:
         """Have the post read again before the next request."""
         self.observed = None
         self.decisions = {}
+
+
+def _posts_of(announcements: Sequence[Announcement], records: Mapping[Target, Record]) -> dict[tuple[str, str], _Post]:
+    """Return the posts that are announced, or of which a request is in doubt."""
+    posts: dict[tuple[str, str], _Post] = {}
+    for announcement in announcements:
+        post = posts.setdefault(announcement.post, _Post(announcement.team_id, announcement.post_id))
+        post.announcements.append(announcement)
+        post.targets += announcement.targets
+    announced = {key for post in posts.values() for key in post.targets}
+    for key, record in records.items():
+        if key not in announced and record.state == "in_doubt":
+            # Its request may have left, although its target is not asked for any more.
+            posts.setdefault(key[:2], _Post(record.team_id, record.post_id)).targets.append(key)
+    for post in posts.values():
+        post.is_resolved = all(records[key].state == "unsent" for key in post.targets if key in records)
+    return posts
+
+
+def _is_rate_limit(response: object, rounds: int) -> bool:
+    """Whether a read is refused by a rate limit that passes in this try."""
+    return (
+        isinstance(response, OctosparkRateLimitError)
+        and rounds <= MAX_REFUSALS
+        and delay_after(response, 1) <= LONGEST_DELAY
+    )
 
 
 @dataclass
@@ -107,6 +114,8 @@ class Submission:
     :param journal: the task instance's record.
     :param log: the task's log.
     :param at_once: for a batch, the most requests under way at once; None (default) for one of each post.
+
+    ``_unanswered_rounds`` counts the rounds in a row in which no request got a response.
     """
 
     announcements: Sequence[Announcement]
@@ -123,69 +132,25 @@ class Submission:
     _is_opened: bool = field(default=False, init=False)
     # What could not be read because the service limits the rate.
     _limited: list[tuple[_Post, OctosparkRateLimitError]] = field(default_factory=list, init=False)
-    # How many rounds in a row no request got a response.
     _unanswered_rounds: int = field(default=0, init=False)
     _concurrency: ConcurrencyLimit = field(init=False)
+    _sender: Sender = field(init=False)
 
     def __post_init__(self) -> None:
+        self._sender = Sender(self.journal, self.api, self.clock, self.run, self.log)
         self._concurrency = ConcurrencyLimit(self.at_once)
 
-    # What became of it
-
-    @property
-    def notes(self) -> dict[Target, str]:
-        """For every target in doubt, what a user should know and do."""
-        return {key: each.note for key, each in self._concluded.items() if each.note is not None}
-
-    @property
-    def error(self) -> OctosparkError | None:
-        """The first error that kept something from being sent, or None."""
-        return next(self._errors(of_resubmissions=False), None)
-
-    @property
-    def resubmission_error(self) -> OctosparkError | None:
-        """The first error that kept a submission from being repeated whose outcome stands, or None."""
-        return next(self._errors(of_resubmissions=True), None)
-
-    def _errors(self, *, of_resubmissions: bool) -> Iterator[OctosparkError]:
-        for each in self._concluded.values():
-            if each.error is not None and each.refuses_resubmission == of_resubmissions:
-                yield each.error
-
-    @property
-    def is_skip(self) -> bool:
-        """Whether nothing was sent because all of it was too late, and the task is to be skipped for that."""
-        meant = self.rules.if_late == "skip" or (self.rules.skip_in_backfill and self.run.is_backfill)
-        return meant and all(outcome.reason == "late" for outcome in self.outcomes())
-
-    def outcomes(self) -> list[Outcome]:
-        """Return the outcome of every target, in the order of the announcements, as far as it is known.
-
-        A target that is not announced any more follows if it is in doubt.
-        """
-        result = []
-        announced = [record for announcement in self.announcements for record in announcement.unsent_records()]
-        for unsent in announced:
-            record = self.journal.records.get(unsent.key, unsent)
-            concluded = self._concluded.get(unsent.key)
-            known = concluded.outcome if concluded else record.outcome
-            result.append(known or outcome_about(unsent, "pending", None))
-        others = self._concluded.keys() - {unsent.key for unsent in announced}
-        return result + [self._concluded[key].outcome for key in sorted(others)]
-
-    # The rounds
-
-    def advance(self) -> WaitUntil | list[Outcome]:
+    def advance(self) -> WaitUntil | Results:
         """Do what can be done now. Call it again at the time of a :class:`WaitUntil`.
 
-        :returns: the outcome of every target; see :meth:`outcomes`.
+        :returns: the results, if nothing is left to do.
         :raises OctosparkAlreadySubmittedError: with ``if_already_submitted="fail"``.
         :raises OctosparkStateStoreError: if the record cannot be kept.
         """
         if not self._is_opened:
             self._is_opened = True
             if not self._open():
-                return self.outcomes()
+                return self._results()
         self._report_progress()
         while True:
             self._resolve()
@@ -204,7 +169,10 @@ class Submission:
                 next_poll.isoformat(timespec="seconds"),
             )
             return WaitUntil(next_poll, "a request may or may not have been accepted; looking for it")
-        return self.outcomes()
+        return self._results()
+
+    def _results(self) -> Results:
+        return results_of(self.announcements, self.journal.records, self._concluded, self.rules, self.run)
 
     def _open(self) -> bool:
         """Take in the record; return whether anything may be done."""
@@ -221,37 +189,24 @@ class Submission:
         else:
             records.update({record.key: record for record in opening.records})
         self._concluded.update(opening.concluded)
-        for announcement in self.announcements:
-            post = self._posts.setdefault(announcement.post, _Post(announcement.team_id, announcement.post_id))
-            post.announcements.append(announcement)
-            post.targets += announcement.targets
-        announced = {key for post in self._posts.values() for key in post.targets}
-        for key, record in records.items():
-            if key not in announced and record.state == "in_doubt":
-                # A request that may have left is looked for, also where its target is not asked for any more.
-                self._posts.setdefault(key[:2], _Post(record.team_id, record.post_id)).targets.append(key)
+        self._posts = _posts_of(self.announcements, records)
         # A resumption of this try goes on where the process before it was.
         self._unanswered_rounds = int(
             any(r.state == "in_doubt" and r.try_number == self.run.try_number for r in records.values())
         )
-        for post in self._posts.values():
-            known = [records[key] for key in post.targets if key in records]
-            post.is_resolved = all(record.state == "unsent" for record in known)
         return is_open
 
     def _resolve(self) -> None:
         """Bring every post of which earlier tries sent something to a step that sends, waits or finishes."""
-        steps = self._steps([post for post in self._posts.values() if not post.is_resolved and self._is_due(post)])
+        now = self.clock.now()
+        steps = self._steps([post for post in self._posts.values() if not post.is_resolved and post.is_due(now)])
         refusals = [step.error for _, step in steps if isinstance(step, Refuse)]
         for post, step in steps:
             post.is_resolved = not isinstance(step, PollLater | Refuse)
         if refusals and self._next_poll() is None:
-            if not self.notes:
+            if not any(each.note for each in self._concluded.values()):
                 raise refusals[0]
             self._halted = self._halted or refusals[0]
-
-    def _is_due(self, post: _Post) -> bool:
-        return not post.is_finished and (post.poll_at is None or post.poll_at <= self.clock.now())
 
     def _next_poll(self) -> datetime | None:
         return min((post.poll_at for post in self._posts.values() if post.poll_at is not None), default=None)
@@ -324,7 +279,7 @@ class Submission:
         responses = self.api.request_all([get_post(post.team_id, post.post_id) for post in unread]) if unread else []
         read_at = self.clock.now()
         for post, response in zip(unread, responses, strict=True):
-            if self._is_to_repeat(post, response):
+            if self.at_once and post.is_resolved and _is_rate_limit(response, self._unanswered_rounds):
                 self._limited.append((post, response))
             else:
                 post.observed, post.was_read = Observed(response, asked_at, read_at), True
@@ -333,114 +288,62 @@ class Submission:
                 if (account, request) not in post.decisions:
                     post.decisions[account, request] = self.journal.decision(account, request)
 
-    def _is_to_repeat(self, post: _Post, response: object) -> bool:
-        """Whether a read of a batch is repeated: the service limits the rate, and the batch slows down for it."""
-        return (
-            self.at_once is not None
-            and post.is_resolved
-            and isinstance(response, OctosparkRateLimitError)
-            and self._unanswered_rounds <= MAX_REFUSALS
-            and delay_after(response, 1) <= LONGEST_DELAY
-        )
-
     # Sending
 
     def _send(self, sends: Sequence[tuple[_Post, Send]]) -> None:
         """Send requests, and wait where the service wants a pause."""
-        limited, self._limited = self._limited, []
-        rejected: list[tuple[_Post, Send, OctosparkError]] = []
-        before = {record.key: record for _, send in sends for record in send.records}
-        is_answered = bool(sends) and self._submit(sends, rejected)
-        self._unanswered_rounds = 0 if is_answered else self._unanswered_rounds + 1
-        errors = [error for _, error in limited] + [error for _, _, error in rejected]
+        limited, self._limited = [error for _, error in self._limited], []
+        for post, send in sends:
+            self._write_log(send.log)
+            post.forget_read()
+        sent = self._sender.send([send for _, send in sends])
+        for post, send in sends:
+            in_doubt = any(self.journal.records[each.key].state == "in_doubt" for each in send.records)
+            post.is_resolved = not in_doubt or id(send) in sent.rejected
+        rejected = [(post, send, error) for post, send in sends if (error := sent.rejected.get(id(send))) is not None]
+        self._unanswered_rounds = 0 if sent.is_answered else self._unanswered_rounds + 1
+        errors = [*limited, *(error for _, _, error in rejected)]
         if any(isinstance(error, OctosparkRateLimitError) for error in errors):
             self._concurrency.had_enough()
-        elif is_answered:
+        elif sent.is_answered:
             self._concurrency.went_well()
-        repeated: list[OctosparkError] = [error for _, error in limited]
-        if rejected:
-            repeated += self._take_in_refusals(rejected, before)
-        pauses = [delay_after(error, max(1, self._unanswered_rounds)) for error in repeated]
-        for pause, error in zip(pauses, repeated, strict=True):
-            self.log.warning("Not accepted, trying again in %.0f s: %s", pause, sanitize(error))
-        if pauses:
-            self.clock.sleep(max(pauses))
+        self._pause_after(
+            [
+                *limited,
+                *self._give_up_or_repeat(rejected, is_ours=sent.is_ours),
+            ]
+        )
         self._report_progress()
 
-    def _submit(self, sends: Sequence[tuple[_Post, Send]], rejected: list[tuple[_Post, Send, OctosparkError]]) -> bool:
-        """Send requests and record the responses; return whether there was one.
+    def _pause_after(self, errors: Sequence[OctosparkError]) -> None:
+        pause = 0.0
+        for error in errors:
+            pause = max(pause, delay_after(error, max(1, self._unanswered_rounds)))
+            self.log.warning("Not accepted, trying again in %.0f s: %s", pause, sanitize(error))
+        if pause:
+            self.clock.sleep(pause)
 
-        :param rejected: takes what was proven not to be accepted.
-        """
-        for _, send in sends:
-            self._write_log(send.log)
-        # Before the fence: a request that cannot be made is not in doubt.
-        operations = [send.announcement.operation(send.accounts) for _, send in sends]
-        now = self._fence([send for _, send in sends])
-        # Whatever happens from here on until the response is written, the record says ``in_doubt``.
-        results = self.api.submit_all(operations, now + LEAVE_WITHIN)
-        answered: list[Record] = []
-        for (post, send), result in zip(sends, results, strict=True):
-            post.forget_read()
-            if not isinstance(result, OctosparkError):
-                answered += with_response([self.journal.records[each.key] for each in send.records], result, self.log)
-            elif proves_nothing_sent(result):
-                rejected.append((post, send, result))
-            else:
-                self.log.warning("Whether this was accepted is not known: %s", sanitize(result))
-        if answered:
-            self.journal.put_surely(answered)
-        for post, send in sends:
-            post.is_resolved = all(self.journal.records[each.key].state != "in_doubt" for each in send.records)
-        return bool(answered)
-
-    def _fence(self, sends: Sequence[Send]) -> datetime:
-        """Write ``in_doubt`` for everything that is about to leave. A process that may not write may not send."""
-        now = self.clock.now()
-        records: list[Record] = []
-        for send in sends:
-            request = new_request()
-            time_to_send = send.announcement.time_to_send
-            records += [fenced(each, request, send.baseline, time_to_send, self.run, now) for each in send.records]
-            self.log.info(
-                "Submitting post %s to %s (request %s).",
-                send.announcement.post_id,
-                ", ".join(send.accounts),
-                request,
-            )
-        self.journal.put(records)
-        return now
-
-    def _take_in_refusals(
-        self, rejected: Sequence[tuple[_Post, Send, OctosparkError]], before: dict[Target, Record]
+    def _give_up_or_repeat(
+        self, rejected: Sequence[tuple[_Post, Send, OctosparkError]], *, is_ours: bool
     ) -> list[OctosparkError]:
-        """Lift the fence of requests that were not accepted, and give up on them unless they are worth repeating.
-
-        :returns: the errors of those that are repeated.
-        """
-        fences = [self.journal.records[record.key] for _, send, _ in rejected for record in send.records]
-        is_ours = self.journal.still_holds(fences)
-        restored = [
-            refused(before[each.key], self.journal.records[each.key], error)
-            for _, send, error in rejected
-            for each in send.records
-        ]
-        if is_ours:
-            self.journal.put_surely(restored)
+        """Give up on requests that were not accepted, unless they are worth repeating; return the errors of those."""
         repeated: list[OctosparkError] = []
         for post, send, error in rejected:
-            post.is_resolved = True
             is_used_up = is_transient(error) and self._unanswered_rounds > MAX_REFUSALS
-            delay = delay_after(error, 1)
-            if is_ours and is_transient(error) and not is_used_up and delay <= LONGEST_DELAY:
+            if is_ours and is_transient(error) and not is_used_up and delay_after(error, 1) <= LONGEST_DELAY:
                 repeated.append(error)
                 continue
-            # Where another process has taken over this task instance, the record is not this one's to change.
-            state = self._state(post) if is_ours else replace(self._state(post), records=before)
-            update = protocol.give_up(
-                state, send.announcement, error, self.rules, self.run, self.clock.now(), for_all=is_used_up
+            state = self._state(post)
+            if not is_ours:
+                # Another process has taken over this task instance, so the record stays as it is.
+                state = replace(state, records={**state.records, **{record.key: record for record in send.records}})
+            self._update(
+                [
+                    protocol.give_up(
+                        state, send.announcement, error, self.rules, self.run, self.clock.now(), for_all=is_used_up
+                    )
+                ]
             )
-            self._update([update])
         return repeated
 
     # The log

@@ -75,8 +75,8 @@ class Journal:
     :raises OctosparkStateStoreError: if the store cannot be read or written.
 
     ``problem`` is None, or says why a page cannot be read; the others are read all the same, and that one is left as it is.
-    ``lost`` is true if there must have been a page (this is not the first try, or the first page tells of more) and there
-    is none.
+    ``lost`` is true if there must have been a page (this is not the first try, or the first page says so) and there is
+    none, and for all later tries.
     """
 
     def __init__(self, store: Store, *, is_first_try: bool, page_size: int | None = None) -> None:
@@ -133,6 +133,7 @@ class Journal:
                 self.records.update({record.key: record for record in page.records})
                 self._numbers.update({record.key: number for record in page.records})
                 self._pages = max(self._pages, page.pages)
+                self.lost = self.lost or page.incomplete
         if problem is not None:
             self.problem = self.problem or problem
             self._unreadable[number] = repr(raw)
@@ -148,7 +149,11 @@ class Journal:
         unwritten = 0 if self._page_size is None and not self._unreadable else None
         records = [record for record in self.records.values() if self._numbers.get(record.key, unwritten) == number]
         page: dict[str, Any] = {"format": FORMAT, "records": [record.model_dump(mode="json") for record in records]}
-        return {**page, "pages": self._pages} if number == 0 and self._pages > 1 else page
+        if number == 0 and self._pages > 1:
+            page["pages"] = self._pages
+        if number == 0 and self.lost:
+            page["incomplete"] = True
+        return page
 
     def put(self, records: Iterable[Record]) -> None:
         """Replace records and write their pages.

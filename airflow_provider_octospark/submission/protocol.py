@@ -38,7 +38,7 @@ from airflow_provider_octospark.api.models import ScheduledPost
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkAuthError, OctosparkError
 from airflow_provider_octospark.outcomes import Outcome, Reason, outcome_of, same_id
-from airflow_provider_octospark.parameters.times import format_instant, on_service_clock, parse_instant
+from airflow_provider_octospark.parameters.times import format_instant
 from airflow_provider_octospark.submission import conclusions, messages
 from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.decisions import decision_of
@@ -49,6 +49,7 @@ from airflow_provider_octospark.submission.doubt import (
     Unknown,
     bears_our_marks,
     is_adoptable,
+    is_created_since,
     resolve_doubt,
 )
 from airflow_provider_octospark.submission.records import Baseline, Record, Target
@@ -204,11 +205,8 @@ class _Protocol:
             return None
         compared = [self._compared(record, latest, observed) for record in self.post.open_records()]
         found = [each for each in compared if each is not None]
-        if not found:
-            return None
-        return Update(
-            records=tuple(record for record, _ in found), log=tuple(line for _, line in found if line is not None)
-        )
+        lines = tuple(line for _, line in found if line is not None)
+        return Update(tuple(record for record, _ in found), log=lines) if found else None
 
     def _compared(
         self, record: Record, latest: ScheduledPost, observed: Observed
@@ -232,7 +230,7 @@ class _Protocol:
         refused = in_doubt_over_refused(record)
         if refused is not None and self._is_marked(refused, latest, observed):
             return refused, None
-        if record.other_submission is None and not self.rules.allow_repeat and self._is_of_this_run(latest, observed):
+        if record.other_submission is None and not self.rules.allow_repeat and self._is_since_begin(latest, observed):
             return record.model_copy(update={"other_submission": seen}), None
         return None
 
@@ -247,14 +245,11 @@ class _Protocol:
             return with_observed(record, seen), None
         return None
 
+    def _is_since_begin(self, latest: ScheduledPost, observed: Observed) -> bool:
+        return is_created_since(self.run.began_at, latest, observed.service_time, observed.read_at)
+
     def _is_marked(self, record: Record, latest: ScheduledPost, observed: Observed) -> bool:
         return bears_our_marks(record, latest, observed.service_time, observed.read_at)
-
-    def _is_of_this_run(self, latest: ScheduledPost, observed: Observed) -> bool:
-        created = parse_instant(latest.created_at)
-        return created is not None and created >= on_service_clock(
-            self.run.began_at, observed.service_time, observed.read_at
-        )
 
     def resolve_doubts(self, observed: Observed) -> Update | PollLater | None:
         """Resolve the requests in doubt, as far as what the post shows and what a user decided allow it."""

@@ -137,11 +137,17 @@ class Record(_Entry):
 
 
 class Page(_Entry):
-    """One page. The first one says how many there are, so that it is noticed if one gets lost."""
+    """One page of the record.
+
+    :param pages: on the first page, how many there are, so that it is noticed if one gets lost.
+    :param incomplete: on the first page, whether an earlier record was lost. What is not on the record may then have been
+        submitted all the same, also when a later try asks for it again.
+    """
 
     format: int
     records: list[Record]
     pages: int = 1
+    incomplete: bool = False
 
     @field_validator("format")
     @classmethod

@@ -153,21 +153,22 @@ class SubmitTask:
                 self.log,
                 hook.settings.max_in_flight if description.is_batch else None,
             )
-            while isinstance(outcomes := submission.advance(), WaitUntil):
-                self._pause(outcomes)
-            if submission.is_skip:
+            while isinstance(results := submission.advance(), WaitUntil):
+                self._pause(results)
+            outcomes = results.outcomes
+            if results.is_skip:
                 self._push(outcomes)
-                raise AirflowSkipException(str(submission.error))
-            notes = _by_name(submission.notes)
+                raise AirflowSkipException(str(results.error))
+            notes = _by_name(results.notes)
             # Now, and not when all others have been waited for: a user has to look.
             report_unknown([outcome for outcome in outcomes if note_on(outcome, notes)], self.log, notes)
-            is_open = not all(outcome.is_final for outcome in outcomes) and submission.resubmission_error is None
+            is_open = not all(outcome.is_final for outcome in outcomes) and results.resubmission_error is None
             if description.wait_for_completion and is_open:
                 wait = self._new_wait(outcomes)
                 self._await(hook, wait, notes)
                 outcomes, doubts = self._record_final_outcomes(wait.outcomes)
                 notes |= doubts
-            return self._finish(outcomes, notes, submission.error, submission.resubmission_error)
+            return self._finish(outcomes, notes, results.error, results.resubmission_error)
 
     def _to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
         try:

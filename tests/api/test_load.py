@@ -133,7 +133,7 @@ def run_task(world: World, api: OctosparkClient, posts: Sequence[str], number: i
         )
         while isinstance(result := submission.advance(), WaitUntil):
             world.emulator.advance(max(0.0, (result.time - world.emulator.now()).total_seconds()))
-        outcomes = result
+        outcomes = result.outcomes
         if not any(outcome.reason == "not_sent" for outcome in outcomes):
             break
     return outcomes

@@ -445,6 +445,55 @@ def test_clocks_may_disagree_without_a_record(bench: HistoryBench) -> None:
     assert accepted(task) == 1
 
 
+def test_a_record_that_was_lost_stays_incomplete(bench: HistoryBench, x: str, linkedin: str) -> None:
+    """The list changes after the loss, and changes back: the first account must not count as never submitted."""
+    task = HistoryTask(bench, Job.post_now(bench, rules=ANY_NUMBER))
+    finish(task)
+    task.lose_record()
+    for account in (linkedin, x):
+        task.job = replace(task.job, accounts=(account,))
+        task.clear()
+        finish(task)
+    assert accepted(task) == 1
+
+
+@pytest.mark.parametrize("rules", [Rules(), ANY_NUMBER], ids=["repeats refused", "repeats allowed"])
+def test_what_shows_up_after_a_refusal_is_unknown(bench: HistoryBench, rules: Rules) -> None:
+    """The service refuses a request with 400 after it has passed it on."""
+    task = HistoryTask(bench, Job.post_now(bench, rules=rules))
+    bench.fault("post-now", "status", status=400, when="after")
+    finish(task)
+    assert task.state == "failed"
+    task.clear()
+    finish(task)
+    assert task.ends == ["unknown"]
+    assert "refused it with status 400" in task.tries[-1].notes[0]
+    assert "allow_repeat" not in str(task.tries[-1].error)
+    assert accepted(task) == 1
+
+
+def test_the_next_occurrence_is_not_adopted(bench: HistoryBench) -> None:
+    """The response is lost and a read fails; when the post can be read again, it shows the next occurrence."""
+    task = HistoryTask(bench, Job.post_now(bench, recurrence_interval_days=1))
+    bench.fault("post-now", "reset", when="after")
+    bench.fault("get-post", "status", status=404, skip=1)
+    finish(task)
+    assert kept(bench)
+    assert task.ends == ["unknown"]
+
+
+def test_what_is_in_doubt_and_not_asked_for_is_looked_for(bench: HistoryBench, x: str, linkedin: str) -> None:
+    """A target whose request got no response is taken off the list; another submission hides it."""
+    task = HistoryTask(bench, Job.schedule_multi(bench, accounts=[x, linkedin], accounts_per_call=1))
+    bench.fault("schedule-multi", "reset", when="after")
+    bench.fault("get-post", "status", status=404, skip=1)
+    task.step(Strike(12, "kill"))
+    bench.user_action("post_now", task.job.post_id, linkedin)
+    task.job = replace(task.job, accounts=(linkedin,))
+    finish(task)
+    assert "unknown" in task.ends
+
+
 def test_a_try_does_not_go_on_for_ever(bench: HistoryBench) -> None:
     task = HistoryTask(bench, Job.post_now(bench), retries=0)
     bench.fault("post-now", "reset", when="before", times=10)

@@ -726,11 +726,11 @@ class Task:
                 self._carried = None if self.has_store else journal.page()
                 return
             bench.advance_to(result.time)
-        attempt.outcomes, attempt.notes = result, list(submission.notes.values())
-        if submission.is_skip:
-            raise AirflowSkipException(str(submission.error))
-        if self.job.wait and not all(outcome.is_final for outcome in result):
-            wait = Wait.start(result, started_at=bench.now(), since=self.run_after)
+        attempt.outcomes, attempt.notes = result.outcomes, list(result.notes.values())
+        if result.is_skip:
+            raise AirflowSkipException(str(result.error))
+        if self.job.wait and not all(outcome.is_final for outcome in result.outcomes):
+            wait = Wait.start(result.outcomes, started_at=bench.now(), since=self.run_after)
             if self.job.deferrable:
                 attempt.state, self._wait = "deferred", wait
                 self._carried = None if self.has_store else journal.page()
@@ -738,7 +738,7 @@ class Task:
             self._trigger(wait)
             self._complete(journal, wait, attempt)
             return
-        self._judge(attempt, submission.error, submission.resubmission_error)
+        self._judge(attempt, result.error, result.resubmission_error)
 
     def _complete(self, journal: Journal, wait: Wait, attempt: Try) -> None:
         attempt.outcomes = list(wait.outcomes)
