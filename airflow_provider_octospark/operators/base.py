@@ -67,7 +67,7 @@ class OctosparkSubmitOperator(BaseOperator):
     operator_extra_links = (OctosparkPublishedPostLink(),)
     ui_color = "#ede7fb"
     partial_failure: PartialFailure = "fail"
-    is_batch = False
+    page_size: int | None = None
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class OctosparkSubmitOperator(BaseOperator):
     def execute_complete(
         self, context: Context, event: Any, wait: Any = None, page: Any = None, notes: Mapping[str, str] | None = None
     ) -> Any:
-        """Take the trigger's event and end the task. Makes no request."""
+        """Take the trigger's event and end the task; see :meth:`SubmitTask.complete`."""
         return self._begin(context, resumed=True, page=page).complete(event, wait, notes)
 
     def on_kill(self) -> None:
@@ -184,7 +184,7 @@ class OctosparkSubmitOperator(BaseOperator):
             rules=self.rules,
             result=self.result,
             extra_xcoms=self.extra_xcoms,
-            is_batch=self.is_batch,
+            page_size=self.page_size,
             partial_failure=self.partial_failure,
             wait_for_completion=self.wait_for_completion,
             deferrable=self.deferrable,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_octospark.operators.base import OctosparkSubmitOperator
-from airflow_provider_octospark.parameters.defaults import IfBadItems, IfEmpty, PartialFailure
+from airflow_provider_octospark.parameters.defaults import PAGE_SIZE, IfBadItems, IfEmpty, PartialFailure
 
 if TYPE_CHECKING:
     from airflow_provider_octospark.hooks.octospark import OctosparkHook
@@ -235,7 +235,7 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
     template_fields: Sequence[str] = (*OctosparkSubmitOperator.template_fields, "announcements")
     template_ext: Sequence[str] = (".json",)
     template_fields_renderers = {"announcements": "json"}  # noqa: RUF012 - as Airflow declares it
-    is_batch = True
+    page_size = PAGE_SIZE
 
     def __init__(
         self,

@@ -43,3 +43,6 @@ IfEmpty = Literal["fail", "skip"]
 
 PartialFailure = Literal["fail", "succeed"]
 """What becomes of a task of whose targets some, but not all, failed or are unknown."""
+
+PAGE_SIZE = 50
+"""How many targets of a batch share a page of the record; a page is always written whole."""

@@ -145,6 +145,11 @@ def is_retryable_failure(outcome: Outcome) -> bool:
     return outcome.scheduled_post_id is None or outcome.error_category in RETRYABLE_CATEGORIES
 
 
+def is_submitted_by_retry(outcome: Outcome, rules: Rules) -> bool:
+    """Whether the next try would submit a target that this one reports as failed."""
+    return is_retryable_failure(outcome) if outcome.reason == "not_sent" else frees(outcome, rules, cleared=False)
+
+
 def frees(outcome: Outcome, rules: Rules, *, cleared: bool) -> bool:
     """Whether an accepted submission's end allows another one (assumption 2: such a failure is final).
 

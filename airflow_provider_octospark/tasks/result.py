@@ -17,7 +17,7 @@ from airflow_provider_octospark.exceptions import (
 )
 from airflow_provider_octospark.outcomes import Outcome, describe
 from airflow_provider_octospark.parameters.defaults import PartialFailure
-from airflow_provider_octospark.submission.rules import Rules, frees, is_retryable_failure
+from airflow_provider_octospark.submission.rules import Rules, is_submitted_by_retry
 
 Notes = Mapping[str, str]
 """What a user should know and do about an unknown, where more is known than its outcome says; by :func:`note_key`."""
@@ -101,10 +101,21 @@ def raise_for_outcomes(
     raise error
 
 
+def fails_for_retry(outcomes: Sequence[Outcome], partial_failure: PartialFailure, rules: Rules) -> bool:
+    """Whether a task fails with these outcomes although others are pending, and its retry would submit something.
+
+    The exception is chosen by the same rule; see :func:`raise_for_outcomes`.
+    """
+    pending = [outcome for outcome in outcomes if not outcome.is_final]
+    if any(outcome.state == "unknown" for outcome in outcomes) or (partial_failure == "succeed" and pending):
+        return False
+    return any(is_submitted_by_retry(outcome, rules) for outcome in outcomes if outcome.state == "failed")
+
+
 def _failure(
     failed: Sequence[Outcome], counts: str, rules: Rules | None, cause: OctosparkError | None, *, alone: bool
 ) -> OctosparkError:
-    retries = rules is not None and any(_a_retry_submits(outcome, rules) for outcome in failed)
+    retries = rules is not None and any(is_submitted_by_retry(outcome, rules) for outcome in failed)
     is_final = isinstance(cause, OctosparkFailError) and retries
     if cause is not None and not is_final and all(outcome.reason in {"not_sent", "late"} for outcome in failed):
         if alone:
@@ -123,9 +134,3 @@ def _failure(
 
 def _more(outcomes: Sequence[Outcome]) -> str:
     return f" And {len(outcomes) - SHOWN} more; see the task's XCom." if len(outcomes) > SHOWN else ""
-
-
-def _a_retry_submits(outcome: Outcome, rules: Rules) -> bool:
-    if outcome.reason == "not_sent":
-        return is_retryable_failure(outcome)
-    return frees(outcome, rules, cleared=False)

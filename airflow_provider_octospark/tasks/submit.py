@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_octospark.airflow_compat import run_of, task_state_store
 from airflow_provider_octospark.api.text import Log
@@ -31,7 +31,7 @@ from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.driver import Submission, WaitUntil
 from airflow_provider_octospark.submission.journal import Journal, MemoryStore
-from airflow_provider_octospark.submission.records import Target
+from airflow_provider_octospark.submission.records import Target, target_key
 from airflow_provider_octospark.submission.transitions import outcome_about, record_final_outcomes
 from airflow_provider_octospark.tasks.asset_events import add_to_outlet_events
 from airflow_provider_octospark.tasks.deferral import (
@@ -42,6 +42,7 @@ from airflow_provider_octospark.tasks.deferral import (
 )
 from airflow_provider_octospark.tasks.result import (
     Notes,
+    fails_for_retry,
     note_key,
     note_on,
     raise_for_outcomes,
@@ -53,16 +54,18 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_octospark.submission.rules import Rules
-
-PAGE_SIZE = 50
-"""How many targets of a batch share a page of the record: a page is written whole."""
+    from airflow_provider_octospark.submission.sending import Clock
 
 
-class _Clock:
+class SystemClock:
+    """The clock of this machine."""
+
     def now(self) -> datetime:
+        """Return aware UTC."""
         return datetime.now(UTC)
 
     def sleep(self, seconds: float) -> None:
+        """Wait."""
         time.sleep(seconds)
 
 
@@ -75,7 +78,7 @@ class SubmitDescription:
     :param rules: returns how submissions are treated; raises `OctosparkArgumentError` for an unusable parameter.
     :param result: returns the task's XCom ``return_value`` for its outcomes.
     :param extra_xcoms: returns the task's other XComs for its outcomes, by key.
-    :param is_batch: whether there may be thousands of targets.
+    :param page_size: for a batch, how many targets share a page of the record; None (default) for all on one page.
     :param partial_failure: ``fail``, ``succeed`` or what else `PartialFailure` names.
     :param wait_for_completion: whether the task waits until all submissions are published or failed.
     :param deferrable: whether the triggerer waits in the task's place.
@@ -93,7 +96,7 @@ class SubmitDescription:
     rules: Callable[[], Rules]
     result: Callable[[Sequence[Outcome]], Any]
     extra_xcoms: Callable[[Sequence[Outcome]], Mapping[str, Any]]
-    is_batch: bool = False
+    page_size: int | None = None
     partial_failure: PartialFailure = "fail"
     wait_for_completion: bool = False
     deferrable: bool = False
@@ -113,30 +116,42 @@ class SubmitTask:
     :param log: the task's log.
     :param resumed: whether the task continues after a deferral.
     :param page: the record that was carried through the deferral, where Airflow has no store.
+    :param clock: our own clock; tests hand in another.
+    :param connect: makes the hook of a connection; tests hand in another.
     :raises OctosparkStateStoreError: if the record cannot be read or begun.
     """
 
     published_url: str | None = None
 
     def __init__(
-        self, description: SubmitDescription, context: Context, log: Log, *, resumed: bool = False, page: Any = None
+        self,
+        description: SubmitDescription,
+        context: Context,
+        log: Log,
+        *,
+        resumed: bool = False,
+        page: Any = None,
+        clock: Clock | None = None,
+        connect: Callable[[str], OctosparkHook] = OctosparkHook,
     ) -> None:
         self.description = description
         self.context = context
         self.log = log
         self.run = run_of(context)
+        self._clock = clock or SystemClock()
+        self._connect = connect
         self._store = task_state_store(context)
         # Opening the journal is the first act: a try that fails on a parameter has then proven that it sent nothing.
         self.journal = Journal(
             MemoryStore(page) if self._store is None else self._store,
             is_first_try=self.run.is_first_try and not resumed,
-            page_size=PAGE_SIZE if description.is_batch and self._store is not None else None,
+            page_size=description.page_size if self._store is not None else None,
         )
 
     def start(self) -> Any:
         """Submit what has not been submitted, wait if asked to, and end the task."""
         description = self.description
-        with OctosparkHook(description.octospark_conn_id) as hook:
+        with self._connect(description.octospark_conn_id) as hook:
             # All of it is checked before anything is sent, also what only matters afterwards.
             arguments.one_of(description.partial_failure, get_args(PartialFailure), "partial_failure")
             self._new_wait(())
@@ -147,11 +162,11 @@ class SubmitTask:
                 announcements,
                 self.journal,
                 hook.get_conn(),
-                _Clock(),
+                self._clock,
                 rules,
                 self.run,
                 self.log,
-                hook.settings.max_in_flight if description.is_batch else None,
+                hook.settings.max_in_flight if description.page_size is not None else None,
             )
             while isinstance(results := submission.advance(), WaitUntil):
                 self._pause(results)
@@ -163,12 +178,19 @@ class SubmitTask:
             # Now, and not when all others have been waited for: a user has to look.
             report_unknown([outcome for outcome in outcomes if note_on(outcome, notes)], self.log, notes)
             is_open = not all(outcome.is_final for outcome in outcomes) and results.resubmission_error is None
-            if description.wait_for_completion and is_open:
+            if description.wait_for_completion and is_open and not self._is_for_retry(outcomes, rules):
                 wait = self._new_wait(outcomes)
                 self._await(hook, wait, notes)
                 outcomes, doubts = self._record_final_outcomes(wait.outcomes)
                 notes |= doubts
             return self._finish(outcomes, notes, results.error, results.resubmission_error)
+
+    def _is_for_retry(self, outcomes: Sequence[Outcome], rules: Rules) -> bool:
+        """Whether the task fails now, so that a retry submits what was refused while its time is still to come."""
+        has_retry = self.run.try_number <= self.run.max_tries
+        return has_retry and fails_for_retry(
+            outcomes, self.description.partial_failure, replace(rules, forgets=self._store is None)
+        )
 
     def _to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
         try:
@@ -187,12 +209,32 @@ class SubmitTask:
         raise OctosparkArgumentError(f"{said} Earlier tries have submitted something; see the record of the task.")
 
     def complete(self, event: Any, wait: Any, notes: Notes | None) -> Any:
-        """Take the trigger's event and end the task. Makes no request."""
+        """Take the trigger's event and end the task.
+
+        Makes no request, unless the task asks for more than it did when it was deferred: that is submitted first.
+        """
         seen = outcomes_or_wait(event, wait, self.log)
         if isinstance(seen, Wait):
             self._defer(seen, notes or {})
         outcomes, doubts = self._record_final_outcomes(seen)
+        if self._is_asked_for_more(outcomes):
+            return self.start()
         return self._finish(outcomes, {**(notes or {}), **doubts})
+
+    def _is_asked_for_more(self, outcomes: Sequence[Outcome]) -> bool:
+        """Whether a list has grown, or a template has changed, while the task was deferred."""
+        known = {target_key(each.team_id, each.post_id, each.social_account_id or "") for each in outcomes}
+        try:
+            with self._connect(self.description.octospark_conn_id) as hook:
+                asked_for = {key for each in self.description.to_submit(hook) for key in each.targets}
+        except (OctosparkError, AirflowException) as error:
+            # All that was asked for is known; what cannot be used now says nothing about it.
+            self.log.warning("What the task asks for now cannot be used: %s", error)
+            return False
+        more = len(asked_for - known)
+        if more:
+            self.log.warning("While the task was deferred, %d targets were added; submitting them.", more)
+        return bool(more)
 
     def cancel(self) -> None:
         """Take back what is still scheduled, if a user marked the task as failed; says in the log what it did."""
@@ -203,16 +245,16 @@ class SubmitTask:
         return [] if self.journal.problem else cancellable(self.journal.records.values())
 
     def _pause(self, wait: WaitUntil) -> None:
-        remaining = wait.time - datetime.now(UTC)
+        remaining = wait.time - self._clock.now()
         if self.description.deferrable and remaining > SHORTEST_DEFERRAL:
             raise TaskDeferred(**until_in_doubt_resolved(wait.time, **self._carried()))
-        time.sleep(max(0.0, remaining.total_seconds()))
+        self._clock.sleep(max(0.0, remaining.total_seconds()))
 
     def _new_wait(self, outcomes: Sequence[Outcome]) -> Wait:
         description = self.description
         return Wait.start(
             outcomes,
-            started_at=datetime.now(UTC),
+            started_at=self._clock.now(),
             publish_timeout=require_duration(description.publish_timeout, field="publish_timeout"),
             since=self.run.run_after,
             hidden_timeout=require_duration(description.hidden_timeout, field="hidden_timeout"),
@@ -228,8 +270,8 @@ class SubmitTask:
                 break
             if self.description.deferrable:
                 self._defer(wait, notes)
-            now = datetime.now(UTC)
-            time.sleep(max(0.0, (wait.next_poll(now) - now).total_seconds()))
+            now = self._clock.now()
+            self._clock.sleep(max(0.0, (wait.next_poll(now) - now).total_seconds()))
 
     def _defer(self, wait: Wait, notes: Notes) -> NoReturn:
         description = self.description

@@ -1,4 +1,4 @@
-"""Drives `Submission` as the operators do, against the emulator over real HTTP, in virtual time and without Airflow.
+"""Drives the real task (`SubmitTask`) against the emulator over HTTP, in virtual time and without Airflow.
 
 What stands in for Airflow behaves as Airflow 3.3 was seen to: a task state store that survives tries and clears and
 takes strict JSON only; a process that a newer one has replaced gets an error on `set` and None on `get`; one without
@@ -24,9 +24,11 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NoReturn, Protocol
+from types import SimpleNamespace
+from typing import Any, Literal, NoReturn, Protocol, Self
+from urllib.parse import quote
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
 from airflow_provider_octospark.api.models import PostNowRequest, ScheduleMultiRequest
@@ -40,11 +42,10 @@ from airflow_provider_octospark.parameters.defaults import PartialFailure
 from airflow_provider_octospark.parameters.times import format_instant
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.submission.announcements import Announcement
-from airflow_provider_octospark.submission.driver import Submission, WaitUntil
-from airflow_provider_octospark.submission.journal import Journal, MemoryStore, Store
 from airflow_provider_octospark.submission.rules import Rules, Run
-from airflow_provider_octospark.submission.transitions import record_final_outcomes
-from airflow_provider_octospark.tasks.result import raise_for_outcomes
+from airflow_provider_octospark.tasks.result import UNKNOWN_PREFIX
+from airflow_provider_octospark.tasks.submit import SubmitDescription, SubmitTask
+from airflow_provider_octospark.triggers.octospark import EVENT_FORMAT
 
 START = datetime(2026, 3, 2, 9, 0, 0, 250_000, tzinfo=UTC)
 
@@ -249,7 +250,7 @@ class OurClock:
 
     def sleep(self, seconds: float) -> None:
         """Let virtual time pass."""
-        self._bench.advance(seconds)
+        self._bench.advance_to(self.now() + timedelta(seconds=seconds))
 
 
 class TappedApi:
@@ -284,6 +285,47 @@ class TappedApi:
             results = bench.submit(pending, leave_by)
         self._process.reach("after submission")
         return results
+
+
+class BenchHook:
+    """Stands in for `OctosparkHook`: a client of the bench, with points, and polls in virtual time."""
+
+    def __init__(self, process: Process, task: Task) -> None:
+        self._process = process
+        self._bench = task.bench
+        self.settings = SimpleNamespace(submit_timeout=SUBMIT_TIMEOUT, max_in_flight=task.job.at_once)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def get_conn(self) -> TappedApi:
+        """The client."""
+        return TappedApi(self._process, self._bench)
+
+    def poll(self, wait: Wait) -> list[str]:
+        """Read once what is due."""
+        return poll(self._bench, wait)
+
+
+def poll(bench: Bench, wait: Wait) -> list[str]:
+    """Read once every post of a wait that is due."""
+    lines: list[str] = []
+    for post in wait.posts_due(bench.now()):
+        try:
+            response = bench.client.request(get_post(*post))
+        except OctosparkError as error:
+            lines += wait.record_error(post, error, bench.now())
+        else:
+            lines += wait.record_response(post, response, bench.now())
+    return lines
+
+
+def _as_stored(value: Any) -> Any:
+    """What Airflow hands back of the arguments of a deferral."""
+    return json.loads(json.dumps(value))
 
 
 class Lines:
@@ -568,7 +610,6 @@ class Task:
     :param has_store: False before Airflow 3.3.
     :param name: names the intent in the ledger; must be unique on a bench.
     :param table: where its state is; by default one of its own.
-    :param adapt: what stands between the operator's code and Airflow's store, if that is to be tested too.
     """
 
     def __init__(
@@ -583,11 +624,9 @@ class Task:
         is_backfill: bool = False,
         name: str = "task",
         table: StateTable | None = None,
-        adapt: Callable[[ProcessStore], Store] | None = None,
     ) -> None:
         self.bench = bench
         self.job = job
-        self.adapt = adapt
         self.retries = retries
         self.max_tries = retries
         self.try_number = 0
@@ -600,15 +639,15 @@ class Task:
         self.state: State = "none"
         self.tries: list[Try] = []
         self._processes: list[Process] = []
-        self._carried: Any = None
-        self._wait: Wait | None = None
+        self._deferral: TaskDeferred | None = None
+        self._event: Any = None
 
     # What Airflow does
 
     def start(self, planned: Mapping[int, Action] | Action | None = None) -> Try:
         """Begin the next try; returns when it has ended or deferred."""
         self.try_number += 1
-        self._carried = self._wait = None
+        self._deferral = None
         attempt = Try(Points(planned))
         self.tries.append(attempt)
         return self._process(attempt, resumed=False)
@@ -619,8 +658,10 @@ class Task:
         assert self.state == "deferred"
         if attempt.until is not None:
             self.bench.advance_to(attempt.until)
-        if self._wait is not None:
-            self._trigger(self._wait)
+        elif self._deferral is not None and self._deferral.kwargs is not None:
+            wait = Wait.from_json(_as_stored(self._deferral.kwargs["wait"]))
+            self._trigger(wait)
+            self._event = {"format": EVENT_FORMAT, "outcomes": [outcome.as_json() for outcome in wait.outcomes]}
         return self._process(attempt, resumed=True)
 
     def run(self, planned: Mapping[int, Action] | Action | None = None) -> Try:
@@ -697,72 +738,68 @@ class Task:
                 return "failed" if fails else "up_for_retry"
 
     def _execute(self, process: Process, attempt: Try, lines: Lines, resumed: bool) -> None:
-        """As `OctosparkSubmitOperator`: execute, resume_submission and execute_complete."""
-        own = ProcessStore(process, self.table)
-        store: Store = self.adapt(own) if self.adapt else own
-        if not self.has_store:
-            store = MemoryStore(self._carried)
-        journal = Journal(store, is_first_try=self.try_number <= 1 and not resumed, page_size=self.job.page_size)
-        if resumed and self._wait is not None:
-            wait, self._wait = self._wait, None
-            self._complete(journal, wait, attempt)
-            return
-        bench = self.bench
-        rules = self.job.announced_rules
-        rules.check(SUBMIT_TIMEOUT)
-        submission = Submission(
-            self.job.announcements(self.name),
-            journal,
-            TappedApi(process, bench),
-            OurClock(bench),
-            rules,
-            self.run_facts(),
+        """Run the task itself, as an operator does in ``execute``, ``resume_submission`` and ``execute_complete``."""
+        deferral, self._deferral = self._deferral, None
+        kwargs = deferral.kwargs if resumed and deferral is not None and deferral.kwargs else {}
+        task = SubmitTask(
+            self._description(attempt),
+            self._context(process),  # type: ignore[arg-type]
             lines,
-            self.job.at_once,
+            resumed=resumed,
+            page=kwargs.get("page"),
+            clock=OurClock(self.bench),
+            connect=lambda _: BenchHook(process, self),  # type: ignore[arg-type,return-value]
         )
-        while isinstance(result := submission.advance(), WaitUntil):
-            if self.job.deferrable and result.time - bench.now() > timedelta(seconds=5):
-                attempt.state, attempt.until = "deferred", result.time
-                self._carried = None if self.has_store else journal.page()
-                return
-            bench.advance_to(result.time)
-        attempt.outcomes, attempt.notes = result.outcomes, list(result.notes.values())
-        if result.is_skip:
-            raise AirflowSkipException(str(result.error))
-        if self.job.wait and not all(outcome.is_final for outcome in result.outcomes):
-            wait = Wait.start(result.outcomes, started_at=bench.now(), since=self.run_after)
-            if self.job.deferrable:
-                attempt.state, self._wait = "deferred", wait
-                self._carried = None if self.has_store else journal.page()
-                return
-            self._trigger(wait)
-            self._complete(journal, wait, attempt)
-            return
-        self._judge(attempt, result.error, result.resubmission_error)
+        try:
+            if resumed and deferral is not None and deferral.method_name == "execute_complete":
+                task.complete(self._event, _as_stored(kwargs["wait"]), kwargs.get("notes"))
+            else:
+                task.start()
+        except TaskDeferred as deferred:
+            attempt.state, self._deferral = "deferred", deferred
+            is_wait = deferred.method_name == "execute_complete"
+            attempt.until = None if is_wait else deferred.trigger.moment
+        else:
+            attempt.state = "success"
+        finally:
+            attempt.notes += [line for line in lines.lines if UNKNOWN_PREFIX in line and "is not known. " in line]
 
-    def _complete(self, journal: Journal, wait: Wait, attempt: Try) -> None:
-        attempt.outcomes = list(wait.outcomes)
-        attempt.outcomes, doubts = record_final_outcomes(journal, wait.outcomes, self.run_facts())
-        attempt.notes += doubts.values()
-        self._judge(attempt, None)
+    def _description(self, attempt: Try) -> SubmitDescription:
+        job = self.job
 
-    def _judge(
-        self, attempt: Try, cause: OctosparkError | None, resubmission_error: OctosparkError | None = None
-    ) -> None:
-        raise_for_outcomes(
-            attempt.outcomes,
-            partial_failure=self.job.partial_failure,
-            rules=replace(self.job.announced_rules, forgets=not self.has_store),
-            cause=cause,
-            resubmission_error=resubmission_error,
+        def result(outcomes: Sequence[Outcome]) -> Any:
+            attempt.outcomes = list(outcomes)
+            return [outcome.as_json() for outcome in outcomes]
+
+        return SubmitDescription(
+            octospark_conn_id="octospark",
+            to_submit=lambda _: job.announcements(self.name),
+            rules=lambda: job.announced_rules,
+            result=result,
+            extra_xcoms=lambda _: {},
+            page_size=job.page_size if job.at_once is not None else None,
+            partial_failure=job.partial_failure,
+            wait_for_completion=job.wait,
+            deferrable=job.deferrable,
         )
-        attempt.state = "success"
+
+    def _context(self, process: Process) -> dict[str, Any]:
+        names = {"dag_id": "dag", "run_id": "run", "task_id": self.name, "map_index": self.map_index}
+        tries = {"try_number": self.try_number, "max_tries": self.max_tries}
+        run_type = "backfill" if self.is_backfill else "scheduled"
+        context: dict[str, Any] = {
+            "ti": SimpleNamespace(**names, **tries, xcom_push=lambda **_: None),
+            "dag_run": SimpleNamespace(run_after=self.run_after, run_type=run_type),
+        }
+        return {**context, "task_state_store": ProcessStore(process, self.table)} if self.has_store else context
 
     @property
     def state_store(self) -> str | None:
         """Where a user finds the store in Airflow's REST API, with `{key}` for the key."""
         index = f"?map_index={self.map_index}" if self.map_index >= 0 else ""
-        return f"/dags/dag/dagRuns/run/taskInstances/{self.name}/state-store/{{key}}{index}" if self.has_store else None
+        name = quote(self.name, safe="")
+        path = f"/api/v2/dags/dag/dagRuns/run/taskInstances/{name}/state-store/{{key}}{index}"
+        return path if self.has_store else None
 
     def run_facts(self) -> Run:
         return Run(
@@ -778,17 +815,11 @@ class Task:
         )
 
     def _trigger(self, wait: Wait) -> None:
-        """As the triggerer: look until all has ended; nothing of it can be killed in a way that matters."""
+        """As the triggerer: poll until all has ended; nothing of it can be killed in a way that matters."""
         bench = self.bench
         while not wait.done:
             bench.advance_to(wait.next_poll(bench.now()))
-            for post in wait.posts_due(bench.now()):
-                try:
-                    response = bench.client.request(get_post(*post))
-                except OctosparkError as error:
-                    wait.record_error(post, error, bench.now())
-                else:
-                    wait.record_response(post, response, bench.now())
+            poll(bench, wait)
 
     # What the ledger says
 

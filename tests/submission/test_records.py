@@ -388,6 +388,28 @@ def test_a_target_in_doubt_is_not_forgotten_when_it_is_taken_off_the_list(bench:
     assert one in task.tries[-1].notes[0]
 
 
+def test_a_list_that_grows_while_the_task_is_deferred(bench: Bench) -> None:
+    """Its time is past when the wait is over: the task fails, and does not keep silent about it."""
+    task = Task(bench, Job.schedule_multi(bench, accounts=1, wait=True))
+    task.start()
+    assert task.state == "deferred"
+    task.job = replace(task.job, more_posts=(bench.service.posts[1]["id"],))
+    task.finish()
+    assert (task.state, task.ends) == ("failed", ["published", "failed"])
+    assert "in the past" in str(task.tries[-1].error)
+
+
+def test_a_list_that_grows_by_what_is_still_to_come(bench: Bench) -> None:
+    """As before, but the new target is published at once."""
+    task = Task(bench, Job.post_now(bench, wait=True))
+    task.start()
+    assert task.state == "deferred"
+    task.job = replace(task.job, more_posts=(bench.service.posts[1]["id"],))
+    task.finish()
+    assert (task.state, task.ends) == ("success", ["published", "published"])
+    assert [count.accepted for count in task.count()] == [1, 1]
+
+
 def test_ids_in_either_case_of_letters_are_one_target(bench: Bench) -> None:
     """A template that writes an id in capitals makes no second target of it."""
     task = Task(bench, Job.post_now(bench))

@@ -10,19 +10,18 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import airflow.sdk
 import pytest
 
-from airflow_provider_octospark.airflow_compat import task_state_store
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkStateStoreError
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.submission.announcements import Announcement
-from airflow_provider_octospark.submission.journal import PAGE_KEY, Journal, MemoryStore, Store
+from airflow_provider_octospark.submission.journal import PAGE_KEY, Journal, MemoryStore
 from airflow_provider_octospark.submission.rules import LEAVE_WITHIN, Rules
 from airflow_provider_octospark.submission.transitions import record_final_outcomes
-from tests.submission.harness import Action, Bench, Job, Moment, ProcessStore, Task, kill
+from tests.submission.harness import Action, Bench, Job, Moment, Task, kill
 
 FORMS: dict[str, Callable[[Bench], Job]] = {
     "post-now": lambda bench: Job.post_now(bench),
@@ -210,11 +209,12 @@ def is_between_probe_and_write(names: list[str]) -> bool:
     return names[-1] == "after set octospark.probe" or names[-2:-1] == ["after set octospark.probe"]
 
 
-def check_takeover(bench: Bench, form: str, takeover: Action, **options: Any) -> None:
+def check_takeover(bench: Bench, form: str, takeover: Action, *, writes_before_refusing: bool = False) -> None:
     """The next try runs while the old process stands at a point, for every point; then that goes on."""
     for at in itertools.count():
         bench.reset()
-        task = Task(bench, FORMS[form](bench), **options)
+        task = Task(bench, FORMS[form](bench))
+        task.table.writes_before_refusing = writes_before_refusing
         task.run({at: takeover})
         if len(task.tries) == 1:
             break
@@ -256,14 +256,8 @@ def test_another_process_takes_over_where_state_is_kept_elsewhere(
     """
     monkeypatch.setenv("AIRFLOW__WORKERS__STATE_STORE_BACKEND", "some.where.Else")
 
-    def adapt(store: ProcessStore) -> Store:
-        store.table.writes_before_refusing = True
-        adapted = task_state_store({"task_state_store": store})  # type: ignore[typeddict-item]
-        assert adapted is not None
-        return adapted
-
     monkeypatch.setitem(FORMS, form, partial(_repeating, FORMS[form]))
-    check_takeover(bench, form, takeover, adapt=adapt)
+    check_takeover(bench, form, takeover, writes_before_refusing=True)
 
 
 def _repeating(make: Callable[[Bench], Job], bench: Bench) -> Job:

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from airflow.providers.common.compat.sdk import TaskDeferred
+
 from airflow_provider_octospark.api.models import Post
-from airflow_provider_octospark.api.operations import Operation, get_post
+from airflow_provider_octospark.api.operations import Operation
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.sync_client import OctosparkClient
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkNetworkError
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.submission.journal import DECISION_KEY, PAGE_KEY
-from airflow_provider_octospark.submission.rules import Run
-from tests.submission.harness import Action, Bench, Job, Lines, Moment, Process, StateTable, Task, Try
+from tests.submission.harness import Action, Bench, Job, Lines, Moment, Process, StateTable, Task, Try, poll
 from tests.submission_histories.stepping import Stepped
 
 LOOKS_AT_LEAST = 12
@@ -584,27 +585,24 @@ class HistoryTask(Task):
     # What one try carries through its deferrals must not be mixed up with what an overtaken one does.
 
     @property
-    def _carried(self) -> Any:
-        return self._of_try().get("carried")
+    def _deferral(self) -> TaskDeferred | None:
+        return self._of_try().get("deferral")
 
-    @_carried.setter
-    def _carried(self, page: Any) -> None:
-        self._of_try()["carried"] = page
+    @_deferral.setter
+    def _deferral(self, deferral: TaskDeferred | None) -> None:
+        self._of_try()["deferral"] = deferral
 
     @property
-    def _wait(self) -> Wait | None:
-        return self._of_try().get("wait")
+    def _event(self) -> Any:
+        return self._of_try().get("event")
 
-    @_wait.setter
-    def _wait(self, wait: Wait | None) -> None:
-        self._of_try()["wait"] = wait
+    @_event.setter
+    def _event(self, event: Any) -> None:
+        self._of_try()["event"] = event
 
     def _of_try(self) -> dict[str, Any]:
         stepped = self.bench.stepped_if_any()
         return {} if stepped is None else stepped.plan.carried
-
-    def run_facts(self) -> Run:
-        return dataclasses.replace(super().run_facts(), state_store="/state-store/{key}" if self.has_store else None)
 
     def _process(self, attempt: Try, *, resumed: bool) -> Try:
         super()._process(attempt, resumed=resumed)
@@ -631,13 +629,7 @@ class HistoryTask(Task):
             if looks > LOOKS_AT_LEAST:
                 next_poll = max(next_poll, now + (wait.deadline - now) / 3, now + timedelta(minutes=10))
             self.bench.advance_to(next_poll)
-            for post in wait.posts_due(self.bench.now()):
-                try:
-                    response = self.bench.client.request(get_post(*post))
-                except OctosparkError as error:
-                    wait.record_error(post, error, self.bench.now())
-                else:
-                    wait.record_response(post, response, self.bench.now())
+            poll(self.bench, wait)
 
     def _report(self, process: Process, attempt: Try) -> None:
         bench = self.bench
