@@ -6,7 +6,7 @@ request is repeated. It does not import Airflow and knows nothing of HTTP: a sto
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -18,6 +18,7 @@ from airflow_provider_octospark.submission import protocol
 from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.concurrency import ConcurrencyLimit
 from airflow_provider_octospark.submission.journal import Journal
+from airflow_provider_octospark.submission.messages import write_log
 from airflow_provider_octospark.submission.opening import Opening
 from airflow_provider_octospark.submission.records import Record, Target
 from airflow_provider_octospark.submission.results import Results, results_of
@@ -31,7 +32,6 @@ from airflow_provider_octospark.submission.steps import (
     Conclusion,
     DecisionKey,
     Finish,
-    LogLine,
     Observed,
     PollLater,
     PostState,
@@ -183,7 +183,7 @@ class Submission:
             is_open = opening.open_unreadable(self.journal.problem, self.journal.request_if_unreadable)
         else:
             opening.open(is_lost=self.journal.lost)
-        self._write_log(opening.log)
+        write_log(self.log, opening.log)
         if opening.records and not opening.may_stay_unwritten:
             self.journal.put(opening.records)
         else:
@@ -206,7 +206,10 @@ class Submission:
         if refusals and self._next_poll() is None:
             if not any(each.note for each in self._concluded.values()):
                 raise refusals[0]
-            self._halted = self._halted or refusals[0]
+            if self._halted is None:
+                # A user must decide first, so the task reports what is known instead of raising.
+                self._halted = refusals[0]
+                self._resolve()
 
     def _next_poll(self) -> datetime | None:
         return min((post.poll_at for post in self._posts.values() if post.poll_at is not None), default=None)
@@ -238,11 +241,11 @@ class Submission:
             for post, step in steps:
                 match step:
                     case PollLater(at, log):
-                        self._write_log(log)
+                        write_log(self.log, log)
                         post.poll_at, post.is_resolved = at, False
                         post.forget_read()
                     case Finish(log):
-                        self._write_log(log)
+                        write_log(self.log, log)
                         post.is_finished, post.poll_at = True, None
                     case Send() | Refuse():
                         post.poll_at = None
@@ -266,7 +269,7 @@ class Submission:
 
     def _update(self, updates: Sequence[Update]) -> None:
         for update in updates:
-            self._write_log(update.log)
+            write_log(self.log, update.log)
             self._concluded.update(update.concluded)
             self._halted = self._halted or update.halts
         records = [record for update in updates for record in update.records]
@@ -294,7 +297,7 @@ class Submission:
         """Send requests, and wait where the service wants a pause."""
         limited, self._limited = [error for _, error in self._limited], []
         for post, send in sends:
-            self._write_log(send.log)
+            write_log(self.log, send.log)
             post.forget_read()
         sent = self._sender.send([send for _, send in sends])
         for post, send in sends:
@@ -348,14 +351,13 @@ class Submission:
 
     # The log
 
-    def _write_log(self, lines: Iterable[LogLine]) -> None:
-        for line in lines:
-            getattr(self.log, line.level)("%s", line.message)
-
     def _report_progress(self) -> None:
         targets = sum(len(announcement.targets) for announcement in self.announcements)
-        self._concurrency.report(self.log, self.clock.now(), targets, self._count_left)
-
-    def _count_left(self) -> int:
         now = self.clock.now()
-        return sum(protocol.count_left(self._state(post), self.rules, self.run, now) for post in self._posts.values())
+
+        def count_left() -> int:
+            return sum(
+                protocol.count_left(self._state(post), self.rules, self.run, now) for post in self._posts.values()
+            )
+
+        self._concurrency.report(self.log, now, targets, count_left)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from airflow_provider_octospark.api.models import ScheduledPost
 from airflow_provider_octospark.api.operations import Operation
-from airflow_provider_octospark.api.text import sanitize
+from airflow_provider_octospark.api.text import Log, sanitize
 from airflow_provider_octospark.exceptions import (
     OctosparkAlreadySubmittedError,
     OctosparkError,
@@ -17,6 +18,12 @@ from airflow_provider_octospark.submission.decisions import request_of
 from airflow_provider_octospark.submission.records import Record
 from airflow_provider_octospark.submission.rules import Run
 from airflow_provider_octospark.submission.steps import LogLine
+
+
+def write_log(log: Log, lines: Iterable[LogLine]) -> None:
+    """Write lines to the task's log."""
+    for line in lines:
+        getattr(log, line.level)("%s", line.message)
 
 
 def adopting(record: Record, scheduled: ScheduledPost) -> LogLine:

@@ -410,6 +410,22 @@ def test_a_list_that_grows_by_what_is_still_to_come(bench: Bench) -> None:
     assert [count.accepted for count in task.count()] == [1, 1]
 
 
+def test_a_refusal_beside_a_doubt_concludes_every_target(bench: Bench) -> None:
+    """With "fail" the doubt is reported, and what was left to send is reported as not sent."""
+    job = Job.schedule_multi(bench, accounts_per_call=2, rules=Rules(if_already_submitted="fail"))
+    task = Task(bench, job)
+
+    def stop(moment: Any) -> None:
+        if moment.name == "after submission":
+            kill(moment)
+
+    task.run(stop)
+    task.finish()
+    assert task.state == "failed"
+    assert isinstance(task.tries[-1].error, OctosparkUnknownError)
+    assert task.ends == ["unknown", "pending", "failed"]
+
+
 def test_ids_in_either_case_of_letters_are_one_target(bench: Bench) -> None:
     """A template that writes an id in capitals makes no second target of it."""
     task = Task(bench, Job.post_now(bench))
