@@ -45,10 +45,16 @@ unit: $(READY) ## the tests alone
 	@echo "== pytest"
 	@$(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# Tests of which `make test` runs a sample.
+SAMPLED := tests/api/test_fault_table.py tests/triggers/test_octospark.py \
+	$(addprefix tests/submission/test_,crash_points.py store.py batches.py)
+
 test-more: $(READY) ## what takes longer: real Airflows, complete tables, mutated guards; half an hour
 	@echo "== pytest, slow tests and complete tables"
 	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest -m slow --numprocesses 2 --dist loadfile --ignore=tests/chaos
-	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest tests/api/test_fault_table.py tests/submission/test_crash_points.py
+	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest --numprocesses 2 --dist loadfile $(SAMPLED)
+	@echo "== every history with three departures"
+	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest --numprocesses 2 tests/model
 	@echo "== mutation of each guard"
 	@$(PYTHON) -m tests.mutation
 	@echo "== random histories"

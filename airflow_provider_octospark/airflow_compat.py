@@ -117,6 +117,7 @@ class _NeverExpiring:
 
     def __init__(self, accessor: Any) -> None:
         self._accessor = accessor
+        self._has_backend = bool(conf.get("workers", "state_store_backend", fallback=""))
 
     def get(self, key: str) -> Any:
         return self._accessor.get(key)
@@ -124,7 +125,7 @@ class _NeverExpiring:
     def set(self, key: str, value: Any) -> None:
         from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
 
-        if conf.get("workers", "state_store_backend", fallback=""):
+        if self._has_backend:
             # Airflow refuses what a process sets that a newer one has replaced, but has given it to the backend by then.
             # So the refusal is provoked beforehand, by a key that nobody reads.
             self._accessor.set(_PROBE_KEY, True, retention=NEVER_EXPIRE)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,13 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
+def _airflow_version() -> str:
+    try:
+        return version("apache-airflow-core")
+    except PackageNotFoundError:  # Airflow 2
+        return version("apache-airflow")
+
+
 @pytest.fixture(scope="session")
 def airflow_home() -> Path:
     """The AIRFLOW_HOME of this test process."""
@@ -64,11 +72,19 @@ def airflow_home() -> Path:
 
 @pytest.fixture(scope="session")
 def airflow_db(airflow_home: Path) -> Path:
-    """The same home with a database. By Airflow's own command, which leaves this process's logging alone."""
+    """The same home with a database: a copy of one that Airflow's own command has made once in this environment."""
+    template = Path(sys.prefix) / f"octospark-tests-airflow-{_airflow_version()}.db"
+    database = airflow_home / "airflow.db"
+    if template.exists():
+        shutil.copyfile(template, database)
+        return airflow_home
     done = subprocess.run(
         [sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    # In one step: another test process may look for it now.
+    copy = Path(shutil.copyfile(database, template.with_suffix(f".{os.getpid()}")))
+    copy.replace(template)
     return airflow_home
 
 

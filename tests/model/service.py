@@ -29,6 +29,7 @@ class Submission:
     created: float
     updated: float
     due: float
+    category: str | None = None
 
     def view(self) -> ScheduledPost:
         """The form in which the API shows it."""
@@ -37,6 +38,7 @@ class Submission:
             social_account_id=self.account,
             status=self.status,
             scheduled_at=at(self.due),
+            error_category=self.category,
             created_at=at(self.created),
             updated_at=at(self.updated),
         )
@@ -63,8 +65,10 @@ class Service:
         self._latest = latest
         self._recurs = recurs
         self.seconds = 0.0
+        self.fails_next: str | None = None
+        """The errorCategory with which the next publication fails, or None."""
         self.submissions: list[Submission] = []
-        self._effects: list[tuple[float, Callable[[], object]]] = []
+        self._effects: list[tuple[float, Callable[[], object], str]] = []
 
     def now(self) -> datetime:
         """The service's clock."""
@@ -73,24 +77,26 @@ class Service:
     def advance(self, seconds: float) -> None:
         """Let time pass, with all that happens in it."""
         end = self.seconds + max(0.0, seconds)
-        while True:
-            events = [
-                *self._effects,
-                *((each.due, self._publisher(each)) for each in self.submissions if each.status == "scheduled"),
-            ]
-            due = [event for event in events if event[0] <= end]
-            if not due:
+        while event := min(self._events(), key=lambda each: each[0], default=None):
+            if event[0] > end:
                 break
-            event = min(due, key=lambda each: each[0])
             self.seconds = max(self.seconds, event[0])
             self._effects = [each for each in self._effects if each is not event]
             event[1]()
         self.seconds = end
 
+    def _events(self) -> list[tuple[float, Callable[[], object], str]]:
+        scheduled = [each for each in self.submissions if each.status == "scheduled"]
+        return [*self._effects, *((each.due, self._publisher(each), each.account) for each in scheduled)]
+
+    def is_under_way(self, account: str) -> bool:
+        """Whether a request for an account is still to have its effect."""
+        return any(each == account for _, _, each in self._effects)
+
     def accept(self, account: str, due: float | None, *, by_task: bool, after: float = 0.0) -> Submission | None:
         """Take a request, now or ``after`` some seconds."""
         if after:
-            self._effects.append((self.seconds + after, lambda: self._add(account, due, by_task=by_task)))
+            self._effects.append((self.seconds + after, lambda: self._add(account, due, by_task=by_task), account))
             return None
         return self._add(account, due, by_task=by_task)
 
@@ -102,6 +108,10 @@ class Service:
 
     def _publisher(self, submission: Submission) -> Callable[[], None]:
         def publish() -> None:
+            if self.fails_next is not None:
+                self.change(submission, status="failed", category=self.fails_next)
+                self.fails_next = None
+                return
             self.change(submission, status="published")
             if self._recurs and submission.due < OCCURRENCE:
                 self._add(submission.account, submission.due + OCCURRENCE, by_task=False)
@@ -121,4 +131,4 @@ class Service:
 
     def state(self) -> tuple[Any, ...]:
         """All that decides what it does from now on."""
-        return self.seconds, tuple(self.submissions), tuple(when for when, _ in self._effects)
+        return self.seconds, self.fails_next, tuple(self.submissions), tuple(when for when, _, _ in self._effects)

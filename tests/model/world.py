@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Literal, Self
 
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_octospark.api.models import AccountResult, ScheduleMultiResponse
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.exceptions import (
+    OctosparkConflictError,
     OctosparkError,
     OctosparkNetworkError,
     OctosparkRateLimitError,
@@ -34,7 +35,7 @@ RETRY_DELAY = 300.0
 TRIES_AT_MOST = 12
 SCHEDULED = 20_000.0
 
-SETTLE, REFUSAL_IS_FINAL, CLOCKS = "settle_time", "a 4xx is final", "clocks"
+SETTLE, REFUSAL_IS_FINAL, CLOCKS, USER = "settle_time", "a 4xx is final", "clocks", "a user's decision is true"
 """The assumptions that a departure may break; what follows then is not held against the task."""
 
 
@@ -53,13 +54,29 @@ SUBMISSIONS = (
     "429, accepted",
     "500, not accepted",
     "500, accepted",
+    "409, not accepted",
+    "409, accepted",
+    "ok, accepted and fails with transient",
+    "ok, accepted and fails with permanent",
+    "lost, accepted and fails with transient",
 )
 
 
 BEGINNINGS = ("ok", "no store", "scheduler 90 s ahead", "later worker 60 s slow", "scheduler 10 min ahead")
 READS = ("ok", "killed", "500", "same target", "other account", "cancel", "reschedule")
 ACTS = ("nothing", "same target", "other account", "cancel", "reschedule")
-ENDS = ("nothing", "clear", "clear that does not show", "lost record", "list changes", "list grows")
+ENDS = (
+    "nothing",
+    "clear",
+    "clear that does not show",
+    "lost record",
+    "damaged record",
+    "list changes",
+    "list grows",
+    "decision accepted",
+    "decision not_accepted",
+)
+DEFERRED = ("ok", "killed", "lost record")
 WRITES = ("ok", "killed before", "killed after", "fails")
 
 
@@ -74,14 +91,20 @@ class Setting:
     :param accounts: of the post.
     :param latest: by what the service chooses the submission that it shows.
     :param recurs: whether the post comes again.
+    :param allow_repeat: whether others may submit the same.
+    :param deferrable: whether the triggerer waits for what is in doubt.
     """
 
     accounts: tuple[str, ...]
     latest: Literal["created", "updated"]
     recurs: bool
+    allow_repeat: bool
+    deferrable: bool
 
     def __str__(self) -> str:
-        return f"{len(self.accounts)} accounts, latest {self.latest}, {'recurring' if self.recurs else 'plain'}"
+        words = ["recurring" if self.recurs else "plain", "repeats" if self.allow_repeat else "no repeats"]
+        words += ["deferrable"] if self.deferrable else []
+        return ", ".join((f"{len(self.accounts)} accounts", f"latest {self.latest}", *words))
 
 
 class World:
@@ -102,6 +125,9 @@ class World:
         self.broken: set[str] = set()
         self.violations: list[str] = []
         self.outcomes: list[Outcome] = []
+        self.cleared_at = -1.0
+        """When a clear last raised max_tries."""
+        self._deferral: TaskDeferred | None = None
 
     # The history
 
@@ -123,12 +149,12 @@ class World:
                 self.service.advance(RETRY_DELAY)
                 state = "retry" if self.try_number <= self.max_tries else "done"
         self.service.advance(2 * OCCURRENCE)
-        return self.violations + self._twice()
+        return self.violations
 
     def _state(self) -> tuple[Any, ...]:
         rows = tuple(sorted(self.rows.items())) if self.has_store else ()
         clocks = (self.has_store, self.skew, self.later_skew, self.run_after)
-        tries = (self.try_number, self.max_tries, self.accounts)
+        tries = (self.try_number, self.max_tries, self.accounts, self.cleared_at)
         return rows, clocks, tries, frozenset(self.broken), self.service.state(), str(self.setting)
 
     def _begin(self) -> None:
@@ -164,15 +190,10 @@ class World:
         }
         if self.has_store:
             context["task_state_store"] = _Store(self)
-        self.outcomes = []
+        self._deferral = None
         try:
-            SubmitTask(
-                self._description(),
-                context,  # type: ignore[arg-type]
-                _Silent(),
-                clock=_Clock(self),
-                connect=lambda _: _Hook(self),  # type: ignore[arg-type,return-value]
-            ).start()
+            while self._run(context):
+                pass
         except Killed:
             return "killed"
         except Exception as error:  # noqa: BLE001 - as Airflow does
@@ -184,6 +205,32 @@ class World:
         self._check(None)
         return "success"
 
+    def _run(self, context: dict[str, Any]) -> bool:
+        """Run a process of the task; return whether it was deferred."""
+        self.outcomes = []
+        deferral, self._deferral = self._deferral, None
+        try:
+            SubmitTask(
+                self._description(),
+                context,  # type: ignore[arg-type]
+                _Silent(),
+                resumed=deferral is not None,
+                page=(deferral.kwargs or {}).get("page") if deferral is not None else None,
+                clock=_Clock(self),
+                connect=lambda _: _Hook(self),  # type: ignore[arg-type,return-value]
+            ).start()
+        except TaskDeferred as deferred:
+            self._deferral = deferred
+            seconds = (deferred.trigger.moment - _Clock(self).now()).total_seconds()
+            match self.choices.choose("deferred", *DEFERRED):
+                case "killed":
+                    raise Killed from None
+                case "lost record":
+                    self.rows.clear()
+            self.service.advance(seconds)
+            return True
+        return False
+
     def _description(self) -> SubmitDescription:
         def result(outcomes: Sequence[Outcome]) -> None:
             self.outcomes = list(outcomes)
@@ -191,9 +238,10 @@ class World:
         return SubmitDescription(
             octospark_conn_id="octospark",
             to_submit=lambda _: [self._announcement()],
-            rules=lambda: Rules(recurs=self.setting.recurs),
+            rules=lambda: Rules(recurs=self.setting.recurs, allow_repeat=self.setting.allow_repeat),
             result=result,
             extra_xcoms=lambda _: {},
+            deferrable=self.setting.deferrable,
         )
 
     def _announcement(self) -> Announcement:
@@ -226,14 +274,33 @@ class World:
             return "done" if state != "retry" else state
         if option == "lost record":
             self.rows.clear()
+        elif option == "damaged record":
+            self.rows = dict.fromkeys(self.rows, '{"format": 2}')
+        elif option.startswith("decision "):
+            self._decide(option.removeprefix("decision "))
         elif option == "list changes":
             self.accounts = ("b",) if self.accounts[0] == "a" else ("a",)
         elif option == "list grows":
             self.accounts = (*self.accounts, "c")
         if option != "clear that does not show":
             self.max_tries = self.try_number + RETRIES
+            self.cleared_at = self.service.seconds
         self.service.advance(60)
         return "none"
+
+    def _decide(self, decision: str) -> None:
+        page = json.loads(self.rows.get("octospark", "{}"))
+        for record in page.get("records", []):
+            if record["state"] == "in_doubt":
+                key = f"octospark.decision.{record['social_account_id']}.{record['request']}"
+                self.rows[key] = json.dumps({"decision": decision})
+                of_task = [
+                    each
+                    for each in self.service.submissions
+                    if each.by_task and each.account == record["social_account_id"]
+                ]
+                if bool(of_task) != (decision == "accepted"):
+                    self.broken.add(USER)
 
     # What must hold
 
@@ -253,15 +320,18 @@ class World:
             sent = {each.account for each in self.service.submissions}
             self.violations += [f"success, and {each} was never sent" for each in self.accounts if each not in sent]
 
-    def _twice(self) -> list[str]:
+    def _check_request(self, account: str) -> None:
+        """Nothing that this task submitted may stand in the way of a request that is accepted."""
         if self.broken:
-            return []
-        by_task = [each.account for each in self.service.submissions if each.by_task]
-        return [
-            f"{each} was submitted {by_task.count(each)} times"
-            for each in sorted(set(by_task))
-            if by_task.count(each) > 1
+            return
+        earlier = [each for each in self.service.submissions if each.by_task and each.account == account]
+        frees = [
+            each
+            for each in earlier
+            if each.status == "failed" and (each.category == "transient" or self.cleared_at >= each.updated)
         ]
+        if len(frees) < len(earlier) or self.service.is_under_way(account):
+            self.violations.append(f"{account} is submitted again beside {[each.id for each in earlier]}")
 
     # What the task sees of it
 
@@ -287,6 +357,10 @@ class World:
         late, too_late = SETTLE_TIME.total_seconds() * 0.6, SETTLE_TIME.total_seconds() + 60
         option = self.choices.choose("submit", *SUBMISSIONS)
         kind, _, effect = option.partition(", ")
+        if effect != "not accepted":
+            self._check_request(account)
+        if " and fails with " in effect:
+            effect, self.service.fails_next = effect.split(" and fails with ")
         match effect:
             case "not accepted":
                 accepted = None
@@ -313,6 +387,8 @@ class World:
                 return OctosparkRateLimitError("429", status=429, retry_after=5.0)
             case "500":
                 return OctosparkServerError("500", status=500)
+            case "409":
+                return OctosparkConflictError("409", status=409)
         assert accepted is not None
         view = accepted.view()
         return Response(

@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.submission_histories.histories import HistoryBench
 from tests.submission_histories.machine import Histories
 
-HISTORIES = 150
+HISTORIES = 60
 RULES_IN_EACH = 30
 
 

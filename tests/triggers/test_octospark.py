@@ -32,6 +32,7 @@ from tests.polling.simulation import publishing_time, simulate
 from tests.polling.test_schedule import policy
 from tests.polling.things import TEAM, answer_with, new_id, pending, scheduled_json, seconds
 from tests.polling.virtual_time import Clock, run
+from tests.sampling import IS_COMPLETE
 
 HOUR, DAY = 3600.0, 86_400.0
 NEVER = float("inf")
@@ -163,7 +164,7 @@ def test_an_hour_without_the_service_fails_nothing_and_ends_without_a_storm(
         chance = random.Random(13)  # noqa: S311 - a simulation
         begin, end = 60.0, 60.0 + HOUR
         service.outages = [(begin, end)]
-        count = 1000 if lists else 200
+        count = (1000 if IS_COMPLETE else 400) if lists else 200
         posts = [service.add(due=0.0, out_at=chance.uniform(begin, end + 200.0)) for _ in range(count)]
         outcomes = await triggerer.fire_each(posts)
         assert {outcome.state for outcome in outcomes} == {"published"}
