@@ -27,7 +27,7 @@ POLL_BACKOFF = 0.8
 """Growth of the pause with the square root of the seconds since it was due."""
 
 SETTLE_TIME = timedelta(minutes=15)
-"""Time after which whatever a request will ever cause has been caused and is shown (assumption 1)."""
+"""Time within which a request takes effect and its submission shows on the post: an assumption, see docs/exactly-once.md."""
 
 IfSubmitted = Literal["reattach", "resubmit", "fail"]
 """What a later try does with a target that was submitted and is not free."""

@@ -151,7 +151,7 @@ def is_submitted_by_retry(outcome: Outcome, rules: Rules) -> bool:
 
 
 def frees(outcome: Outcome, rules: Rules, *, cleared: bool) -> bool:
-    """Whether an accepted submission's end allows another one (assumption 2: such a failure is final).
+    """Whether the end of an accepted submission allows another one. A failure is assumed to be final.
 
     A failure frees if nothing of it can be live, now or later: at once if its category is transient, in any category
     if a user cleared the task. What a user cancelled, and what was published, is submitted again only after a clear

@@ -710,7 +710,7 @@ CASES: list[Case] = [
     ),
     Case(
         "No clear response",
-        "The same, and a user writes `not_sent` and clears the task",
+        "The same, and a user writes `not_accepted` and clears the task",
         "It is submitted again.",
         _fails_after_adoption_and_is_decided, "success", (_P,), (2,), freed=1, on_target=(1,),
     ),
@@ -924,7 +924,7 @@ CASES: list[Case] = [
     Case(
         "Failed",
         "The service says failed, and publishes all the same after the retry has submitted again",
-        "Goes out twice: the second assumption does not hold.",
+        "Goes out twice: the assumption that a failure is final does not hold.",
         _scenario("fail_then_publish"), "success", (_P,), (2,), freed=1,
     ),
     Case(
