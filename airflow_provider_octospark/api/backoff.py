@@ -1,4 +1,4 @@
-"""The one rule for trying again: which errors are transient, and how long to wait for that."""
+"""The retry rule: which errors are transient, and how long to wait before the next attempt."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ LONGEST_DELAY = 60.0
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same request may well succeed a little later.
+    """Whether the same request may succeed later.
 
-    Broken connections, rate limits and errors of the server pass; what the service refused does not. A response
-    that cannot be read passes too, except to the reader of that one answer, who must not repeat a submission.
+    Broken connections, rate limits, server errors and unreadable responses are transient; a refused request is not. A
+    submission with an unreadable response is in doubt and must not be repeated.
     """
     return isinstance(
         error, OctosparkNetworkError | OctosparkRateLimitError | OctosparkServerError | OctosparkAnswerError
@@ -31,7 +31,8 @@ def is_transient(error: BaseException) -> bool:
 def is_repeatable_at_once(error: BaseException) -> bool:
     """Whether a *safe* request is worth repeating within its own time budget.
 
-    As :func:`is_transient`, but of the statuses only 429, 502, 503 and 504, which say that nobody answered yet.
+    Like :func:`is_transient`, but only for the statuses 429, 502, 503 and 504, which say that the service has not
+    processed the request.
     """
     if isinstance(error, OctosparkServerError):
         return error.status in {502, 503, 504}
@@ -41,8 +42,8 @@ def is_repeatable_at_once(error: BaseException) -> bool:
 def delay_after(error: BaseException, failures: int) -> float:
     """Return the seconds to wait after the ``failures``-th failure in a row (1, 2, …).
 
-    Doubles from 0.5 s up to 60 s, of which a random half is taken off so that many do not come back together;
-    never less than the service's ``Retry-After``.
+    The delay doubles from 0.5 s to 60 s. Up to half of it is removed at random, so that many clients do not return
+    together. It is never shorter than the service's ``Retry-After``.
     """
     backoff = min(LONGEST_DELAY, FIRST_DELAY * DELAY_GROWTH ** min(failures - 1, 16))
     jittered = backoff * random.uniform(0.5, 1.0)  # noqa: S311

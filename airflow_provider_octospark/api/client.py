@@ -1,8 +1,8 @@
-"""Sending requests to Octospark: the only module that imports httpx.
+"""Send requests to Octospark. This is the only module that imports httpx.
 
-There is one way to send, the asynchronous one. Synchronous code uses it through :class:`OctosparkClient`, which
-runs it on an event loop of its own, so that both colours share every decision, and so that even a blocking call
-is bounded in *total* time: a socket timeout alone never ends a server that sends one byte per second.
+The client is asynchronous. Synchronous code uses it through :class:`OctosparkClient`, which runs it on an event loop of
+its own. So both share every decision, and a blocking call is bounded in *total* time: a socket timeout does not end a
+response that arrives one byte per second.
 """
 
 from __future__ import annotations
@@ -54,21 +54,22 @@ else:
 T = TypeVar("T")
 
 CONNECT_TIMEOUT = 10.0
-"""Longest time to make a connection, in seconds, DNS and TLS included."""
+"""Maximum time to establish a connection, in seconds, DNS and TLS included."""
 
 KEEPALIVE_EXPIRY = 75.0
-"""Seconds that an idle connection is kept: longer than the longest pause between two polls at a post."""
+"""How long an idle connection is kept, in seconds: longer than the longest pause between two polls of a post."""
 
 RETRY_BUDGET = 2.0
-"""Longest time for a safe request with all its retries, as a multiple of the connection's ``timeout``."""
+"""Maximum time of a safe request with all its retries, as a multiple of the connection's ``timeout``."""
 
 LEAST_FOR_A_RETRY = 0.5
-"""What must be left of that for another try, as a multiple of ``timeout``: a shorter one would but hide the error."""
+"""The part of that budget that another attempt needs, as a multiple of ``timeout``. A shorter attempt would only hide the
+error."""
 
 
 @cache
 def ssl_context(verify: bool | str, trust_env: bool) -> ssl.SSLContext:
-    """Return the process's one TLS context for these settings; making one costs 25 ms of CPU.
+    """Return the shared TLS context for these settings. Creating one takes 25 ms of CPU.
 
     :raises OctosparkSettingsError: if the CA bundle cannot be read.
     """
@@ -90,7 +91,7 @@ def ssl_context(verify: bool | str, trust_env: bool) -> ssl.SSLContext:
 
 @cache
 def user_agent() -> str:
-    """Return the User-Agent: this provider's and Airflow's version."""
+    """Return the User-Agent, with the versions of this provider and of Airflow."""
     for distribution in ("apache-airflow-core", "apache-airflow"):
         try:
             return f"airflow-provider-octospark/{__version__} apache-airflow/{version(distribution)}"
@@ -105,7 +106,7 @@ def utcnow() -> datetime:
 
 
 class AsyncOctosparkClient:
-    """Sends operations and reads their answers; bound to one event loop.
+    """Client for one event loop: sends operations and reads their responses.
 
     :param settings: how to reach the service.
     :param now: our own clock, for tests that move it.
@@ -117,7 +118,7 @@ class AsyncOctosparkClient:
         self._redaction = Redaction(settings.token)
         self._shared: httpx.AsyncClient | None = None
         self._opening = asyncio.Lock()
-        # In front of httpx's pool, whose own queue takes time that grows with the square of its length.
+        # This limit precedes httpx's pool, because the time of the pool's own queue grows with the square of its length.
         self._in_flight = asyncio.Semaphore(settings.max_in_flight)
 
     async def __aenter__(self) -> Self:
@@ -127,19 +128,19 @@ class AsyncOctosparkClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections that are kept."""
+        """Close the idle connections."""
         shared, self._shared = self._shared, None
         if shared is not None:
             await shared.aclose()
 
     async def request(self, operation: Operation[T]) -> Response[T]:
-        """Send a safe operation, again after passing errors within the time budget, and read its response.
+        """Send a safe operation and read its response; repeat it after transient errors within the time budget.
 
-        The budget begins when it is the request's turn; before that it waits for others, each of which has a budget of
-        its own. Between its tries it keeps its turn, so that a service in trouble is asked less, not more.
+        The budget begins when the request leaves the queue. The request keeps its place between attempts, so that a
+        service in trouble gets fewer requests, not more.
 
         :raises OctosparkError: of the class that fits what happened.
-        :raises OctosparkArgumentError: if the operation submits; that is :meth:`submit`'s.
+        :raises OctosparkArgumentError: if the operation submits; use :meth:`submit`.
         """
         if operation.submits:
             raise OctosparkArgumentError(f"{operation.name} may not be repeated; use submit().")
@@ -155,9 +156,9 @@ class AsyncOctosparkClient:
             return await retrying(self._read, operation, ends_at)
 
     async def read(self, operation: Operation[T], within: float = math.inf) -> Response[T]:
-        """Send a safe operation once, and read its response: for callers that come back by themselves.
+        """Send a safe operation once and read its response, for callers that repeat it themselves.
 
-        :param within: seconds it may take when it is its turn, if these are fewer than the connection's ``timeout``.
+        :param within: time limit in seconds, if it is shorter than the connection's ``timeout``.
         :raises OctosparkError: of the class that fits what happened.
         :raises OctosparkArgumentError: if the operation submits; that is :meth:`submit`'s.
         """
@@ -169,12 +170,12 @@ class AsyncOctosparkClient:
     async def submit(self, operation: Operation[T], leave_by: datetime) -> Response[T]:
         """Send a submission once, on a connection of its own.
 
-        :param leave_by: latest instant at which the request may begin to leave. A process that was held up
-            longer (paused, swapped out) must not send: another one may have taken over meanwhile.
+        :param leave_by: latest instant at which the request may start to leave. A process that was held up longer (paused,
+            swapped out) must not send, because another one may have taken over.
         :raises OctosparkConnectError: no connection could be made; nothing was sent.
         :raises OctosparkHeldUpError: ``leave_by`` had passed; nothing was sent.
-        :raises OctosparkError: of the class that fits what happened; whether it was processed is not known but
-            from its status.
+        :raises OctosparkError: of the class that fits what happened. Only the status tells whether the request was
+            processed.
         """
         seconds = self._settings.submit_timeout + CONNECT_TIMEOUT
         return await self._exchange(self._own(), operation, seconds, leave_by)
@@ -185,7 +186,7 @@ class AsyncOctosparkClient:
 
     @asynccontextmanager
     async def _own(self) -> AsyncIterator[httpx.AsyncClient]:
-        """Give a client with one new connection, and close it."""
+        """Yield a client with one new connection, and close it."""
         client = await self._open(1, httpx.Timeout(self._settings.submit_timeout, connect=CONNECT_TIMEOUT))
         try:
             yield client
@@ -194,7 +195,7 @@ class AsyncOctosparkClient:
 
     @asynccontextmanager
     async def _kept(self) -> AsyncIterator[httpx.AsyncClient]:
-        """Give the client whose connections are kept for the next request."""
+        """Yield the client that keeps its connections."""
         async with self._opening:
             if self._shared is None:
                 seconds = self._settings.timeout
@@ -227,7 +228,7 @@ class AsyncOctosparkClient:
                 ),
                 verify=context,
                 proxy=_proxy(settings, context),
-                # A proxy of the environment has no business with a service on this machine.
+                # A service on this machine is reached directly, without the environment's proxy.
                 trust_env=settings.trust_env and not settings.is_loopback,
                 follow_redirects=False,
             )
@@ -288,7 +289,7 @@ class AsyncOctosparkClient:
 
 
 class _Departure:
-    """Notes whether a request has begun to leave, and stops it if that comes too late.
+    """Record whether a request has started to leave, and stop it if that is too late.
 
     httpcore calls :meth:`trace` at each step of a request (httpx documentation, 'Extensions', "trace").
 
@@ -322,7 +323,7 @@ class _Departure:
         if not event.endswith("send_request_headers.started"):
             return
         if getattr(info.get("request"), "method", None) == b"CONNECT":
-            return  # To a proxy; the request itself follows.
+            return  # This goes to the proxy; the request itself follows.
         if self._leave_by is not None and self._now() > self._leave_by:
             operation = self._operation
             raise OctosparkHeldUpError(
@@ -348,7 +349,7 @@ class _Departure:
 def _proxy(settings: ConnectionSettings, context: ssl.SSLContext) -> httpx.Proxy | None:
     if settings.proxy is None:
         return None
-    # Only then does httpx take a TLS context for the way to the proxy.
+    # httpx accepts a TLS context for the connection to the proxy only then.
     return httpx.Proxy(settings.proxy, ssl_context=context if settings.proxy.startswith("https:") else None)
 
 
@@ -377,7 +378,7 @@ def _network_error(
 
 
 def _detached(error: OctosparkError) -> OctosparkError:
-    """Return ``error`` without the frames it was raised in, and without what was raised before it."""
+    """Return ``error`` without its traceback and without its context."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 

@@ -1,4 +1,4 @@
-"""The API's requests (strict) and answers (tolerant), and the outcome that tasks hand on.
+"""Models of the API's requests (strict) and responses (tolerant).
 
 Field names and rules are those of the reference pages for ``post-now`` and ``schedule-multi``; ``Post`` and
 ``SocialAccount`` follow the pages for reading a post and an account.
@@ -23,12 +23,12 @@ class _Request(BaseModel):
     )
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON object to send; fields that were not given are left out."""
+        """Return the JSON object to send, without the fields that were not given."""
         return self.model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
 class PublishOptions(_Request):
-    """The optional fields that both ways to submit share; all default to absent."""
+    """The optional fields of both submitting operations; all default to absent."""
 
     platform_settings: dict[str, Any] | None = None
     first_comment: dict[str, Any] | None = None
@@ -63,21 +63,21 @@ Word = Annotated[str, Field(max_length=200)]
 
 
 class UploadProgress(_Response):
-    """How far a file has been handed to the platform, in bytes."""
+    """Progress of an upload to the platform, in bytes."""
 
     next_byte_start: float | None = None
     upload_size: float | None = None
 
     @property
     def fraction(self) -> float | None:
-        """The part that is done, from 0.0 to 1.0, or None where it cannot be told."""
+        """The part that is uploaded, from 0.0 to 1.0, or None if it is not known."""
         if self.next_byte_start is None or not self.upload_size or self.upload_size < 0:
             return None
         return min(1.0, max(0.0, self.next_byte_start / self.upload_size))
 
 
 class ProviderPublishState(_Response):
-    """What the platform itself says of a publication; empty for a post that never needed polling."""
+    """The platform's own state of a publication; empty for a post that needs no polling."""
 
     requires_polling: bool | None = None
     publish_id: str | None = None
@@ -89,9 +89,9 @@ class ProviderPublishState(_Response):
 
 
 class ScheduledPost(_Response):
-    """One submission of a post to one social account, as the service sees it.
+    """A submission of a post to one social account.
 
-    Times stay the texts that came: two readings are the same exactly if their texts are.
+    Times keep the text of the response, so that two reads can be compared exactly.
     """
 
     id: ServiceId
@@ -122,13 +122,13 @@ class ScheduledPost(_Response):
 
 
 class AccountError(_Response):
-    """Why scheduling on one account did not go."""
+    """Why an account was refused."""
 
     message: str | None = None
 
 
 class AccountResult(_Response):
-    """How scheduling went on one account: either of the two tells."""
+    """The result for one account: a submission or an error."""
 
     social_account_id: ServiceId
     scheduled_post: ScheduledPost | None = None
@@ -136,14 +136,14 @@ class AccountResult(_Response):
 
 
 class ScheduleMultiResponse(_Response):
-    """Answer of ``schedule-multi``. The counts in ``outcome`` are not believed; ``data`` is."""
+    """Response of ``schedule-multi``. Results come from ``data``; the counts in ``outcome`` are not used."""
 
     data: Annotated[list[AccountResult], FailFast()]
     outcome: dict[str, Any] | None = None
 
 
 class Post(_Response):
-    """A prepared post, and its latest submission, the only one that can be read back."""
+    """A prepared post with its latest submission, the only one that can be read."""
 
     id: ServiceId
     team_id: str | None = None
@@ -160,7 +160,7 @@ class PostList(_Response):
 
 
 class PostEntries(BaseModel):
-    """The same, of which each entry is read by itself, if at all: one that is bad hides no other."""
+    """A page of a team's posts with unvalidated entries, so that an invalid entry does not hide the others."""
 
     data: list[Any]
 
@@ -176,7 +176,7 @@ class SocialAccount(_Response):
 
 
 class SocialAccountList(_Response):
-    """A team's social accounts, in the one of the two possible envelopes that is an object."""
+    """A team's social accounts, in an envelope."""
 
     data: Annotated[list[SocialAccount], FailFast()]
 
@@ -195,7 +195,7 @@ class NamedList(_Response):
 
 
 class Performance(_Response):
-    """How a published post does; the counts are kept as they came."""
+    """Performance of a published post; counts keep the form of the response."""
 
     scheduled_post_id: str | None = None
     platform: str | None = None

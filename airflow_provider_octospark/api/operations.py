@@ -1,4 +1,4 @@
-"""The API's documented operations, each as a value that says what to send and how to read the response."""
+"""The API's documented operations as values: what to send, and how to read the response."""
 
 from __future__ import annotations
 
@@ -30,24 +30,23 @@ from airflow_provider_octospark.exceptions import OctosparkArgumentError
 T = TypeVar("T")
 
 ACCOUNTS_SHOWN = 3
-"""How many accounts of a call a message names; all of them are in the task's outcome."""
+"""How many accounts of a request a message names. The task's outcomes name all."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 
 
 @dataclass(frozen=True)
 class Operation(Generic[T]):
-    """One call of the API.
+    """A request to the API.
 
     :param name: the operation's name in messages and in the emulator's faults.
     :param method: HTTP method.
     :param path: segments of the path, each quoted when sent.
-    :param response: type that a successful answer is read as; None if the response does not matter.
+    :param response: type of a successful response; None if the response is not used.
     :param about: the path in words, for messages.
     :param query: query parameters.
     :param body: JSON body, or None for a request without one.
-    :param submits: whether sending it twice can publish twice; such a request is never repeated below
-        ``submission.py``.
+    :param submits: whether sending it twice can publish twice. The client never repeats such a request.
     """
 
     name: str
@@ -83,11 +82,11 @@ class Operation(Generic[T]):
 
 
 def require_id(value: object, field: str) -> str:
-    """Return an id that may stand in a path, without the blanks around it.
+    """Return an id for a path, without surrounding whitespace.
 
-    The reference pages call the path parameters just 'string', so any form is taken that arrives unchanged.
+    The reference pages call path parameters 'string', so every form is accepted that a path can carry unchanged.
 
-    :raises OctosparkArgumentError: if it is no text, is empty, or holds what a path cannot carry.
+    :raises OctosparkArgumentError: if it is not a string, is empty, or has characters that a path cannot carry.
     """
     if not isinstance(value, str):
         raise OctosparkArgumentError(f"{field} is {value!r:.80}; it must be the id as a text.")
@@ -105,7 +104,7 @@ def require_id(value: object, field: str) -> str:
 
 
 def require_uuid(value: object, field: str) -> str:
-    """Return an id that the reference pages demand to be a UUID.
+    """Return an id that must be a UUID by the reference pages.
 
     :raises OctosparkArgumentError: if it is none.
     """
@@ -137,12 +136,12 @@ def get_post(team_id: str, post_id: str) -> Operation[Post]:
 
 
 def list_posts(team_id: str, limit: int) -> Operation[PostList]:
-    """Read a team's posts, at most ``limit`` of them; the order is not documented."""
+    """Read at most ``limit`` of a team's posts. The order is not documented."""
     return _list(team_id, limit, _POSTS)
 
 
 def list_entries(team_id: str, limit: int) -> Operation[PostEntries]:
-    """As :func:`list_posts`, with the entries as they came; :func:`post_of` reads one."""
+    """Like :func:`list_posts`, with unvalidated entries; see :func:`post_of`."""
     return _list(team_id, limit, _ENTRIES)
 
 
@@ -152,7 +151,7 @@ def _list(team_id: str, limit: int, response: TypeAdapter[T]) -> Operation[T]:
 
 
 def post_of(entry: object) -> Post | None:
-    """Return an entry of a list as a post, or None if it is none that can be read."""
+    """Return an entry of a list as a post, or None if it is invalid."""
     try:
         return _POST.validate_python(entry)
     except ValidationError:
@@ -186,7 +185,7 @@ def schedule_multi(team_id: str, post_id: str, request: ScheduleMultiRequest) ->
 
 
 def move_to_draft(team_id: str, post_id: str) -> Operation[Any]:
-    """Take a post off the schedule; what it answers is not documented."""
+    """Take a post off the schedule. The response is not documented."""
     return Operation(
         "move-to-draft",
         "POST",
@@ -197,7 +196,7 @@ def move_to_draft(team_id: str, post_id: str) -> Operation[Any]:
 
 
 def get_post_performance(team_id: str, post_id: str) -> Operation[Performance]:
-    """Read how a published post does."""
+    """Read the performance of a published post."""
     return Operation(
         "get-performance",
         "GET",
@@ -232,7 +231,7 @@ def get_social_account(team_id: str, social_account_id: str) -> Operation[Social
 
 
 def list_organizations(limit: int) -> Operation[NamedList]:
-    """Read the organizations that the key sees; the cheapest authenticated read."""
+    """Read the organizations that the key can access; the cheapest authenticated request."""
     return Operation("list-organizations", "GET", ("organizations",), _NAMED, "the key", query={"limit": limit})
 
 

@@ -1,4 +1,4 @@
-"""What an HTTP answer means: the value it carries, or the error it stands for."""
+"""Turn an HTTP response into a value or an error."""
 
 from __future__ import annotations
 
@@ -32,15 +32,14 @@ from airflow_provider_octospark.exceptions import (
 T = TypeVar("T")
 
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
-"""Longest answer that is read, before and after decompression."""
+"""Maximum size of a response in bytes, before and after decompression."""
 
 MAX_RESPONSE_VALUES = 400_000
-"""Most values in a response that is read: what makes a response dear is not its length. Three million empty objects in
-8 MiB keep the event loop for a minute and take gigabytes; the longest list of posts that is asked for holds some 40 to 80
-values for each of them."""
+"""Maximum number of JSON values in a response. Three million empty objects in 8 MiB block the event loop for a minute and
+take gigabytes. A list of posts has 40 to 80 values for each post."""
 
 MAX_RETRY_AFTER = 3600.0
-"""Longest ``Retry-After`` that is believed, in seconds."""
+"""Maximum ``Retry-After`` that is accepted, in seconds."""
 
 _BY_STATUS: dict[int, type[OctosparkError]] = {
     401: OctosparkAuthError,
@@ -66,9 +65,9 @@ _ADVICE_ON_RESPONSE = "Check that the connection's host is Octospark's API, and 
 
 @dataclass(frozen=True)
 class RawResponse:
-    """A response as it came: ``headers`` with lower-case names, ``body`` not yet decompressed.
+    """A response as received: ``headers`` with lower-case names, ``body`` before decompression.
 
-    Headers may carry tokens and bodies may be long: neither is in ``repr``.
+    ``repr`` shows neither headers, which may carry tokens, nor the body.
     """
 
     status: int
@@ -78,20 +77,19 @@ class RawResponse:
 
 @dataclass(frozen=True)
 class Response(Generic[T]):
-    """A readable response: its value, and the service's clock (header ``Date``, whole seconds) if it told it."""
+    """A valid response: its value, and the service's clock (header ``Date``, whole seconds) or None."""
 
     value: T
     service_time: datetime | None
 
 
 def read_response(operation: Operation[T], raw: RawResponse, now: datetime, redaction: Redaction) -> Response[T]:
-    """Return what a successful answer carries.
+    """Return the value of a successful response.
 
-    :param now: our own clock, to turn a ``Retry-After`` that is a date into seconds if the service does not tell its
-        own.
-    :param redaction: takes the API key out of whatever the response says.
-    :raises OctosparkError: of the class that fits the status, or :class:`OctosparkAnswerError` if the status is
-        2xx and the body cannot be read as what the operation answers.
+    :param now: our own clock. It turns a ``Retry-After`` date into seconds if the response has no ``Date``.
+    :param redaction: removes the API key from the response's texts.
+    :raises OctosparkError: of the class that fits the status, or :class:`OctosparkAnswerError` if the status is 2xx and
+        the body does not match the operation's response type.
     """
     if not 200 <= raw.status < 300:
         raise _error(operation, raw, now, redaction)
@@ -154,10 +152,10 @@ def _error(operation: Operation[Any], raw: RawResponse, now: datetime, redaction
 
 
 def error_message(raw: RawResponse, redaction: Redaction) -> str:
-    """Return what an error's body says to a user: one harmless line of at most 300 characters, or ''.
+    """Return the message of an error's body as one sanitized line of at most 300 characters, or ''.
 
-    Takes JSON with ``message``, ``error``, ``error.message``, ``detail`` or the like (their shape is not documented),
-    plain text, and of an HTML page its title.
+    Reads JSON with ``message``, ``error``, ``error.message``, ``detail`` or similar (the shape is not documented), plain
+    text, and the title of an HTML page.
     """
     try:
         text = _decoded(raw, redaction).decode("utf-8-sig", "replace").strip()
@@ -230,7 +228,7 @@ def _request_id(raw: RawResponse, redaction: Redaction) -> str | None:
 
 
 def parse_http_date(text: str | None) -> datetime | None:
-    """Return the instant of an HTTP date as aware UTC, or None if it is none."""
+    """Return an HTTP date as aware UTC, or None if it is invalid."""
     if not text:
         return None
     try:
@@ -244,7 +242,7 @@ def parse_http_date(text: str | None) -> datetime | None:
 
 
 def parse_retry_after(text: str | None, now: datetime) -> float | None:
-    """Return the seconds that a ``Retry-After`` asks for, from 0 to ``MAX_RETRY_AFTER``; None for garbage."""
+    """Return the seconds of a ``Retry-After``, from 0 to ``MAX_RETRY_AFTER``, or None if it is invalid."""
     if not text:
         return None
     text = text.strip()

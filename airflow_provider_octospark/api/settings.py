@@ -1,4 +1,4 @@
-"""The settings of an Octospark connection, read from the fields of an Airflow connection."""
+"""The settings of an Octospark connection, from the fields of an Airflow connection."""
 
 from __future__ import annotations
 
@@ -32,21 +32,20 @@ _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no",
 
 @dataclass(frozen=True)
 class ConnectionSettings:
-    """How to reach the service.
+    """Settings of a connection to the service.
 
     :param base_url: scheme, host and port, without a trailing slash.
-    :param token: the API key; shown by no ``repr``, its own included.
+    :param token: the API key; no ``repr`` shows it.
     :param team_id: default team for tasks that name none.
-    :param timeout: seconds that a request which only reads may take to be answered (default 30); with its retries
-        it may take twice as long.
-    :param submit_timeout: seconds that a submission may take to be answered (default 300: some platforms publish
-        inside the request).
-    :param verify: whether TLS certificates are checked, or the path of a CA bundle (a file, or a folder as
-        ``c_rehash`` makes it) to check them with. A bundle takes the place of the usual authorities.
-    :param proxy: URL of a proxy, or None; it may hold credentials, and is shown by no ``repr``.
+    :param timeout: time limit of a reading request in seconds (default 30); twice as long with its retries.
+    :param submit_timeout: time limit of a submission in seconds (default 300, because some platforms publish within the
+        request).
+    :param verify: whether TLS certificates are checked, or the path of a CA bundle (a file, or a folder made by
+        ``c_rehash``), which replaces the default authorities.
+    :param proxy: URL of a proxy, or None. It may hold credentials; no ``repr`` shows it.
     :param trust_env: whether the environment's proxy variables (``HTTPS_PROXY``, ``NO_PROXY``, …) and
         ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` are used (default true). A service on loopback is reached directly.
-    :param max_in_flight: reading requests under way at once in one triggerer (default 12).
+    :param max_in_flight: maximum number of concurrent reading requests in a triggerer (default 12).
     """
 
     base_url: str
@@ -81,12 +80,12 @@ class ConnectionSettings:
         port: int | str | None = None,
         extra: str | dict[str, Any] | None = None,
     ) -> ConnectionSettings:
-        """Check the raw fields of an Airflow connection and return the settings that they mean.
+        """Validate the fields of an Airflow connection and return the settings.
 
         :param conn_id: id of the connection, for messages.
         :param host: base URL, host, or ``host:port``; empty for the production service.
         :param password: the API key, with or without ``Bearer`` in front.
-        :param login: not used, and refused: whoever fills it in means something by it.
+        :param login: not used; a value is refused.
         :param schema: ``http`` or ``https``, as an Airflow connection URI may carry it.
         :param port: port, as an Airflow connection URI may carry it.
         :param extra: JSON text or the parsed object.
@@ -101,7 +100,7 @@ class ConnectionSettings:
             return _Fields(conn_id, host, password, schema, port, extra).settings()
         except OctosparkSettingsError as error:
             problem = str(error)
-        # Raised anew, where no variable holds the key or what else was in the fields: a traceback may show locals.
+        # Raised here, where no variable holds the key: a traceback may show local variables.
         del host, password, login, schema, port, extra
         raise OctosparkSettingsError(problem)
 
@@ -126,7 +125,7 @@ class _Fields:
         self._extra = extra
 
     def settings(self) -> ConnectionSettings:
-        """Return what they mean."""
+        """Return the settings."""
         options = _Extra(self._conn_id, self._extra, self._shown)
         token = self._token()
         allow_http = options.flag("allow_http", default=False)
@@ -160,7 +159,7 @@ class _Fields:
         return token
 
     def _shown(self, value: object) -> str:
-        """A field's value for a message; a URL with credentials, or the key in the wrong field, is not shown."""
+        """Return a field's value for a message, without credentials or a key in the wrong field."""
         text = str(value)
         password = self._password.strip()
         if "@" in text or (password and password in text):
@@ -249,9 +248,9 @@ def _short(value: object) -> str:
 
 
 class _Extra:
-    """The connection's extra field, read key by key; a text is accepted where the UI gives texts.
+    """The connection's extra field. Text values are accepted, because the UI stores text.
 
-    :param shown: how a value is shown in a message.
+    :param shown: formats a value for a message.
     """
 
     def __init__(self, conn_id: str, extra: str | dict[str, Any] | None, shown: Callable[[object], str]) -> None:
@@ -337,7 +336,7 @@ class _Extra:
     def proxy(self, *, in_clear: bool) -> str | None:
         """Return the proxy's URL.
 
-        :param in_clear: whether requests are unencrypted, which is fine on loopback, and there only.
+        :param in_clear: whether requests are unencrypted, which is allowed on loopback only.
         """
         value = self.text("proxy")
         if value is None:

@@ -1,4 +1,4 @@
-"""The client for blocking callers: the async client on an event loop in a thread of its own."""
+"""The synchronous client: the async client on an event loop in a thread of its own."""
 
 from __future__ import annotations
 
@@ -40,10 +40,9 @@ T = TypeVar("T")
 
 
 class BackgroundLoop:
-    """Runs coroutines for a synchronous caller; the thread starts with the first one.
+    """Run coroutines for a synchronous caller. The thread starts with the first one.
 
-    The thread is a daemon, so that it never keeps a task process alive that Airflow wants to end, and it ends with this
-    object if nobody closes it.
+    The thread is a daemon, so it does not keep a task process alive that Airflow ends. It also ends with this object.
     """
 
     def __init__(self, name: str) -> None:
@@ -53,10 +52,9 @@ class BackgroundLoop:
         self._thread: threading.Thread | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run ``coroutine`` and return what it returns or raise what it raises.
+        """Run ``coroutine`` and return its result.
 
-        If the caller is interrupted meanwhile (Airflow's execution timeout, a signal), the coroutine is
-        cancelled.
+        If the caller is interrupted (Airflow's execution timeout, a signal), the coroutine is cancelled.
         """
         future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
         try:
@@ -85,7 +83,7 @@ class BackgroundLoop:
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
-    """Run a loop until it is stopped, then end what still runs in it, and close it."""
+    """Run a loop until it is stopped, then cancel its tasks and close it."""
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
@@ -104,7 +102,7 @@ def _stop(loop: asyncio.AbstractEventLoop) -> None:
 
 
 class OctosparkClient:
-    """The same for synchronous code: every call blocks, and ends within its time."""
+    """Synchronous client: every call blocks, and ends within its time limit."""
 
     def __init__(self, settings: ConnectionSettings, now: Callable[[], datetime] = utcnow) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""Text for people: where it goes, and how text of unknown origin is made safe to show."""
+"""The log interface, and sanitizing text of unknown origin."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from urllib.parse import quote, quote_plus
 _HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 HIDDEN = "***"
-"""What stands in a text in the place of a secret; the same as Airflow writes."""
+"""Replaces a secret in a text; the same as in Airflow."""
 
 _SHORTEST_SECRET = 8
 
 
 class Log(Protocol):
-    """Where lines for a user go: a logger of the standard library or one of Airflow's."""
+    """A logger of the standard library or of Airflow."""
 
     def info(self, event: str, *args: Any) -> Any:
-        """Tell what happened."""
+        """Log an event."""
 
     def warning(self, event: str, *args: Any) -> Any:
-        """Tell what is not as it should be."""
+        """Log a problem that the code handles."""
 
     def error(self, event: str, *args: Any) -> Any:
-        """Tell what somebody has to look at."""
+        """Log a problem that needs a user's attention."""
 
     def exception(self, event: str, *args: Any) -> Any:
         """Log the exception that is being handled, with its traceback."""
 
 
 def sanitize(value: object, limit: int = 300) -> str:
-    """Return ``value`` as one line of harmless characters, cut to ``limit``.
+    """Return ``value`` as one line of printable characters, cut to ``limit``.
 
-    :param value: anything; None gives an empty text.
-    :param limit: longest result in characters (default 300).
+    :param value: any value; None gives an empty string.
+    :param limit: maximum length in characters (default 300).
     """
     if value is None:
         return ""
@@ -53,7 +53,7 @@ def sanitize(value: object, limit: int = 300) -> str:
 
 
 class Secret(str):
-    """A text that does not show itself in a ``repr``, and so not in a traceback that shows locals."""
+    """A string that its ``repr`` does not show, so neither does a traceback with local variables."""
 
     __slots__ = ()
 
@@ -62,11 +62,11 @@ class Secret(str):
 
 
 class Redaction:
-    """Takes a secret out of text that comes from outside, in each form in which software commonly writes it.
+    """Remove a secret from external text, in each common encoding.
 
-    A service, or a proxy in front of it, may well quote the request in its error page, headers included.
+    A service or a proxy may quote the request with its headers in an error page.
 
-    :param secret: a text of fewer than 8 characters is let through everywhere: it would be found in innocent words.
+    :param secret: a secret of fewer than 8 characters is not removed, because it could match ordinary words.
     """
 
     def __init__(self, secret: str) -> None:
