@@ -1,4 +1,4 @@
-"""What differs between the versions of Airflow, in one place."""
+"""Everything that differs between versions of Airflow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def require_airflow(what: str, major: int, minor: int) -> None:
-    """Refuse what this version of Airflow has nothing for.
+    """Refuse a feature that this version of Airflow does not support.
 
     :raises OctosparkVersionError: naming the version that is needed and the one that is present.
     """
@@ -33,14 +33,14 @@ def require_airflow(what: str, major: int, minor: int) -> None:
 def _plain_utc(moment: datetime) -> datetime:
     """Return a moment as a plain aware UTC datetime.
 
-    Airflow 2 hands out pendulum's own type, which forgets its zone in arithmetic once that zone is datetime's UTC.
+    Airflow 2 passes pendulum's own type, which loses its zone in arithmetic if that zone is datetime's UTC.
     """
     utc = moment.astimezone(UTC)
     return datetime.combine(utc.date(), utc.time(), UTC)
 
 
 def run_of(context: Context) -> Run:
-    """Return the facts about a task instance that submitting depends on, from its context."""
+    """Return the facts about a task instance and its run from the context."""
     values: Any = context
     ti, dag_run = values["ti"], values["dag_run"]
     map_index = ti.map_index
@@ -71,7 +71,7 @@ def _earliest_begin(dag_run: Any) -> datetime | None:
 
 
 def began_at_of(context: Context) -> datetime | None:
-    """Return the instant that counts as the begin of a run, or None if its context does not tell it."""
+    """Return the begin of a run, or None if the context does not have it."""
     values: Any = context
     due = due_of(context)
     earliest = None if due is None else _earliest_begin(values["dag_run"])
@@ -79,14 +79,14 @@ def began_at_of(context: Context) -> datetime | None:
 
 
 def due_of(context: Context) -> datetime | None:
-    """Return when a run was due, or None if its context does not tell: that of a DAG's callback may not."""
+    """Return when a run was due, or None if the context does not have it, as in some callbacks of a DAG."""
     values: Any = context
     dag_run = values.get("dag_run")
     return None if dag_run is None else _due(values, dag_run)
 
 
 def _due(values: Any, dag_run: Any) -> datetime:
-    # Airflow 2 has no run_after; there a run is due when its data interval ends.
+    # Airflow 2 has no run_after. A run is due there when its data interval ends.
     return _plain_utc(getattr(dag_run, "run_after", None) or values.get("data_interval_end") or dag_run.start_date)
 
 
@@ -113,7 +113,7 @@ _PROBE_KEY = "octospark.probe"
 
 
 class _NeverExpiring:
-    """Airflow's task state store, in which what we write stays as long as the run does."""
+    """Airflow's task state store, with values that stay as long as the run."""
 
     def __init__(self, accessor: Any) -> None:
         self._accessor = accessor
@@ -126,8 +126,8 @@ class _NeverExpiring:
         from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
 
         if self._has_backend:
-            # Airflow refuses what a process sets that a newer one has replaced, but has given it to the backend by then.
-            # So the refusal is provoked beforehand, by a key that nobody reads.
+            # Airflow refuses a write of a process that was replaced, but only after it has passed the value to the
+            # backend. # So this writes a key first that nobody reads.
             self._accessor.set(_PROBE_KEY, True, retention=NEVER_EXPIRE)
         self._accessor.set(key, value, retention=NEVER_EXPIRE)
 
@@ -153,8 +153,8 @@ def task_state_store(context: Context) -> Store | None:
 def asset_state_stores(trigger: Any) -> list[Any]:
     """Return the state stores of the assets that a watcher's trigger serves; none before Airflow 3.3.
 
-    Watchers whose triggers are equal share one. What Airflow gives it then wants to be asked for one asset at a time, but
-    it does not say for which.
+    Watchers with equal triggers share one trigger. Airflow gives it one store for each asset by name, but no list of
+    names.
     """
     accessors = getattr(trigger, "asset_state_store", None)
     if accessors is None:
@@ -164,14 +164,14 @@ def asset_state_stores(trigger: Any) -> list[Any]:
 
 
 def first_started(context: Context, *, reschedule: bool) -> datetime:
-    """Return when this try of a sensor first ran; in mode ``reschedule`` that is before this process."""
+    """Return when this try of a sensor first ran. In mode ``reschedule`` that is before this process."""
     values: Any = context
     ti = values["ti"]
     first: Any = None
     if reschedule:
         if hasattr(ti, "get_first_reschedule_date"):
             first = ti.get_first_reschedule_date(context)
-            if isinstance(first, str):  # Airflow 3.0 hands out the text that came over the wire.
+            if isinstance(first, str):  # Airflow 3.0 returns the text of the response.
                 first = parse_instant(first)
         else:
             first = _first_reschedule_in_database(ti)
@@ -179,7 +179,7 @@ def first_started(context: Context, *, reschedule: bool) -> datetime:
 
 
 def _first_reschedule_in_database(ti: Any) -> datetime | None:
-    """Airflow 2: the sensor's own way to ask; tasks may read the database there."""
+    """Read the database, as Airflow 2's own sensors do."""
     from airflow.models.taskreschedule import TaskReschedule
     from airflow.utils.session import create_session
 
@@ -189,7 +189,7 @@ def _first_reschedule_in_database(ti: Any) -> datetime | None:
 
 
 class TaskName(Protocol):
-    """What names a task instance."""
+    """The identifiers of a task instance."""
 
     @property
     def dag_id(self) -> str:
@@ -209,7 +209,7 @@ class TaskName(Protocol):
 
 
 async def state_of(task: TaskName) -> str | None:
-    """Return the state of a task instance as Airflow has it now; None where it has none or does not tell.
+    """Return the current state of a task instance, or None if it has none or Airflow does not return it.
 
     Works in a worker and, from Airflow 3.3 on, in a triggerer. Blocks a thread, not the event loop.
     """
@@ -228,7 +228,7 @@ async def state_of(task: TaskName) -> str | None:
 
 
 def _state_in_database(task: TaskName) -> str | None:
-    """Airflow 2: tasks may read the database there."""
+    """Read the database, which tasks of Airflow 2 may do."""
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
 

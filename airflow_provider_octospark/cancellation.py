@@ -1,8 +1,8 @@
-"""Taking a publication back when a user marks its task as failed.
+"""Take a post off the schedule when a user marks its task as failed.
 
-The service takes a whole post off the schedule (``move-to-draft``), not one submission of it. So it is only asked where
-that comes to the same: this task instance submitted the post, to one account, nobody had before or has since, and it is
-still scheduled. What is in doubt, adopted, being published or out is left alone.
+The service takes whole posts off the schedule (``move-to-draft``), not single submissions. So this applies only if the
+post has one submission, this task instance made it to one account, and it is still scheduled. A submission that is in
+doubt, adopted, being published or published is left as it is.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from airflow_provider_octospark.outcomes import Outcome, can_be_taken_back, same
 from airflow_provider_octospark.submission.records import Record
 
 PATIENCE = 20.0
-"""How long to wait for Airflow to tell the task's state, in seconds; Airflow gives a trigger 30 s to take things back."""
+"""How long to wait for the task's new state, in seconds. Airflow gives a trigger 30 s to clean up."""
 
 ASK_EVERY = 1.0
-"""Pause between two questions for the task's state, in seconds."""
+"""Pause between two reads of the task's state, in seconds."""
 
 NOT_YET = frozenset({"deferred", "restarting"})
-"""States of a task that a user has acted on, but of which it cannot be told yet what they did."""
+"""States that do not show yet what a user did to the task."""
 
 
 @dataclass(frozen=True)
 class Cancellable:
-    """A submission that may be taken back, should it still be scheduled."""
+    """A submission that may be taken off the schedule if it is still scheduled."""
 
     team_id: str
     post_id: str
     scheduled_post_id: str
 
     def as_json(self) -> dict[str, str]:
-        """Return it as JSON primitives, for a trigger's arguments."""
+        """Return JSON primitives for a trigger's arguments."""
         return asdict(self)
 
 
 def cancellable(records: Iterable[Record]) -> list[Cancellable]:
-    """Return what of a task instance's record may be taken back: the only submissions of their posts, as far as is known."""
+    """Return the submissions of a record that are the only known ones of their posts."""
     by_post: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         by_post.setdefault(record.key[:2], []).append(record)
@@ -65,7 +65,7 @@ def cancellable(records: Iterable[Record]) -> list[Cancellable]:
 
 
 def cancellable_of(outcomes: Sequence[Outcome]) -> list[Cancellable]:
-    """Return what may be taken back of the outcomes that a sensor was given: the only ones of their posts among them."""
+    """Return the submissions of a sensor's outcomes that are the only ones of their posts."""
     posts = [(outcome.team_id.lower(), outcome.post_id.lower()) for outcome in outcomes]
     return [
         Cancellable(outcome.team_id, outcome.post_id, outcome.scheduled_post_id)
@@ -75,10 +75,10 @@ def cancellable_of(outcomes: Sequence[Outcome]) -> list[Cancellable]:
 
 
 def cancel(octospark_conn_id: str, pending: Sequence[Cancellable], task: TaskName, log: Log) -> None:
-    """Do what :func:`acancel` does, from a task's ``on_kill``. Never raises.
+    """Call :func:`acancel` from a task's ``on_kill``. Never raises.
 
-    That runs in the middle of whatever the task was doing, its talk with Airflow too; so this has a thread and an event
-    loop of its own, and is given up if it takes too long.
+    ``on_kill`` interrupts the task at any point, also within a request to Airflow. So this uses a thread and an event loop
+    of its own, and stops waiting for them after some time.
     """
     worker = threading.Thread(
         target=lambda: asyncio.run(acancel(octospark_conn_id, pending, task, log)), name="octospark-cancel", daemon=True
@@ -88,7 +88,7 @@ def cancel(octospark_conn_id: str, pending: Sequence[Cancellable], task: TaskNam
 
 
 async def acancel(octospark_conn_id: str, pending: Sequence[Cancellable], task: TaskName, log: Log) -> None:
-    """Take back what may be taken back, if a user marked the task as failed. Never raises; the log says what it did."""
+    """Take submissions off the schedule if a user marked the task as failed. Never raises; logs what it does."""
     try:
         state = await _state_after_the_kill(task)
         if state != "failed":
@@ -104,7 +104,7 @@ async def acancel(octospark_conn_id: str, pending: Sequence[Cancellable], task: 
 
 
 async def _state_after_the_kill(task: TaskName) -> str | None:
-    """Return the state that a user has put the task into, as soon as Airflow tells it."""
+    """Wait for the state into which a user has put the task, and return it."""
     state: str | None = None
     ends_at = asyncio.get_running_loop().time() + PATIENCE
     while asyncio.get_running_loop().time() < ends_at:
@@ -135,5 +135,5 @@ async def _take_back(client: AsyncOctosparkClient, pending: Cancellable, log: Lo
 
 
 def read_cancellable(arguments: Sequence[dict[str, Any]]) -> list[Cancellable]:
-    """Read what :meth:`Cancellable.as_json` wrote."""
+    """Parse what :meth:`Cancellable.as_json` returned."""
     return [Cancellable(**each) for each in arguments]

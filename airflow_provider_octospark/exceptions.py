@@ -1,7 +1,7 @@
-"""What can go wrong, and whether Airflow may retry it.
+"""The exceptions of this provider, and whether Airflow retries them.
 
-Every class that may *not* be retried is an :class:`~airflow.exceptions.AirflowFailException`, so that Airflow
-ends the task at once; every other one leaves the decision to the task's ``retries``.
+A class that is *not* retried is an :class:`~airflow.exceptions.AirflowFailException`, so Airflow fails the task at once.
+For every other class the task's ``retries`` apply.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from airflow.providers.common.compat.sdk import AirflowSkipException as AirflowS
 
 
 class OctosparkError(AirflowException):
-    """Base of everything this provider raises. Airflow may retry it unless a subclass says otherwise.
+    """Base of all exceptions of this provider. Airflow may retry it unless a subclass says otherwise.
 
-    :param message: what was tried, what came back and what to do next; free of secrets.
+    :param message: what was tried, what the response was and what to do next; without secrets.
     :param operation: name of the API operation, for example ``post-now``.
-    :param target: the path the operation was about, for example ``team 3c90… post 77a1…``.
-    :param status: HTTP status of the response, where there was one.
-    :param request_id: the service's id of the request, where it sent one.
-    :param retry_after: seconds that the service asked to wait, where it did.
+    :param target: the team, post and account, for example ``team 3c90… post 77a1…``.
+    :param status: HTTP status of the response, if there was one.
+    :param request_id: the service's id of the request, if it sent one.
+    :param retry_after: seconds that the service asked to wait, if it did.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class OctosparkError(AirflowException):
 
 
 class OctosparkFailError(OctosparkError, AirflowFailException):
-    """Base of what a retry cannot cure. Not retried."""
+    """Base of the errors that a retry cannot solve. Not retried."""
 
 
 class OctosparkSettingsError(OctosparkFailError):
@@ -54,7 +54,7 @@ class OctosparkArgumentError(OctosparkFailError, ValueError):
 
 
 class OctosparkVersionError(OctosparkFailError):
-    """This version of Airflow has nothing to build the feature on. Not retried."""
+    """This version of Airflow does not support the feature. Not retried."""
 
 
 class OctosparkRequestError(OctosparkFailError):
@@ -78,7 +78,7 @@ class OctosparkConflictError(OctosparkFailError):
 
 
 class OctosparkRateLimitError(OctosparkError):
-    """429: too many requests; ``retry_after`` says how long to wait where the service did. May be retried."""
+    """429: too many requests; ``retry_after`` is the time to wait, if the service gave one. May be retried."""
 
 
 class OctosparkServerError(OctosparkError):
@@ -86,11 +86,11 @@ class OctosparkServerError(OctosparkError):
 
 
 class OctosparkNetworkError(OctosparkError):
-    """The connection broke or took too long, somewhere between us and the service. May be retried."""
+    """The connection broke or timed out. May be retried."""
 
 
 class OctosparkConnectError(OctosparkNetworkError):
-    """No connection could be made (DNS, refused, TLS, proxy, connect timeout): no byte left. May be retried."""
+    """No connection was established (DNS, refused, TLS, proxy, connect timeout), so nothing was sent. May be retried."""
 
 
 class OctosparkHeldUpError(OctosparkNetworkError):
@@ -98,7 +98,7 @@ class OctosparkHeldUpError(OctosparkNetworkError):
 
 
 class OctosparkAnswerError(OctosparkError):
-    """A response came that cannot be read: cut off, no JSON, too large, or of another shape. May be retried."""
+    """The response is invalid: truncated, not JSON, too large, or of another shape. May be retried."""
 
 
 class OctosparkStateStoreError(OctosparkError):
@@ -106,7 +106,7 @@ class OctosparkStateStoreError(OctosparkError):
 
 
 class OctosparkAlreadySubmittedError(OctosparkFailError):
-    """The target has a submission already, and the parameters say not to make another. Not retried."""
+    """The target has a submission already, and the parameters allow no other. Not retried."""
 
 
 class OctosparkTooLateError(OctosparkFailError):
@@ -114,7 +114,7 @@ class OctosparkTooLateError(OctosparkFailError):
 
 
 class OctosparkPublishFailedError(OctosparkFailError):
-    """Octospark reports that publishing failed, for a reason that a retry does not cure. Not retried."""
+    """Octospark reports that publishing failed, for a reason that a retry cannot solve. Not retried."""
 
 
 class OctosparkPublishRetryableError(OctosparkError):
@@ -126,8 +126,8 @@ class OctosparkCancelledError(OctosparkFailError):
 
 
 class OctosparkUnknownError(OctosparkFailError):
-    """It cannot be known whether the post is, or will be, live. Not retried: look before you post again."""
+    """It is not known whether the post is, or will be, live. Not retried: check the post before you publish it again."""
 
 
 class OctosparkProtocolError(OctosparkError):
-    """A trigger handed over an event that this version of the provider cannot read. May be retried."""
+    """This version of the provider cannot read the trigger's event. May be retried."""

@@ -1,7 +1,7 @@
-"""What Airflow reads to discover this provider: one literal, so that finding it imports nothing else.
+"""The provider's metadata for Airflow: one literal, so that discovery imports nothing else.
 
-The form of a connection is described here and nowhere else. Airflow from 3.2 on reads it from here; for older versions
-the hook makes the same form of it.
+The connection form is described here only. Airflow 3.2 and newer read it from here; for older versions the hook builds the
+form from it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": "airflow_provider_octospark.hooks.octospark.OctosparkHook",
                 "hook-name": "Octospark",
                 "ui-field-behaviour": {
-                    # The port stays, though the base URL can hold it: the UI of Airflow 3.3.2 tests no connection without one.
+                    # The port field stays, although the base URL can have a port: the UI of Airflow 3.3.2 cannot test a
+                    # connection without it.
                     "hidden-fields": ["schema", "login"],
                     "relabeling": {"host": "Base URL", "password": "API key"},
                     "placeholders": {

@@ -1,4 +1,4 @@
-"""The outcome of a target: the one shape in which the provider reports it, and the one classifier of a status."""
+"""The outcome of a target, and the classifier of a submission's status."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Reason = Literal[
 
 
 class Outcome(BaseModel):
-    """What became of one target: the only shape in which this provider reports it.
+    """The outcome of one target, in the shape of XComs, trigger events and records.
 
-    ``state`` is ``pending`` (accepted, not out yet), ``published``, ``failed`` or ``unknown``; ``reason`` says
-    more where there is more to say; all other fields are what the service last said, or None. Of what was not sent, or is
-    in doubt, the service has said nothing: ``error_message`` then says why, and ``error_category`` whether that passes.
+    ``state`` is ``pending`` (accepted, not published yet), ``published``, ``failed`` or ``unknown``; ``reason`` gives
+    details, or is None. The other fields are from the service's last response, or None. For a target that was not sent or
+    is in doubt, ``error_message`` says why, and ``error_category`` whether the reason is transient.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
@@ -55,7 +55,7 @@ class Outcome(BaseModel):
 
     @property
     def was_scheduled(self) -> bool:
-        """Whether the service took it, or has not been asked yet."""
+        """Whether the service accepted it, or nothing is sent yet."""
         return self.scheduled_post_id is not None or self.state == "pending"
 
     @property
@@ -65,11 +65,11 @@ class Outcome(BaseModel):
 
 
 def classify(scheduled: ScheduledPost) -> tuple[State, Reason | None]:
-    """Return what a submission has come to. With its two neighbours below the one place that reads ``status``.
+    """Return the state of a submission, and the reason. Only this function and its two neighbours read ``status``.
 
-    Only what the API names is believed: ``published``, ``failed``, ``cancelled`` and ``draft`` (on something that
-    was submitted: a user took it off) end a wait; every other status, known or not, is pending. A failure that
-    bears the platform's id of a post contradicts itself, so what is live is not known.
+    The documented final statuses are ``published``, ``failed``, ``cancelled``, and ``draft`` (a user took it off the
+    schedule). Every other status is pending. A failure with a platform's post id contradicts itself, so it is unknown
+    whether the post is live.
     """
     match scheduled.status:
         case "published":
@@ -83,20 +83,20 @@ def classify(scheduled: ScheduledPost) -> tuple[State, Reason | None]:
 
 
 def can_be_taken_back(scheduled: ScheduledPost) -> bool:
-    """Whether nothing of a submission is on its way yet."""
+    """Whether publishing has not started."""
     return scheduled.status == "scheduled"
 
 
 def is_under_way(outcome: Outcome) -> bool:
-    """Whether the service is publishing it already."""
+    """Whether the service is publishing it."""
     return outcome.status == "publishing"
 
 
 def outcome_of(scheduled: ScheduledPost, team_id: str, post_id: str) -> Outcome:
-    """Return a submission as the outcome of its target, with every text made harmless.
+    """Return the outcome of a submission, with all texts sanitized.
 
-    :param team_id: the team asked for; the response's own is not believed.
-    :param post_id: the post asked for, likewise.
+    :param team_id: the requested team, which is used instead of the response's.
+    :param post_id: the requested post, likewise.
     """
     state, reason = classify(scheduled)
     platform_post_id = _text(scheduled.any_platform_post_id)
@@ -125,7 +125,7 @@ def same_id(one: str | None, other: str | None) -> bool:
 
 
 def describe_submission(scheduled: ScheduledPost) -> str:
-    """Return where a publication stands, for a user; the upload in steps of ten percent."""
+    """Return a description of a publication's progress, for a log; the upload in steps of ten percent."""
     state = scheduled.provider_publish_state
     parts = [sanitize(scheduled.status, 40)]
     if state.provider_status:

@@ -1,11 +1,11 @@
-"""The public address of a published post, where the platform's own id of it is enough to know."""
+"""The public URL of a published post, if it follows from the platform's post id."""
 
 from __future__ import annotations
 
 import re
 
-# Instagram and Threads are missing on purpose: their addresses are built from a short code, and the API's
-# numeric media id does not give it. A TikTok address needs the profile's handle; only the player's does not.
+# Instagram and Threads are missing because their URLs have a short code, which does not follow from the API's # numeric
+# media id. A TikTok URL needs the profile's handle; the player's URL does not.
 _FORMS: dict[str, tuple[re.Pattern[str], str]] = {
     "x": (re.compile(r"\d{1,20}"), "https://x.com/i/web/status/{}"),
     "youtube": (re.compile(r"[A-Za-z0-9_-]{11}"), "https://www.youtube.com/watch?v={}"),
@@ -19,7 +19,7 @@ _FORMS: dict[str, tuple[re.Pattern[str], str]] = {
 
 
 def published_url(provider: str | None, platform_post_id: str | None) -> str | None:
-    """Return the address of a published post, or None where it cannot be known without guessing.
+    """Return the URL of a published post, or None if it does not follow from the id.
 
     :param provider: platform name as the API writes it, for example ``x``.
     :param platform_post_id: the platform's id of the post.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 else:
-    # Older versions of Airflow must be able to import what they cannot use.
+    # Older versions of Airflow must be able to import this module.
     try:
         from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
     except ImportError:
@@ -22,13 +22,13 @@ else:
 
 
 class OctosparkRetryPolicy(RetryPolicy):
-    """Lets a retry wait for as long as Octospark asked to, and fails at once where a retry cannot help.
+    """Wait before a retry as long as Octospark asks, and fail at once if a retry cannot help.
 
-    With it, a task that was refused by a rate limit comes back when the limit allows it, and not after its ``retry_delay``:
-    no earlier than the service asked. Where the service asked for nothing, ``retry_delay`` stands. The
-    policy gives no more retries than the task has. Of errors that are not this provider's it decides nothing.
+    A task that a rate limit refused is retried after the service's ``Retry-After`` instead of its ``retry_delay``. Without
+    a ``Retry-After``, ``retry_delay`` applies. The policy does not change the number of retries, and does not handle errors
+    of other providers.
 
-    Without it, and before Airflow 3.3, the errors alone decide whether there is a retry; only the wait is not as asked.
+    Without the policy, and before Airflow 3.3, the exceptions decide whether a task is retried, and ``retry_delay`` when.
 
     .. code-block:: python
 
@@ -58,10 +58,10 @@ class OctosparkRetryPolicy(RetryPolicy):
         return RetryDecision.retry(delay, f"Octospark asked to wait {exception.retry_after:.0f} s")
 
     def serialize(self) -> dict[str, Any]:
-        """Return what it is made of again: it has no settings."""
+        """Serialize the policy, which has no settings."""
         return {}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> OctosparkRetryPolicy:  # noqa: ARG003 - Airflow's signature
-        """Make it again."""
+        """Deserialize the policy."""
         return cls()

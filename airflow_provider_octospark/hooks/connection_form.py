@@ -1,4 +1,4 @@
-"""The form of a connection in Airflow's UI, from its description in the provider's metadata."""
+"""The connection form in Airflow's UI, built from the provider's metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hook: from an Airflow connection to the API's operations."""
+"""The hook: the API's operations with an Airflow connection."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ T = TypeVar("T")
 
 
 class OctosparkHook(BaseHook):
-    """Talks to Octospark with the settings of an Airflow connection of type ``octospark``.
+    """Interact with Octospark through an Airflow connection of type ``octospark``.
 
-    Nothing is read or sent before the first use. Each operation has a blocking method; :meth:`aget_post`,
-    :meth:`alist_posts` and :meth:`amove_to_draft` are for use on an event loop.
+    The connection is read at the first use. Each operation has a blocking method. :meth:`aget_post`, :meth:`alist_posts`
+    and :meth:`amove_to_draft` are coroutines.
 
-    The two operations that submit, :meth:`post_now` and :meth:`schedule_multi`, send their request **once** and never
-    again, whatever comes back; they keep no record. Operators do not call them: they go through
-    :class:`~airflow_provider_octospark.submission.protocol.Submission`, which does.
+    The operations that submit, :meth:`post_now` and :meth:`schedule_multi`, send their request **once**, whatever the
+    response is, and keep no record. Operators use :class:`~airflow_provider_octospark.submission.driver.Submission`
+    instead, which keeps a record.
 
     :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``).
     """
@@ -75,12 +75,12 @@ class OctosparkHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return what the form does with the standard fields, for Airflow before 3.2."""
+        """Return the form's changes to the standard fields, for Airflow before 3.2."""
         return {key.replace("-", "_"): value for key, value in connection_form()["ui-field-behaviour"].items()}
 
     @cached_property
     def settings(self) -> ConnectionSettings:
-        """The connection's settings, read at the first use.
+        """The connection's settings, read from Airflow at the first use.
 
         :raises OctosparkSettingsError: if the connection is missing or one of its fields is unusable.
         """
@@ -91,7 +91,7 @@ class OctosparkHook(BaseHook):
         raise self._missing()
 
     async def aget_settings(self) -> ConnectionSettings:
-        """As :attr:`settings`, always read anew, without blocking the event loop."""
+        """Return the connection's settings, read again, without blocking the event loop."""
         try:
             return self._settings_of(await get_async_connection(self.octospark_conn_id, hook=self))
         except AirflowNotFoundException:
@@ -118,7 +118,7 @@ class OctosparkHook(BaseHook):
             )
         except OctosparkSettingsError as error:
             problem = str(error)
-        # A traceback may show the variables of its frames, and Airflow's connections show their password.
+        # A traceback may show local variables, and Airflow's connections show their password.
         del connection
         if settings is None:
             raise OctosparkSettingsError(problem)
@@ -135,16 +135,16 @@ class OctosparkHook(BaseHook):
         return OctosparkClient(self.settings)
 
     def get_conn(self) -> OctosparkClient:
-        """Return the blocking client; it is made once and closed by :meth:`close`."""
+        """Return the blocking client. It is created once and closed by :meth:`close`."""
         return self._client
 
     def reconnect(self) -> None:
-        """Read the connection anew at the next use; API keys get rotated."""
+        """Read the connection again at the next use, because API keys get rotated."""
         self.close()
         self.__dict__.pop("settings", None)
 
     def close(self) -> None:
-        """Close the client, if one was made."""
+        """Close the client, if there is one."""
         client: OctosparkClient | None = self.__dict__.pop("_client", None)
         if client is not None:
             client.close()
@@ -158,7 +158,7 @@ class OctosparkHook(BaseHook):
     def team(self, team_id: object) -> str:
         """Return the team id given, or the connection's default.
 
-        :raises OctosparkArgumentError: if there is neither, or it is no id.
+        :raises OctosparkArgumentError: if there is neither, or it is not an id.
         """
         if is_absent(team_id):
             team_id = self.settings.team_id
@@ -170,9 +170,9 @@ class OctosparkHook(BaseHook):
         return operations.require_id(team_id, "team_id")
 
     def poll(self, wait: Wait) -> list[str]:
-        """Look once, and all at the same time, at every post of a wait that is due for it; return lines for the log.
+        """Read every post of a wait that is due, all at the same time; return lines for the log.
 
-        If the key is refused, the connection is read anew and they are looked at once more: keys get rotated.
+        If the key is refused, the connection is read again and the posts once more, because keys get rotated.
         """
         now = datetime.now(UTC)
         lines = [line for post in wait.posts() for line in wait.expire(post, now)]
@@ -194,7 +194,7 @@ class OctosparkHook(BaseHook):
         try:
             return self._client.request_all(operations.get_post(*post) for post in posts)
         except OctosparkSettingsError as error:
-            # The connection cannot be read (any more); that is known only when it is needed.
+            # The connection cannot be read any more, for example because it was deleted.
             return [error] * len(posts)
 
     def _value(self, operation: Operation[T]) -> T:
@@ -218,7 +218,7 @@ class OctosparkHook(BaseHook):
     def list_posts(self, team_id: str, limit: int = 100) -> PostList:
         """Return some of a team's posts.
 
-        :param limit: at most so many (default 100).
+        :param limit: maximum number of posts (default 100).
         :raises OctosparkError: of the class that fits what happened.
         """
         return self._value(operations.list_posts(team_id, limit))
@@ -228,10 +228,10 @@ class OctosparkHook(BaseHook):
         return await self._avalue(operations.list_posts(team_id, limit))
 
     def post_now(self, team_id: str, post_id: str, request: PostNowRequest) -> ScheduledPost:
-        """Publish a post to one account at once. Sent once; calling it twice publishes twice.
+        """Publish a post to one account at once. The request is sent once; a second call publishes a second time.
 
-        :raises OctosparkError: of the class that fits what happened; unless it proves the contrary
-            (:func:`~airflow_provider_octospark.submission.rules.proves_nothing_sent`), the post may go out.
+        :raises OctosparkError: of the class that fits what happened. The post may go out, unless
+            :func:`~airflow_provider_octospark.submission.rules.proves_nothing_sent` is true for the error.
         """
         response: Response[ScheduledPost] = self._client.submit(
             operations.post_now(team_id, post_id, request), datetime.now(UTC) + LEAVE_WITHIN
@@ -239,7 +239,7 @@ class OctosparkHook(BaseHook):
         return response.value
 
     def schedule_multi(self, team_id: str, post_id: str, request: ScheduleMultiRequest) -> ScheduleMultiResponse:
-        """Schedule a post on several accounts. Sent once; calling it twice schedules twice.
+        """Schedule a post on several accounts. The request is sent once; a second call schedules a second time.
 
         :raises OctosparkError: as :meth:`post_now`.
         """
@@ -249,7 +249,7 @@ class OctosparkHook(BaseHook):
         return response.value
 
     def move_to_draft(self, team_id: str, post_id: str) -> None:
-        """Take a post off the schedule; acts on the whole post.
+        """Take a whole post off the schedule.
 
         :raises OctosparkError: of the class that fits what happened.
         """
@@ -274,14 +274,14 @@ class OctosparkHook(BaseHook):
         return self._value(operations.get_social_account(team_id, social_account_id))
 
     def get_post_performance(self, team_id: str, post_id: str) -> Performance:
-        """Return how a published post does.
+        """Return the performance of a published post.
 
         :raises OctosparkError: of the class that fits what happened.
         """
         return self._value(operations.get_post_performance(team_id, post_id))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Make one harmless authenticated read; say what the key sees. Never posts anything."""
+        """Test the connection with one reading request, and report what the key can access."""
         try:
             organizations = self._value(operations.list_organizations(limit=5)).data
             seen = ", ".join(sanitize(entry.name or entry.id, 80) for entry in organizations) or "no organization"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def published_url_of(value: object) -> str:
-    """Return the first address in an outcome or a list of outcomes, or '' where there is none."""
+    """Return the first URL in an outcome or a list of outcomes, or ''."""
     for outcome in [value] if isinstance(value, Mapping) else value if isinstance(value, list) else []:
         url = outcome.get("url") if isinstance(outcome, Mapping) else None
         if isinstance(url, str):
@@ -23,18 +23,18 @@ def published_url_of(value: object) -> str:
 
 
 class OctosparkPublishedPostLink(BaseOperatorLink):
-    """Opens the published post on its platform, where the platform's id of the post is enough to know its address.
+    """Link to the published post on its platform, if its URL follows from the platform's post id.
 
-    Makes no request and reads no connection. Airflow 3 asks in the task's own process, whenever that ends, and keeps
-    the response in XCom; Airflow 2 asks in the webserver, where the task's XCom is read.
+    Makes no request and reads no connection. Airflow 3 calls it in the task's process and stores the result in XCom.
+    Airflow 2 calls it in the webserver, where it reads the task's XCom.
     """
 
     name = "Published post"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address, or '' where it is not known."""
+        """Return the URL, or '' if it is not known."""
         if hasattr(operator, "published_url"):
-            # The operator itself, not what Airflow 2's webserver makes of the serialized DAG.
+            # This is the operator itself, not the serialized one of Airflow 2's webserver.
             return operator.published_url or ""
         value: Any = XCom.get_value(ti_key=ti_key, key=RETURN_KEY)
         return published_url_of(value)

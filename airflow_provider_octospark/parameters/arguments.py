@@ -1,7 +1,7 @@
-"""What a DAG author, a template or an upstream task passed, as the values that a request takes.
+"""Parse and check the values of operator parameters.
 
-A parameter may arrive as a literal, as text rendered by Jinja, as a native object, or from XCom; each is taken as what
-it means. An optional one that renders to nothing is absent. Everything else is refused by name, before anything is sent.
+A value may be a literal, text rendered by Jinja, a native object, or an XCom. An optional parameter that renders to
+nothing is absent. Every other value is refused, with the parameter's name, before anything is sent.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Word = TypeVar("Word", bound=str)
 
 
 def is_absent(value: object) -> bool:
-    """Whether a value, possibly rendered by a template, means 'not given'."""
+    """Whether a value, possibly rendered by a template, is absent."""
     return value is None or (isinstance(value, str) and value.strip() in {"", "None", "null"})
 
 
 def structure(value: object) -> object:
-    """Return what a text means as JSON, or as the Python literal that Jinja makes of a native object; else the value."""
+    """Return a text parsed as JSON or as a Python literal (Jinja renders native objects so), or else the value itself."""
     if not isinstance(value, str):
         return value
     text = value.strip()
@@ -47,7 +47,7 @@ def structure(value: object) -> object:
 def optional_object(value: object, field: str) -> dict[str, Any] | None:
     """Return an optional JSON object.
 
-    :raises OctosparkArgumentError: if it is no object, or holds what JSON cannot carry.
+    :raises OctosparkArgumentError: if it is not an object, or cannot be written as JSON.
     """
     if is_absent(value):
         return None
@@ -67,9 +67,9 @@ def optional_object(value: object, field: str) -> dict[str, Any] | None:
 def optional_objects_by_account(
     value: object, accounts: Collection[str], field: str
 ) -> dict[str, dict[str, Any]] | None:
-    """Return an optional object of objects, keyed by social account id as it stands in ``accounts``.
+    """Return an optional object of objects, with the account ids of ``accounts`` as keys.
 
-    :raises OctosparkArgumentError: if a key is none of ``accounts`` or names one twice, or a value is no object.
+    :raises OctosparkArgumentError: if a key is not in ``accounts`` or names an account twice, or a value is not an object.
     """
     whole = optional_object(value, field)
     if whole is None:
@@ -91,7 +91,7 @@ def optional_objects_by_account(
 def optional_interval_days(value: object, field: str) -> int | None:
     """Return an optional number of days from 1 to 365 (reference page, ``recurrenceIntervalDays``).
 
-    :raises OctosparkArgumentError: if it is no whole number in that range.
+    :raises OctosparkArgumentError: if it is not an integer in that range.
     """
     if is_absent(value):
         return None
@@ -142,7 +142,7 @@ def required_id(value: object, field: str) -> str:
 
 
 def required_account(value: object, field: str) -> str:
-    """Return a required social account id, which the reference pages demand to be a UUID.
+    """Return a required social account id, a UUID by the reference pages.
 
     :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.api.operations.require_uuid`.
     """
@@ -168,7 +168,7 @@ def optional_account(value: object, field: str) -> str | None:
 def required_accounts(value: object, field: str) -> tuple[str, ...]:
     """Return a list of social account ids, from a list, a JSON or comma-separated text, or a single id.
 
-    :raises OctosparkArgumentError: if it is empty, names an account twice, or holds what is no UUID.
+    :raises OctosparkArgumentError: if it is empty, names an account twice, or has an item that is not a UUID.
     """
     entries: object = value
     if isinstance(value, str):
@@ -189,9 +189,9 @@ def required_accounts(value: object, field: str) -> tuple[str, ...]:
 
 
 def one_of(value: Word, words: Collection[Word], field: str) -> Word:
-    """Return a parameter that takes one of some words.
+    """Return a parameter that must be one of some strings.
 
-    :raises OctosparkArgumentError: if it is none of them.
+    :raises OctosparkArgumentError: if it is not one of them.
     """
     if value not in words:
         raise OctosparkArgumentError(f"{field} is {value!r:.60}; write {' or '.join(repr(word) for word in words)}.")

@@ -1,6 +1,6 @@
-"""The defaults and choices that operators, sensor and the layers below share.
+"""Defaults and choices of parameters, shared by operators, sensor and the layers below.
 
-Imports next to nothing: whoever parses a DAG file pays for what its operators import.
+Imports almost nothing, because parsing a DAG file imports this module.
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ CONN_ID = "octospark_default"
 """The connection's default id."""
 
 RETURN_KEY = "return_value"
-"""The XCom of what a task returns. Where Airflow has a name for this key differs between its versions."""
+"""The XCom key of a task's return value. Airflow's own constant moves between versions."""
 
 PUBLISH_TIMEOUT = timedelta(hours=24)
-"""How long after its time a publication is given up as unknown."""
+"""How long after its time a publication is waited for; then its outcome is unknown."""
 
 HIDDEN_TIMEOUT = timedelta(minutes=15)
-"""How long after its time a publication may be hidden by a newer one of the same post."""
+"""How long after its time a publication may be hidden by a newer one of the same post; then its outcome is unknown."""
 
 POLL_INTERVAL = 4.0
 """Shortest pause between two polls, in seconds."""
 
 POLL_BACKOFF = 0.8
-"""Growth of the pause with the square root of the seconds since it was due."""
+"""Growth of the pause: it is multiplied with the square root of the seconds since the publication was due."""
 
 SETTLE_TIME = timedelta(minutes=15)
 """Time within which a request takes effect and its submission shows on the post: an assumption, see docs/exactly-once.md."""
 
 IfSubmitted = Literal["reattach", "resubmit", "fail"]
-"""What a later try does with a target that was submitted and is not free."""
+"""What a later try does with a target that was submitted already."""
 
 IfLate = Literal["fail", "skip"]
-"""What becomes of what is too late to be submitted."""
+"""What happens to a target that is too late to submit."""
 
 IfBadItems = Literal["fail", "skip"]
-"""What becomes of a batch of which some items are unusable."""
+"""What happens to a batch with unusable items."""
 
 IfEmpty = Literal["fail", "skip"]
-"""What becomes of a batch without items."""
+"""What happens to an empty batch."""
 
 PartialFailure = Literal["fail", "succeed"]
-"""What becomes of a task of whose targets some, but not all, failed or are unknown."""
+"""What happens to a task if some of its targets, but not all, failed or are unknown."""
 
 PAGE_SIZE = 50
 """How many targets of a batch share a page of the record; a page is always written whole."""

@@ -1,4 +1,4 @@
-"""Reading and writing instants: one meaning for every time that a user, a template or the service gives."""
+"""Parse and format instants, time zones and durations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_provider_octospark.exceptions import OctosparkArgumentError
 
 
 def parse_instant(text: object) -> datetime | None:
-    """Return what an ISO 8601 text with an offset means, as aware UTC, or None if it means no instant."""
+    """Parse an ISO 8601 text with an offset into aware UTC; return None if it is not one."""
     if not isinstance(text, str):
         return None
     try:
@@ -30,7 +30,7 @@ def format_instant(moment: datetime) -> str:
 
 
 def require_timezone(value: object, *, field: str = "timezone") -> str:
-    """Return the IANA name of a time zone, given by that name or as a zone object that knows its name.
+    """Return the IANA name of a time zone, given by name or as a zone object with a name.
 
     :raises OctosparkArgumentError: if no such zone exists.
     """
@@ -46,14 +46,13 @@ def require_timezone(value: object, *, field: str = "timezone") -> str:
 
 
 def require_instant(value: object, zone: str | None, *, field: str) -> datetime:
-    """Return the instant that a parameter means, as aware UTC.
+    """Return a parameter's instant as aware UTC.
 
-    :param value: an aware ``datetime``, an ISO 8601 text with an offset, or, together with ``zone``, a naive
-        one of either kind.
-    :param zone: IANA name of the zone that a naive value is meant in.
+    :param value: an aware ``datetime`` or an ISO 8601 text with an offset; with ``zone`` also a naive one.
+    :param zone: IANA name of the zone of a naive value.
     :param field: the parameter's name, for messages.
-    :raises OctosparkArgumentError: if it is no time, is naive without a zone, or names a local time that does
-        not exist (clocks go forward) or exists twice (clocks go back) in the zone.
+    :raises OctosparkArgumentError: if it is not a time, is naive without a zone, or is a local time that does not exist
+        (clocks go forward) or exists twice (clocks go back) in the zone.
     """
     moment = _read(value, field)
     if moment.utcoffset() is None:
@@ -63,7 +62,7 @@ def require_instant(value: object, zone: str | None, *, field: str) -> datetime:
                 f"({moment.replace(tzinfo=UTC).isoformat()}) or set timezone to an IANA zone."
             )
         moment = moment.replace(tzinfo=ZoneInfo(zone), fold=0)
-        # A naive time leaves open which of two readings is meant; an aware one says it by ``fold`` (PEP 495).
+        # A naive time that exists twice is ambiguous; an aware one is not, because of ``fold`` (PEP 495).
         is_open = True
     else:
         is_open = False
@@ -75,7 +74,7 @@ def require_instant(value: object, zone: str | None, *, field: str) -> datetime:
 
 def _read(value: object, field: str) -> datetime:
     if isinstance(value, datetime):
-        # A pendulum.DateTime is one too; its own type is left behind here.
+        # A pendulum.DateTime is a datetime too; this makes it a plain one.
         return datetime(
             value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond,
             tzinfo=value.tzinfo, fold=value.fold,
@@ -108,10 +107,10 @@ def _read(value: object, field: str) -> datetime:
 
 
 def _exact(moment: datetime, field: str, *, is_open: bool) -> datetime:
-    """Return the one instant of a local time; ``is_open`` if either reading of one that exists twice may be meant."""
+    """Return the instant of a local time; ``is_open`` if a time that exists twice is ambiguous."""
     zone = moment.tzinfo
     earlier, later = (moment.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
-    # Before the clocks go back the first reading is the earlier instant; where they go forward it is the later one.
+    # Where clocks go back, fold=0 is the earlier instant; where they go forward, it is the later one.
     exists = earlier <= later
     if earlier == later or (exists and not is_open):
         return moment.astimezone(UTC)
@@ -130,7 +129,7 @@ def _shown(instant: datetime, zone: tzinfo | None) -> str:
 def require_duration(value: object, *, field: str) -> timedelta:
     """Return a duration given as ``timedelta`` or as a number of seconds.
 
-    :raises OctosparkArgumentError: if it is neither, or not above zero.
+    :raises OctosparkArgumentError: if it is neither, or not positive.
     """
     if isinstance(value, timedelta):
         duration = value
@@ -147,9 +146,9 @@ def require_duration(value: object, *, field: str) -> timedelta:
 
 
 def on_service_clock(moment: datetime, service_time: datetime | None, now: datetime) -> datetime:
-    """Return what the service's clock showed at a moment of ours.
+    """Convert an instant of our clock to the service's clock.
 
-    :param service_time: the service's clock at ``now`` by ours (header ``Date``, whole seconds), or None where it
-        did not tell; then the clocks are taken to agree.
+    :param service_time: the service's clock at our ``now`` (header ``Date``, whole seconds), or None if it is not known;
+        then both clocks count as equal.
     """
     return moment if service_time is None else moment + (service_time - now)

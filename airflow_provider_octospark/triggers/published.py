@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger
     from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
 else:
-    # Older versions of Airflow must be able to import what they cannot use.
+    # Older versions of Airflow must be able to import this module.
     try:
         from airflow.triggers.base import BaseEventTrigger
     except ImportError:
