@@ -1,4 +1,4 @@
-"""Reading a team's list of posts in place of single posts."""
+"""Read a team's list of posts instead of single posts."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from airflow_provider_octospark.polling.subscriptions import PendingRead, Subscr
 from airflow_provider_octospark.polling.team_list import ListAttempt
 
 LIST_TIMEOUT = 20.0
-"""Longest time that a list may take, in seconds: many subscribers wait for it."""
+"""Time limit of a list request, in seconds. Many subscribers wait for it."""
 
 BATCH = 25
-"""How many subscribers receive a response before other tasks on the event loop get their turn."""
+"""How many subscribers receive a response before the event loop runs other tasks."""
 
 
 class SingleReads(Protocol):
-    """Reads of single posts, which take over where a list does not help."""
+    """Reads of single posts, used where a list does not help."""
 
     def read_alone(self, posts: Iterable[PendingRead]) -> None:
         """Read posts one by one."""
@@ -42,7 +42,7 @@ class SingleReads(Protocol):
         """Read one post now; return the error, if there was one."""
 
     def show_list(self, subscription: Subscription, response: Response[Post]) -> bool:
-        """Show a subscriber its post; return whether it needs no read of its own."""
+        """Pass a subscriber its post; return whether it needs no read of its own."""
 
     def record_success(self) -> None:
         """Record that the service responded."""
@@ -52,14 +52,14 @@ class SingleReads(Protocol):
 
 
 class ListReader:
-    """Reads lists of posts for the pending reads of a team."""
+    """Read lists of posts for the pending reads of a team."""
 
     def __init__(self, client: AsyncOctosparkClient, reads: SingleReads) -> None:
         self._client = client
         self._reads = reads
 
     async def read(self, team: Team, missing: dict[str, PendingRead]) -> None:
-        """Let lists answer as many of the looks as they can, and read the other posts one by one."""
+        """Serve as many reads as possible from lists, and read the other posts one by one."""
         try:
             await self._read_lists(team, missing)
         except Exception as error:  # noqa: BLE001 - its subscribers raise it
@@ -85,17 +85,17 @@ class ListReader:
     async def _show(
         self, page: Response[PostEntries], team: Team, missing: dict[str, PendingRead], asked_at: float
     ) -> None:
-        """Show the list to whom it is enough for, and take what nobody misses any more out of ``missing``."""
+        """Pass the list to the subscribers that it suffices for, and remove their posts from ``missing``."""
         found: dict[str, Any] = {}
         for item in page.value.data:
             key = item["id"].lower() if isinstance(item, dict) and isinstance(item.get("id"), str) else None
             if key in missing or key in team.planned:
-                # Of two that contradict each other, neither is believed.
+                # Two entries that contradict each other are both ignored.
                 found[key] = item if found.get(key, item) == item else None
         handled = 0
         for key, item in found.items():
             pending = missing.get(key)
-            # Who has looked since the list was asked for has seen what is newer.
+            # A subscriber that was served after the request of the list has newer data.
             early = team.early(key, asked_at)
             if pending is None and not early:
                 continue
@@ -119,7 +119,7 @@ class ListReader:
     async def _handle_failure(
         self, attempt: ListAttempt, missing: dict[str, PendingRead], error: OctosparkError
     ) -> None:
-        """Find out whether the list is at fault or the service is down; if it is down, subscribers get the list's error."""
+        """Find out whether only the list fails or the service is down. If it is down, subscribers get the list's error."""
         if isinstance(error, OctosparkRequestError):
             attempt.refused()
         elif isinstance(error, OctosparkNotFoundError | OctosparkPermissionError | OctosparkConflictError):
@@ -134,7 +134,7 @@ class ListReader:
             missing.clear()
 
     async def _responds_to_a_read(self, missing: dict[str, PendingRead]) -> bool:
-        """Read one of the posts by itself, any of them: is the service there, and is the key good?"""
+        """Read any one of the posts, to test the service and the key."""
         pending = [each for each in missing.values() if each.is_wanted()]
         if not pending:
             return False

@@ -1,8 +1,8 @@
-"""Reading posts for everyone who waits in one event loop.
+"""Read posts for all subscribers in one event loop.
 
-All triggers of a triggerer share one poller for each connection. It has one client, lets those who wait for the same
-post share a read, and where enough wait for posts of one team, asks for the team's list in place of each post. Whoever
-waits is called, not woken, at each poll: a thousand tasks that are only to wait on need not run for that.
+All triggers of a triggerer share one poller for each connection. The poller has one client. Subscribers to the same post
+share a read, and many subscribers to posts of one team share a list of posts. The poller calls a subscriber at each poll
+instead of waking its task, so a thousand waiting tasks cost little.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from airflow_provider_octospark.polling.team_list import COMPANY, LONGEST_REST
 from airflow_provider_octospark.polling.work_queue import WorkQueue
 
 FIRST_BATCH_DELAY = 0.05
-"""How long a poll waits for others of its team where none are to be expected: many triggers may have started at the same
+"""How long a read waits for others of its team, in seconds, where none are expected: many triggers may start at the same
 moment."""
 
 OUTAGE = 12
-"""So many failures in a row, and nothing else, mean that the service is down and not that one request went wrong."""
+"""This many failures in a row mean that the service is down."""
 
 LONGEST_SLEEP = 3600.0
-"""After so many seconds a subscriber is asked anew when it wants to look: the event loop's clock and the calendar, by which
-posts are due, may drift apart."""
+"""After this many seconds the poller asks a subscriber again for its next poll, because the event loop's clock and the
+wall clock may drift apart."""
 
 
 class Poller:
-    """Reads posts for many subscribers over one client; made by :func:`subscribed`."""
+    """Read posts for many subscribers with one client; created by :func:`subscribed`."""
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.subscribers = 0
@@ -64,9 +64,9 @@ class Poller:
         self._held_by: OctosparkError | None = None
 
     async def subscribe(self, team_id: str, post_id: str, subscriber: Subscriber) -> None:
-        """Show a subscriber the post whenever it wants to look, until it has nothing more to look at.
+        """Pass a subscriber its post at each poll, until it needs no more polls.
 
-        Looks at the same post share a request; those at posts of one team may be answered by a list of them.
+        Polls of the same post share a request; polls of a team's posts may share a list.
 
         :raises OctosparkError: of the class that fits what happened to a poll.
         """
@@ -82,7 +82,7 @@ class Poller:
     async def read(
         self, team_id: str, post_id: str, shows: Callable[[Response[Post]], bool] | None = None
     ) -> Response[Post]:
-        """Return a post as the service shows it now; shared as in :meth:`follow`.
+        """Read a post now; the request is shared as in :meth:`follow`.
 
         :param shows: as :class:`~airflow_provider_octospark.polling.subscriptions.Once`.
         :raises OctosparkError: of the class that fits what happened.
@@ -92,14 +92,14 @@ class Poller:
         return once.response
 
     async def entries(self, team_id: str, limit: int) -> Response[PostEntries]:
-        """Return one list of a team's posts as the service shows it now.
+        """Read a list of a team's posts now.
 
         :raises OctosparkError: of the class that fits what happened.
         """
         return await self._client.read(list_entries(team_id, limit))
 
     async def aclose(self) -> None:
-        """End what is under way and close the connections."""
+        """Cancel all requests and close the connections."""
         for team in self._teams.values():
             if team.timer is not None:
                 team.timer.cancel()
@@ -114,7 +114,7 @@ class Poller:
     # Planning
 
     def _plan(self, subscription: Subscription) -> None:
-        """Let a subscriber look when it wants to, or tell it that it is done."""
+        """Plan a subscriber's next poll, or end it if it needs no more polls."""
         self._unplan(subscription)
         if subscription.is_over:
             return
@@ -140,7 +140,7 @@ class Poller:
             self._team(subscription.team_id).unplan(subscription)
 
     def show_list(self, subscription: Subscription, response: Response[Post]) -> bool:
-        """Let a subscriber see a list's response, if that is enough for it; return whether it misses its poll no more."""
+        """Pass a subscriber a list's response if that suffices; return whether its poll is served."""
         try:
             is_enough = subscription.is_over or subscription.is_shown_by(response)
         except Exception as error:  # noqa: BLE001 - as above
@@ -151,7 +151,7 @@ class Poller:
         return is_enough
 
     def _show(self, subscription: Subscription, response: Response[Post]) -> None:
-        """Let a subscriber see a response, and plan its next poll."""
+        """Pass a subscriber a response, and plan its next poll."""
         if subscription.is_over:
             return
         try:
@@ -163,7 +163,7 @@ class Poller:
     # Gathering
 
     def _want(self, subscription: Subscription) -> None:
-        """Take in that a poll is due."""
+        """Add a poll that is due to the pending reads."""
         now = self.loop.time()
         hold = self._hold(now)
         if hold is not None:
@@ -175,7 +175,7 @@ class Poller:
         pending.subscriptions.append(subscription)
 
     def _hold(self, now: float) -> OctosparkError | None:
-        """Return what nobody may ask because of, if the service has had enough."""
+        """Return the error that stops all requests, if the service limits the rate or is down."""
         if self._held_by is None or now >= self._held_until:
             return None
         error = copy.copy(self._held_by)
@@ -206,7 +206,7 @@ class Poller:
         )
 
     def _look(self, team: Team) -> None:
-        """Look at what was gathered; or, if many have come in a short time, wait for those who come behind."""
+        """Read the batch; or, if many polls came in a short time, wait for more of them."""
         now = self.loop.time()
         until = team.since + BATCH_DELAY
         if (
@@ -240,7 +240,7 @@ class Poller:
             self._queue.put(partial(self._get, pending))
 
     async def _get(self, pending: PendingRead) -> None:
-        """Read one post, unless it was given up meanwhile."""
+        """Read one post, unless nobody waits for it any more."""
         if pending.is_wanted():
             pending.is_asked_for = True
             await self.read_post(pending)
@@ -252,7 +252,7 @@ class Poller:
             del self._alone[pending.key]
 
     async def read_post(self, pending: PendingRead) -> Exception | None:
-        """Ask for one post and show it; return what went wrong, if something did."""
+        """Read one post and pass it on; return the error, if there was one."""
         try:
             response = await self._client.read(get_post(pending.team_id, pending.post_id))
         except Exception as error:  # noqa: BLE001 - its subscribers raise it
@@ -260,7 +260,7 @@ class Poller:
             self.record_failure(error)
             return error
         finally:
-            # Whoever wants to look from now on has to be asked for anew.
+            # A later poll needs a new request.
             self._forget(pending)
         self.record_success()
         for number, subscription in enumerate(pending.subscriptions, 1):
@@ -274,7 +274,7 @@ class Poller:
         self._failures = 0
 
     def record_failure(self, error: Exception) -> None:
-        """Spare a service that is down, or has had enough, the requests that are still to be sent."""
+        """Drop the pending requests if the service is down or limits the rate."""
         self._failures = self._failures + 1 if is_transient(error) else 0
         if isinstance(error, OctosparkRateLimitError) and error.retry_after:
             self._held_until, self._held_by = max(self._held_until, self.loop.time() + error.retry_after), error

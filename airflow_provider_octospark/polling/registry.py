@@ -1,4 +1,4 @@
-"""One poller for each event loop and connection, shared by every trigger that waits there."""
+"""One poller for each event loop and connection, shared by all triggers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _SharedPoller:
         poller = _pollers.get(loop, {}).get(self._settings)
         if poller is None:
             for closed in [each for each in _pollers if each.is_closed()]:
-                # A loop that was closed over its tasks leaves pollers that nothing can end any more.
+                # A loop that was closed with running tasks leaves pollers that cannot end.
                 del _pollers[closed]
             poller = _pollers.setdefault(loop, {})[self._settings] = Poller(self._settings)
         poller.subscribers += 1
@@ -48,13 +48,13 @@ async def _end(settings: ConnectionSettings, poller: Poller) -> None:
     closing = loop.create_task(poller.aclose(), context=Context())
     _closing.add(closing)
     closing.add_done_callback(_closing.discard)
-    # A trigger that is cancelled once more must not leave connections open.
+    # A second cancellation of a trigger must not leave connections open.
     await asyncio.shield(closing)
 
 
 def subscribed(settings: ConnectionSettings) -> AbstractAsyncContextManager[Poller]:
-    """Give the running loop's poller for these settings; it ends with its last subscriber.
+    """Yield the running loop's poller for these settings. It ends with its last subscriber.
 
-    A changed key makes other settings, hence another poller.
+    Another key is another setting, so it gets another poller.
     """
     return _SharedPoller(settings)

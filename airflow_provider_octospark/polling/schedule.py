@@ -1,4 +1,4 @@
-"""When to read a post next: pure functions of what is known and of the time."""
+"""When to read a post next, as pure functions of the time."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from datetime import UTC, datetime, timedelta
 from airflow_provider_octospark.parameters.defaults import POLL_BACKOFF, POLL_INTERVAL
 
 LONGEST_POLL_INTERVAL = 86_400.0
-"""Longest floor that can be set, in seconds."""
+"""Maximum ``poll_interval``, in seconds."""
 
 LONGEST_PAUSE = 60.0
-"""Longest pause between polls at a post that is due, in seconds, unless the floor is longer."""
+"""Maximum pause between polls of a post that is due, in seconds, unless ``poll_interval`` is longer."""
 
 JITTER = 0.1
-"""By which part of itself a pause is at most drawn out, so that the polls of many tasks drift apart."""
+"""Maximum jitter as a part of the pause, so that the polls of many tasks spread."""
 
 JITTER_AFTER_ERROR = 0.5
-"""The same after a poll that failed: an outage makes many fail at once, and they must not come back at once."""
+"""Maximum jitter after a failed poll: an outage makes many polls fail at once, and they must not return at once."""
 
 FINAL_APPROACH = timedelta(minutes=2)
-"""A post that is due within this time is not looked at again before it is due."""
+"""A post that is due within this time is not read again before it is due."""
 
 
 def pause_after_due(elapsed: float, interval: float = POLL_INTERVAL, backoff: float = POLL_BACKOFF) -> float:
     """Return the seconds until the next poll, ``elapsed`` seconds after a post was due.
 
-    ``max(floor, factor * sqrt(elapsed))``, at most 60 s (or the floor, if that is longer): the least delay for a given
-    number of looks has pauses of ``1 / sqrt(hazard)``, and the hazard of a long-tailed time falls with its inverse.
+    ``max(interval, backoff * sqrt(elapsed))``, at most 60 s (or the interval, if that is longer). The delay for a given
+    number of polls is least with pauses of ``1 / sqrt(hazard)``, and the hazard of a long-tailed duration falls with its
+    inverse.
     """
     return min(max(LONGEST_PAUSE, interval), max(interval, backoff * math.sqrt(max(0.0, elapsed))))
 
@@ -42,18 +43,17 @@ def next_poll(
     upload_remaining: float | None = None,
     jitter: float | None = None,
 ) -> datetime:
-    """Return when a publication is worth the next poll.
+    """Return the time of the next poll of a publication.
 
-    Before it is due: when half of the remaining time has passed (it may have been moved or cancelled), and from
-    two minutes before at its time. After: see :func:`pause_after_due`; an upload that will take longer is looked at
-    when half of what remains of it has passed.
+    Before it is due: after half of the remaining time, because a user may move or cancel it; within the last two minutes,
+    when it is due. Afterwards: see :func:`pause_after_due`. A longer upload is polled after half of its remaining time.
 
     :param now: the instant of the last poll.
-    :param due: the scheduled time, or the start of the wait for what is due at once.
+    :param due: the scheduled time, or the start of the wait for a post that is due at once.
     :param interval: shortest pause after it was due, in seconds (default 4.0).
     :param backoff: growth of the pause with the square root of the seconds since it was due (default 0.8).
-    :param upload_remaining: estimated seconds until the upload ends, where progress was seen.
-    :param jitter: a number from 0 to 1 that spreads polls of many tasks; random by default.
+    :param upload_remaining: estimated seconds until the upload ends, or None if no progress is known.
+    :param jitter: a number from 0 to 1 that spreads the polls of many tasks; random by default.
     """
     spread = random.random() if jitter is None else jitter  # noqa: S311
     remaining = due - now
@@ -68,7 +68,8 @@ def next_poll(
 
 
 def later(instant: datetime, duration: timedelta) -> datetime:
-    """Return the moment after a duration, or the last one there is: the service may name the year 9999."""
+    """Add a duration to an instant; return the maximum datetime on overflow, because the service may return the year
+    9999."""
     try:
         return instant + duration
     except OverflowError:

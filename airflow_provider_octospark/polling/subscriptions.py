@@ -1,4 +1,4 @@
-"""Who follows which post, when each wants to look again, and whose polls are gathered for a common one."""
+"""Subscribers and their polls: which are planned, and which are batched."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from airflow_provider_octospark.exceptions import OctosparkError
 from airflow_provider_octospark.polling.team_list import COMPANY, ListStrategy
 
 BATCH_DELAY = 1.0
-"""How long a poll waits for others of its team, in seconds, where others are to be expected."""
+"""How long a read waits for others of its team, in seconds, where others are expected."""
 
 EARLY = 0.25
-"""By which part of its pause a poll may come early, if a list that is asked for anyway shows its post. So polls that
-began apart fall together, and one list serves more of them."""
+"""The part of its pause by which a poll may come early if a list is requested anyway. So polls fall together, and one list
+serves more of them."""
 
 EARLIEST = 15.0
-"""By how many seconds, at most."""
+"""The maximum of that, in seconds."""
 
 
 class Subscriber(Protocol):
-    """Whoever polls at a post again and again; the poller calls it in the context in which it began to."""
+    """An object that polls a post repeatedly. The poller calls it in the context in which it subscribed."""
 
     @property
     def polls(self) -> int:
-        """How many answers it has seen."""
+        """The number of responses it has processed."""
 
     def pause(self) -> float | None:
-        """Return the seconds until its next poll, 0 or less if that is due; None if there is nothing more to look at."""
+        """Return the seconds until its next poll, 0 or less if it is due; None if it needs no more polls."""
 
     def is_shown_by(self, response: Response[Post]) -> bool:
-        """Whether a list's response is enough for it; if not, the post is read by itself."""
+        """Whether a list's response suffices; if not, the post is read by itself."""
 
     def see(self, response: Response[Post]) -> None:
-        """Take in the post as the service shows it."""
+        """Process the post that was read."""
 
 
 class Once:
-    """A subscriber that looks once, and at once.
+    """A subscriber that polls once, at once.
 
-    :param shows: whether a list's response is enough; by default it is, if it shows any submission.
+    :param shows: whether a list's response suffices; by default if it shows any submission.
     """
 
     def __init__(self, shows: Callable[[Response[Post]], bool] | None = None) -> None:
@@ -60,16 +60,16 @@ class Once:
 
     @property
     def response(self) -> Response[Post]:
-        """What it has seen."""
+        """The response."""
         [response] = self._responses
         return response
 
     def pause(self) -> float | None:
-        """Now, until it has seen something."""
+        """Return 0 until there is a response."""
         return None if self._responses else 0.0
 
     def is_shown_by(self, response: Response[Post]) -> bool:
-        """Whether a list's response is enough."""
+        """Whether a list's response suffices."""
         return self._shows(response) if self._shows else response.value.latest_scheduled_post is not None
 
     def see(self, response: Response[Post]) -> None:
@@ -79,13 +79,13 @@ class Once:
 
 @dataclass(eq=False, slots=True)
 class Subscription:
-    """A subscriber in the poller.
+    """A subscriber in the poller, with its planned poll.
 
-    :param finished: done when it has nothing more to look at, or with what went wrong.
-    :param context: where it is called.
-    :param timer: set while its next poll is to come, not while that is due.
+    :param finished: done when it needs no more polls, or with the error.
+    :param context: the context in which it is called.
+    :param timer: set while its next poll is planned, not while it is due.
     :param planned_at: when the next poll was planned, by the event loop's clock.
-    :param due_at: for when.
+    :param due_at: the time of the planned poll.
     """
 
     team_id: str
@@ -104,7 +104,7 @@ class Subscription:
 
     @property
     def is_over(self) -> bool:
-        """Whether it looks no more: it is done, has failed or was cancelled."""
+        """Whether it needs no more polls: it is done, failed or was cancelled."""
         return self.finished.done()
 
     def pause(self) -> float | None:
@@ -120,25 +120,25 @@ class Subscription:
         self.context.run(self.subscriber.see, response)
 
     def may_read_early(self, asked_at: float) -> bool:
-        """Whether a list that was asked for then may be its next poll. Never its first one, which must not come early."""
+        """Whether a list requested at that time may serve its next poll. Its first poll must not come early."""
         early = min(EARLIEST, EARLY * (self.due_at - self.planned_at))
         return self.subscriber.polls > 0 and asked_at >= self.due_at - early
 
     def finish(self) -> None:
-        """There is nothing more to look at."""
+        """End the subscription."""
         if not self.finished.done():
             self.finished.set_result(None)
 
     def fail(self, error: BaseException) -> None:
-        """Tell what went wrong."""
+        """End the subscription with an error."""
         if not self.finished.done():
-            # Each gets one of its own: raising one exception in many tasks piles up their tracebacks in it.
+            # Each gets a copy: raising one exception in many tasks accumulates their tracebacks in it.
             self.finished.set_exception(copy.copy(error) if isinstance(error, OctosparkError) else error)
 
 
 @dataclass(eq=False, slots=True)
 class PendingRead:
-    """A post that is to be read now, and for whom."""
+    """A post that is due for a read, with its subscribers."""
 
     team_id: str
     post_id: str
@@ -155,7 +155,7 @@ class PendingRead:
         return any(not subscription.is_over for subscription in self.subscriptions)
 
     def fail(self, error: BaseException) -> None:
-        """Tell all of them what went wrong."""
+        """End the subscriptions with an error."""
         for subscription in self.subscriptions:
             subscription.fail(error)
 
@@ -164,10 +164,10 @@ class PendingRead:
 class Team:
     """The subscribers of one team's posts.
 
-    :param batch: whose look is due, by post.
-    :param planned: whose look is to come, by post.
-    :param since: when the first of those who are gathered came.
-    :param timer: ends the gathering.
+    :param batch: the polls that are due, by post.
+    :param planned: the planned polls, by post.
+    :param since: when the first poll of the batch was added.
+    :param timer: closes the batch.
     """
 
     team_id: str
@@ -180,30 +180,30 @@ class Team:
     _arrived_at: float = 0.0
 
     def arrives(self, now: float) -> None:
-        """Count a poll that is due, and let those before it fade."""
+        """Count a poll that is due, with exponential decay of the earlier ones."""
         self._arrivals = 1.0 + self._arrivals * math.exp((self._arrived_at - now) / BATCH_DELAY)
         self._arrived_at = now
 
     @property
     def expects_company(self) -> bool:
-        """Whether, as of late, enough looks come while one waits."""
+        """Whether enough polls come lately to wait for more."""
         return self._arrivals >= COMPANY
 
     def is_idle_since(self, instant: float) -> bool:
-        """Whether nobody follows any of its posts, and nobody has since then."""
+        """Whether it has no subscribers, and had none since then."""
         return not self.batch and not self.planned and self._arrived_at < instant
 
     def plan(self, subscription: Subscription) -> None:
-        """Note that a poll is to come."""
+        """Add a planned poll."""
         self.planned.setdefault(subscription.post_id.lower(), set()).add(subscription)
 
     def unplan(self, subscription: Subscription) -> None:
-        """Note that it has come, or will not."""
+        """Remove a planned poll."""
         subscriptions = self.planned.get(subscription.post_id.lower(), set())
         subscriptions.discard(subscription)
         if not subscriptions:
             self.planned.pop(subscription.post_id.lower(), None)
 
     def early(self, post_key: str, asked_at: float) -> list[Subscription]:
-        """Return whose look at a post a list that was asked for then may be."""
+        """Return the subscribers whose poll of a post a list requested at that time may serve."""
         return [each for each in self.planned.get(post_key, ()) if each.may_read_early(asked_at)]

@@ -1,8 +1,7 @@
-"""Whether one list of a team's posts is worth more than reads of single posts: a pure decision from what came back.
+"""Decide whether a list of a team's posts is cheaper than reads of single posts. Pure decisions.
 
-How many posts the service lists, and in which order, is not documented. So it is found out: a list that shows as
-many posts as were asked for may show more if asked for more; a list that answers too few of those who wait is not
-asked for again for some time.
+Neither the number nor the order of listed posts is documented, so both are learnt. A full list may show more posts with a
+higher limit. A list that serves too few subscribers is not requested again for some time.
 """
 
 from __future__ import annotations
@@ -10,39 +9,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 COMPANY = 8
-"""From so many waiting posts of a team on, a list is considered."""
+"""The number of waiting posts of a team from which a list is considered."""
 
 POSTS_PER_READ = 50
-"""Showing so many posts in a list costs about as much as answering one read: us a third of it (measured), the service some
-more."""
+"""A list of this many posts costs about as much as one read: a third of that for us (measured), more for the service."""
 
 FIRST_LIMIT = 100
-"""What is asked for at first: the highest limit that lists of this kind commonly allow."""
+"""The first limit: a common maximum of such APIs."""
 
 HIGHEST_LIMIT = 5000
-"""More posts than this would not fit into the longest answer that is read."""
+"""More posts than this exceed the maximum size of a response."""
 
 GROWTH = 4
-"""By which factor more is asked for when a list was full and did not show enough."""
+"""The growth of the limit after a list that was full and did not show enough."""
 
 SHORTEST_REST, LONGEST_REST = 5.0, 3600.0
-"""For how many seconds a list that did not pay is not asked for again; doubles each time."""
+"""How long a list that did not help is not requested again, in seconds; doubles each time."""
 
 
 RECONSIDERED = 60.0
-"""After so many seconds without a list, a shorter one is tried: it may do for the fewer who still wait."""
+"""After this many seconds without a list, a shorter one is tried, because fewer subscribers may wait."""
 
 
 @dataclass
 class ListStrategy:
-    """What is known of the lists of one team.
+    """What is known about the lists of one team.
 
-    :param limit: how many posts to ask for.
-    :param size: how many came when so many were asked for.
-    :param listed_at: when that was.
-    :param ceiling: the service does not show more, or does not take a higher limit.
-    :param rests_until: time until which no list is asked for.
-    :param rest: for how long it rests the next time.
+    :param limit: the limit of the next list.
+    :param size: the number of posts of the latest list.
+    :param listed_at: when that list was read.
+    :param ceiling: the maximum that the service shows or accepts.
+    :param rests_until: until when no list is requested.
+    :param rest: the length of the next rest.
     """
 
     limit: int = FIRST_LIMIT
@@ -53,29 +51,29 @@ class ListStrategy:
     rest: float = SHORTEST_REST
 
     def is_resting(self, now: float) -> bool:
-        """Whether single reads are known to be better."""
+        """Whether single reads are known to be cheaper."""
         return now < self.rests_until
 
     def is_worth_it(self, posts: int, now: float) -> bool:
-        """Whether a list should be asked for on behalf of so many waiting posts."""
+        """Whether to request a list for this number of waiting posts."""
         if posts < COMPANY or self.is_resting(now):
             return False
-        # A part of the list would be no cheaper: the posts that wait may all be in its other part.
+        # A part of the list is no cheaper: all waiting posts may be in the other part.
         return self.size <= posts * POSTS_PER_READ or now >= self.listed_at + RECONSIDERED
 
     def take_rest(self, now: float) -> None:
-        """Ask for no list for some time, each time longer."""
+        """Request no list for some time, longer each time."""
         self.limit, self.size = min(FIRST_LIMIT, self.ceiling), 0
         self.rests_until = now + self.rest
         self.rest = min(LONGEST_REST, self.rest * 2)
 
 
 class ListAttempt:
-    """The lists that are asked for on one occasion, one after the other, until no more of them pays.
+    """Consecutive lists for one batch, until another one does not help.
 
-    :param list_strategy: what is known of the lists; learns from the round.
-    :param missing: how many posts wait to be shown.
-    :param now: a clock's time in seconds, the same clock for all rounds.
+    :param list_strategy: what is known about the lists; learns from the results.
+    :param missing: the number of waiting posts.
+    :param now: time in seconds, by the same clock for all attempts.
     """
 
     def __init__(self, list_strategy: ListStrategy, missing: int, now: float) -> None:
@@ -85,23 +83,23 @@ class ListAttempt:
         self._shown = self._answered = 0
         self._before: tuple[int, int] | None = None
         self.limit: int | None = None
-        """What to ask for next; None if the round is over."""
+        """The limit of the next list; None if no other list helps."""
         if list_strategy.is_worth_it(missing, now):
             too_large = list_strategy.size > missing * POSTS_PER_READ
             self.limit = min(FIRST_LIMIT, list_strategy.ceiling) if too_large else list_strategy.limit
 
     def showed(self, shown: int, missing: int) -> None:
-        """Take in a response.
+        """Learn from a response.
 
-        :param shown: how many posts came.
-        :param missing: how many of those that wait have still not been shown.
+        :param shown: the number of posts in the list.
+        :param missing: the number of waiting posts that are not in it.
         """
         asked = self.limit or 0
         self._shown += shown
         self._answered += self._missing - missing
         self._missing = missing
         if self._before is not None and shown <= self._before[1]:
-            # Asking for more brought no more.
+            # A higher limit did not show more.
             asked, shown = self._before
             self._list_strategy.ceiling = asked
         self._before = asked, shown
@@ -110,7 +108,7 @@ class ListAttempt:
             self._judge(asked, shown)
 
     def refused(self) -> None:
-        """Take in that the service does not take the limit: a smaller one may do."""
+        """Learn that the service refuses the limit; a smaller one may be accepted."""
         asked = self.limit or 0
         smaller = FIRST_LIMIT if asked > FIRST_LIMIT else asked // 2
         if smaller < COMPANY:
@@ -124,9 +122,9 @@ class ListAttempt:
             self._judge(*self._before)
 
     def failed(self, *, unreadable: bool = False) -> None:
-        """Take in that lists are of no use for now.
+        """Learn that lists do not help for now.
 
-        :param unreadable: the response could not be read, perhaps because it was too long.
+        :param unreadable: the response was invalid, perhaps too long.
         """
         if unreadable:
             self._list_strategy.ceiling = max(FIRST_LIMIT, (self.limit or 0) // 2)

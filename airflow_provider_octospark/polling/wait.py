@@ -1,7 +1,7 @@
-"""What a publication has come to, and when to look at it next.
+"""The wait for publications: their outcomes, and when to poll next.
 
-Nothing here reads a clock, sleeps or sends: the sensor's poke, its reschedule mode, the trigger and the resumed
-task all hand in what they saw and when, and share every decision.
+Pure: nothing here reads a clock, sleeps or sends. The sensor's poke, its reschedule mode, the trigger and the resumed task
+pass in responses and times, and share every decision.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from airflow_provider_octospark.polling.watch import NOT_FOUND_GRACE, Watch
 
 @dataclass
 class _Polls:
-    """The next poll at a post.
+    """The next poll of a post.
 
     :param at: when it is planned.
-    :param not_before: the service asked not to come back earlier (``Retry-After``).
-    :param failures: how many polls in a row have failed.
-    :param said: the kind of error that the log knows of.
+    :param not_before: the earliest time by the service's ``Retry-After``.
+    :param failures: the number of failed polls in a row.
+    :param said: the kind of error that was logged last.
     :param missing_since: when the first of the last 404s in a row came.
     """
 
@@ -53,17 +53,17 @@ class _Polls:
 
 @dataclass
 class Wait:
-    """Publications that one task waits for together.
+    """The publications that a task waits for.
 
-    Whoever waits calls :meth:`expire` for what is due, polls at what :meth:`posts_due` then names, hands what came of it to
-    :meth:`saw` or :meth:`failed`, and sleeps until :meth:`next_poll`, until it is :attr:`done`.
+    The caller repeats these steps until :attr:`done`: call :meth:`expire`, read the posts of :meth:`posts_due`, pass the
+    results to :meth:`record_response` or :meth:`record_error`, and sleep until :meth:`next_poll`.
 
     :param watches: what is waited for, in the order in which outcomes are reported.
-    :param started_at: start of the wait; survives restarts, so that no schedule begins anew.
-    :param hidden_timeout: how long after a publication was due it may stay hidden.
-    :param interval: shortest pause between looks after a post was due, in seconds (default 4.0).
+    :param started_at: start of the wait. It survives restarts, so the schedule does not begin again.
+    :param hidden_timeout: how long after its time a publication may stay hidden by a newer one.
+    :param interval: shortest pause between polls after a post was due, in seconds (default 4.0).
     :param backoff: growth of that pause with the square root of the time (default 0.8).
-    :raises OctosparkArgumentError: if floor or factor make no sense.
+    :raises OctosparkArgumentError: if ``interval`` or ``backoff`` is out of range.
     """
 
     watches: list[Watch]
@@ -101,12 +101,12 @@ class Wait:
         backoff: float = POLL_BACKOFF,
         latest: datetime | None = None,
     ) -> Wait:
-        """Begin to wait for ``outcomes``; those that are final stay as they are.
+        """Start to wait for ``outcomes``; final ones stay as they are.
 
-        :param publish_timeout: how long after ``started_at``, or after a later scheduled time, to give up. A scheduled
-            time that is not known yet counts if the first poll shows it, before the wait leaves this process.
-        :param since: where an outcome names no submission, only one created at or after this is taken for it.
-        :param latest: what no deadline may lie beyond; by default there is no such bound.
+        :param publish_timeout: how long to wait after ``started_at`` or a later scheduled time. A scheduled time that is
+            not known counts if the first poll shows it, in this process.
+        :param since: for an outcome without a submission id, only a submission created at or after this time is accepted.
+        :param latest: the latest possible deadline; None (default) for no bound.
         :raises OctosparkArgumentError: if floor or factor make no sense.
         """
         watches = []
@@ -122,54 +122,54 @@ class Wait:
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """What is known of each publication, in order."""
+        """The outcome of each publication, in order."""
         return [watch.outcome for watch in self.watches]
 
     @property
     def done(self) -> bool:
-        """Whether all of them have ended."""
+        """Whether all publications are final."""
         return all(watch.outcome.is_final for watch in self.watches)
 
     @property
     def deadline(self) -> datetime:
-        """When the last of them is given up."""
+        """The latest deadline."""
         return max((watch.deadline for watch in self.watches), default=self.started_at)
 
     def posts(self) -> list[tuple[str, str]]:
-        """Return team and post of all that have not ended, each once."""
+        """Return team and post of all pending publications, each once."""
         return [post for post in self._by_post if self.is_open(post)]
 
     def is_open(self, post: tuple[str, str]) -> bool:
-        """Whether anything about a post has not ended yet."""
+        """Whether a post has a pending publication."""
         return bool(self._open(post))
 
     def posts_due(self, now: datetime) -> list[tuple[str, str]]:
-        """Return team and post of all that should be looked at now."""
+        """Return team and post of all polls that are due."""
         return [post for post in self.posts() if self.poll_at(post, now) <= now]
 
     def poll_at(self, post: tuple[str, str], now: datetime) -> datetime:
-        """Return when something is to be done about a post: a poll, or the end of the wait for it."""
+        """Return the time of a post's next poll or deadline."""
         at = self._polls[post].at if post in self._polls else now
         for watch in self._open(post):
             at = min(at, watch.ends_at(self.started_at, self.hidden_timeout))
         return at
 
     def next_poll(self, now: datetime) -> datetime:
-        """Return when something is to be done about any post."""
+        """Return the time of the next poll or deadline of any post."""
         return min((self.poll_at(post, now) for post in self.posts()), default=now)
 
     def hold(self, until: datetime) -> None:
-        """Look at nothing before ``until``."""
+        """Postpone all polls to ``until``."""
         for post in self.posts():
             poll = self._polls.setdefault(post, _Polls(until))
             poll.at = max(poll.at, until)
 
     def is_shown_by(self, post: tuple[str, str], response: Response[Post], now: datetime) -> bool:
-        """Whether a list's response can stand for a poll: it shows all that is waited for at a post."""
+        """Whether a list's response suffices for a poll: it shows all pending publications of a post."""
         return all(watch.is_shown_by(response, now) for watch in self._open(post))
 
     def record_response(self, post: tuple[str, str], response: Response[Post], now: datetime) -> list[str]:
-        """Take in what a poll at a post showed; return lines for the log."""
+        """Process the response to a poll; return lines for the log."""
         before = self._polls.get(post)
         lines: list[str | None] = [f"post {post[1]}: can be read again"] if before and before.said else []
         seen = self._open(post)
@@ -191,10 +191,10 @@ class Wait:
         return [line for line in lines if line]
 
     def record_error(self, post: tuple[str, str], error: OctosparkError, now: datetime) -> list[str]:
-        """Take in that a poll failed; return lines for the log.
+        """Process the error of a poll; return lines for the log.
 
-        What is transient backs off and goes on until the deadline, and so does a 404 for some time. Anything else
-        ends the wait for this post as unknown: a refused key says nothing of the publication.
+        After a transient error, and for some time after a 404, polling goes on with backoff until the deadline. Any other
+        error ends the wait for the post with the outcome unknown: a refused key says nothing about the publication.
         """
         poll = self._polls.setdefault(post, _Polls(now))
         poll.failures += 1
@@ -221,9 +221,9 @@ class Wait:
         poll.not_before = None if error.retry_after is None else now + timedelta(seconds=error.retry_after)
 
     def expire(self, post: tuple[str, str], now: datetime) -> list[str]:
-        """End the wait for whatever's time is over at a post, without a poll at it; return lines for the log.
+        """End the wait for publications of a post whose deadline has passed, without a poll; return lines for the log.
 
-        Normally the last poll comes first; but not where the service asked not to be asked before the deadline.
+        Normally the last poll precedes this, unless the service asked to wait beyond the deadline.
         """
         return [line for line in self._expire(post, now) if line] if self._is_held(post, now) else []
 
@@ -262,9 +262,9 @@ class Wait:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Wait:
-        """Read what :meth:`as_json` wrote.
+        """Parse what :meth:`as_json` returned.
 
-        :raises ValueError: if it cannot be read.
+        :raises ValueError: if it is invalid.
         """
         try:
             wait = cls(
@@ -299,7 +299,7 @@ def same_targets(one: Sequence[Outcome], other: Sequence[Outcome]) -> bool:
     """Whether two lists of outcomes are about the same publications, in the same order."""
 
     def identity(outcome: Outcome, pending: Outcome) -> tuple[str, ...]:
-        # What was not known when the wait began cannot be compared.
+        # An id that was not known at the start of the wait cannot be compared.
         account = outcome.social_account_id if pending.social_account_id else None
         scheduled = outcome.scheduled_post_id if pending.scheduled_post_id else None
         return tuple((part or "").lower() for part in (outcome.team_id, outcome.post_id, account, scheduled))

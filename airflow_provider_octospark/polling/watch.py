@@ -1,4 +1,4 @@
-"""What the reads of a post show about one target of a wait."""
+"""One publication of a wait, and what reads of its post show about it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ from airflow_provider_octospark.parameters.times import format_instant, on_servi
 from airflow_provider_octospark.polling.schedule import later
 
 NOT_FOUND_GRACE = timedelta(minutes=2)
-"""How long a 404 is taken for 'not there yet': after submitting, a post may take some time to appear, and a single
-404 in the middle of a wait is no proof that it is gone."""
+"""How long a 404 counts as transient: a post may take some time to appear, and a single 404 does not prove that it is
+gone."""
 
 
 @dataclass
 class Watch:
-    """One publication that is waited for.
+    """A publication that is waited for.
 
-    :param outcome: what is known of it; ``scheduled_post_id`` and ``social_account_id`` may be None.
-    :param deadline: absolute end of the wait for it.
-    :param since: without a ``scheduled_post_id``, only a submission created at or after this is taken for it.
-    :param patience: how long after a scheduled time to give up, should the first poll show one that was not known
-        when the wait began; None if the deadline stands.
-    :param latest: what the deadline may not be put off beyond.
+    :param outcome: its outcome; ``scheduled_post_id`` and ``social_account_id`` may be None.
+    :param deadline: end of the wait.
+    :param since: without a ``scheduled_post_id``, only a submission created at or after this time is accepted.
+    :param patience: how long to wait after a scheduled time that the first poll shows; None if the deadline is fixed.
+    :param latest: the latest possible deadline.
     """
 
     outcome: Outcome
@@ -48,21 +47,21 @@ class Watch:
 
     @property
     def post(self) -> tuple[str, str]:
-        """Team and post: what has to be read to see it."""
+        """Team and post."""
         return self.outcome.team_id, self.outcome.post_id
 
     def due(self, started_at: datetime) -> datetime:
-        """When it is expected to be published: its scheduled time, if that is later than the wait's start."""
+        """When it is due: its scheduled time, if that is later than the start of the wait."""
         scheduled = parse_instant(self.outcome.scheduled_at)
         return started_at if scheduled is None else max(started_at, scheduled)
 
     def expected(self, started_at: datetime, now: datetime) -> datetime:
-        """As :meth:`due`; but what is on its way is not to come, though the service's clock may be ahead of ours."""
+        """Like :meth:`due`, or the past if publishing has started: the service's clock may be ahead of ours."""
         due = self.due(started_at)
         return min(due, now) if is_under_way(self.outcome) else due
 
     def label(self) -> str:
-        """What a log line calls it."""
+        """Its name in the log."""
         outcome = self.outcome
         words = [f"post {outcome.post_id}"]
         if outcome.provider:
@@ -89,15 +88,15 @@ class Watch:
         return latest if latest is not None and self._is_mine(latest, not_before) else None
 
     def is_shown_by(self, response: Response[Post], now: datetime) -> bool:
-        """Whether a response shows the publication as under way or published.
+        """Whether a list shows the publication as under way or published.
 
-        What says less, or that it failed, is not believed from a list, which may be incomplete or behind.
+        Other states in a list do not count, because a list may be incomplete or outdated.
         """
         mine = self._mine(response, now)
         return mine is not None and classify(mine)[0] in {"pending", "published"}
 
     def see(self, response: Response[Post], now: datetime) -> str | None:
-        """Take in what a poll showed; return a line for the log if something changed."""
+        """Process a response; return a line for the log if something changed."""
         patience, self.patience = self.patience, None
         mine = self._mine(response, now)
         if mine is None:
@@ -145,7 +144,7 @@ class Watch:
         return f"{self.label()}: {words}"
 
     def end_unknown(self, reason: Reason, message: str | None = None) -> str:
-        """End the wait without knowing what became of the publication; return the line for the log."""
+        """End the wait with the outcome unknown; return the line for the log."""
         self.outcome = self.outcome.model_copy(
             update={
                 "state": "unknown",
@@ -156,7 +155,7 @@ class Watch:
         return f"{self.label()}: unknown ({reason})" + (f": {message}" if message else "")
 
     def expire(self, started_at: datetime, hidden_timeout: timedelta, now: datetime) -> str | None:
-        """End the wait if its time is over; return the line for the log if so."""
+        """End the wait if its deadline has passed; return the line for the log if so."""
         if self.outcome.is_final:
             return None
         if now < self.ends_at(started_at, hidden_timeout):
@@ -174,7 +173,7 @@ class Watch:
         return self.end_unknown("deadline", f"not over by {format_instant(self.deadline)}: {self.shown or 'not seen'}")
 
     def ends_at(self, started_at: datetime, hidden_timeout: timedelta) -> datetime:
-        """When waiting for it ends, whatever is known then."""
+        """The deadline of the wait."""
         if self.hidden_by is None:
             return self.deadline
         return min(self.deadline, later(self.due(started_at), hidden_timeout))

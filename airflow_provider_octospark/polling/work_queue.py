@@ -1,4 +1,4 @@
-"""Running requests, a limited number at once, first come first served."""
+"""Run a limited number of requests at once, in order of arrival."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import cast
 
 
 class WorkQueue:
-    """Runs jobs in the order of their arrival.
+    """Run jobs in order of arrival.
 
     :param concurrency_limit: how many jobs run at once.
     """
@@ -21,10 +21,11 @@ class WorkQueue:
         self._workers: set[asyncio.Task[None]] = set()
 
     def put(self, job: Callable[[], Awaitable[None]]) -> None:
-        """Run a job as soon as the limit allows; a job handles its own errors."""
+        """Add a job. It runs as soon as the limit allows, and handles its own errors."""
         self._jobs.append(job)
         if len(self._workers) < self._limit:
-            # A worker serves all triggers; the context of the one that starts it would put its name into their logs.
+            # A worker serves all triggers, so it must not run in the context of one of them: its name would appear in all
+            # logs.
             task = asyncio.get_running_loop().create_task(self._work(), name="octospark-poller", context=Context())
             self._workers.add(task)
 
@@ -36,7 +37,7 @@ class WorkQueue:
             self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def aclose(self) -> None:
-        """Drop the jobs that have not begun and cancel the others."""
+        """Drop the waiting jobs and cancel the running ones."""
         self._jobs.clear()
         workers = list(self._workers)
         for worker in workers:

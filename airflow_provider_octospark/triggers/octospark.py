@@ -1,4 +1,4 @@
-"""The trigger: waits for publications without a worker slot."""
+"""The trigger that waits for publications without a worker slot."""
 
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ from airflow_provider_octospark.triggers.reader import Reader
 EVENT_FORMAT = 1
 
 FIRST_POLL_AFTER = timedelta(seconds=5)
-"""Airflow fails a task whose trigger fires before the scheduler has seen it defer. Nothing fires earlier, whatever for."""
+"""The earliest time after its start at which a trigger fires, in seconds. Airflow fails a task whose trigger fires before
+the scheduler has seen the deferral."""
 
 FIRST_POLLS_WITHIN = timedelta(seconds=1)
-"""Time over which the first polls of triggers that start together are spread."""
+"""Time over which the first polls of triggers that start together are spread, in seconds."""
 
 _CANCELLING: set[asyncio.Task[None]] = set()
-"""What is being taken back: the event loop alone would not keep it."""
+"""Running cancellations. The event loop keeps only weak references to tasks."""
 
 
 class OctosparkPostTrigger(BaseTrigger):
-    """Waits until every publication of a wait has ended, then fires one event with their outcomes.
+    """Wait until every publication is final, then fire one event with their outcomes.
 
-    It reads only: it never submits, never cancels, and never raises. Its deadlines and its next polls are absolute
-    times, so that a triggerer that restarts goes on where it was. All triggers of a triggerer share one client for each
-    connection.
+    The trigger never submits and never raises. Its deadlines are absolute times, so a triggerer that restarts continues
+    the wait. All triggers of a triggerer share one client for each connection.
 
-    :param octospark_conn_id: id of the Airflow connection; its key is read in the triggerer and never stored.
-    :param wait: what :meth:`~airflow_provider_octospark.polling.wait.Wait.as_json` gave: JSON primitives, no secret.
-    :param cancel_on_kill: what to take off the schedule if a user marks the task as failed (Airflow 3.3 and newer), as
-        :meth:`~airflow_provider_octospark.cancellation.Cancellable.as_json` gave it; None (default) to leave all as it is.
+    :param octospark_conn_id: id of the Airflow connection. The triggerer reads the key and does not store it.
+    :param wait: the wait as :meth:`~airflow_provider_octospark.polling.wait.Wait.as_json` returns it: JSON primitives
+        without secrets.
+    :param cancel_on_kill: submissions to take off the schedule if a user marks the task as failed (Airflow 3.3 and newer),
+        as :meth:`~airflow_provider_octospark.cancellation.Cancellable.as_json` returns them; None (default) for none.
     """
 
     def __init__(
@@ -65,14 +66,15 @@ class OctosparkPostTrigger(BaseTrigger):
         )
 
     async def on_kill(self) -> None:
-        """Take back what is still scheduled, if a user marked the task as failed; clears leave it to the next try."""
+        """Take submissions off the schedule if a user marked the task as failed. After a clear, the next try continues
+        with them."""
         if self.cancel_on_kill is None or self.task_instance is None:
             return
         pending = read_cancellable(self.cancel_on_kill)
         work = asyncio.create_task(acancel(self.octospark_conn_id, pending, self.task_instance, self.log))
         _CANCELLING.add(work)
         work.add_done_callback(_CANCELLING.discard)
-        # Airflow 3.3 cancels a trigger anew every second until it has ended, this method too; the work goes on.
+        # Airflow 3.3 cancels a trigger, and this method, every second until it ends; the work goes on.
         await asyncio.shield(work)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -86,7 +88,7 @@ class OctosparkPostTrigger(BaseTrigger):
             await self._observe(wait)
             event = {"format": EVENT_FORMAT, "outcomes": [outcome.as_json() for outcome in wait.outcomes]}
         except Exception as error:
-            # A trigger that raises loses what it waited for.
+            # A trigger that raises loses the wait.
             self.log.exception("The wait broke down.")
             cause = _cause(error)
             event = {"format": EVENT_FORMAT, "error": f"{type(cause).__name__}: {sanitize(cause, 500)}"}
@@ -104,7 +106,7 @@ class OctosparkPostTrigger(BaseTrigger):
                     group.create_task(self._subscribe(post, wait, reader))
 
     async def _subscribe(self, post: tuple[str, str], wait: Wait, reader: Reader) -> None:
-        """Look at one post whenever it is due for that, until all that is waited for at it has ended."""
+        """Poll one post until all its publications are final."""
         subscriber = _Subscriber(post, wait, self._report)
         while (pause := subscriber.pause()) is not None:
             if pause > 0:
@@ -121,7 +123,7 @@ class OctosparkPostTrigger(BaseTrigger):
 
 
 class _Subscriber:
-    """One post of a wait, as the poller shows it."""
+    """The subscriber for one post of a wait."""
 
     def __init__(self, post: tuple[str, str], wait: Wait, tell: Callable[[list[str]], None]) -> None:
         self.polls = 0
@@ -148,7 +150,7 @@ class _Subscriber:
 
 
 def _cause(error: Exception) -> Exception:
-    """What went wrong first, where several posts were followed at the same time."""
+    """Return the first error of an exception group."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
@@ -157,7 +159,7 @@ def _cause(error: Exception) -> Exception:
 def outcomes_of_event(event: Any) -> list[Outcome]:
     """Return the outcomes that a trigger's event carries.
 
-    :raises OctosparkProtocolError: if it is none of ours, of another format, or tells that the wait broke down.
+    :raises OctosparkProtocolError: if it is not an event of this trigger, has another format, or reports an error.
     """
     if not isinstance(event, dict) or event.get("format") != EVENT_FORMAT:
         raise OctosparkProtocolError(

@@ -1,6 +1,6 @@
-"""Which publications are news: a pure decision from what lists show, and from what has been told before.
+"""Decide which publications of a list are new. The cursor keeps what was reported.
 
-Nothing here reads a clock, sleeps or sends.
+Pure: nothing here reads a clock, sleeps or sends.
 """
 
 from __future__ import annotations
@@ -17,22 +17,24 @@ from airflow_provider_octospark.parameters.times import format_instant, on_servi
 FORMAT = 1
 
 REMEMBERED = 500
-"""How many publications are remembered as told. When one is forgotten, what was due by then and was never seen on its way
-is no news any more. With :data:`AWAITED` this keeps the cursor below the 64 KiB that Airflow's store warns of."""
+"""Maximum number of reported publications that the cursor keeps. When one is dropped, a publication that was due before it
+and was never seen scheduled is not new any more. With :data:`AWAITED` the cursor stays below the 64 KiB at which Airflow's
+store warns."""
 
 AWAITED = 300
-"""How many submissions are remembered as being on their way; those that are due last are forgotten first."""
+"""Maximum number of scheduled submissions that the cursor keeps; those that are due last are dropped first."""
 
 GIVEN_UP_AFTER = timedelta(days=30)
-"""How long after its time a submission is awaited that nothing is heard of."""
+"""How long after its time a submission is kept that no read shows."""
 
 PATIENCE = 0.1
-"""A post that lists do not show is read by itself when it is due, and again after this part of the time since then."""
+"""A post that lists do not show is read by itself when it is due, and again after this part of the time since it was
+due."""
 
 
 @dataclass(frozen=True)
 class Awaited:
-    """A submission that was seen on its way.
+    """A submission that was seen scheduled.
 
     :param due: when it is to be published, in seconds since 1970 by the service's clock.
     """
@@ -43,12 +45,13 @@ class Awaited:
 
 @dataclass
 class Cursor:
-    """How far the telling of a team's publications has come.
+    """What was reported of a team's publications.
 
-    :param since: when it began, by our clock. What was due before is told only if it was seen on its way.
-    :param told: when each publication that was told was due, by the id of its submission.
-    :param forgotten: when the latest of those was due that are not remembered any more.
-    :param awaited: what was seen on its way, by the id of the submission.
+    :param since: when the watcher started, by our clock. A publication that was due before is reported only if it was seen
+        scheduled.
+    :param told: when each reported publication was due, by submission id.
+    :param forgotten: when the latest of the dropped publications was due.
+    :param awaited: the submissions that were seen scheduled, by id.
     """
 
     since: datetime
@@ -68,7 +71,7 @@ class Cursor:
 
     @classmethod
     def from_json(cls, data: Any) -> Cursor | None:
-        """Return what :meth:`as_json` has made; None if it is nothing of ours."""
+        """Parse what :meth:`as_json` returned; None if it is invalid."""
         try:
             since = parse_instant(data["since"])
             if data["format"] != FORMAT or since is None:
@@ -81,15 +84,15 @@ class Cursor:
 
     @property
     def latest(self) -> float:
-        """When the last of what was told was due."""
+        """When the latest reported publication was due."""
         return max(self.reported.values(), default=self.forgotten)
 
     def take(
         self, team_id: str, posts: Iterable[Post], service_time: datetime | None, now: datetime
     ) -> Iterator[Outcome]:
-        """Take in what a poll showed; give the outcome of each publication that is news.
+        """Process a list; return the outcome of each new publication.
 
-        :param service_time: the service's clock at ``now`` by ours, or None where it did not tell.
+        :param service_time: the service's clock at our ``now``, or None if it is not known.
         """
         begin = on_service_clock(self.since, service_time, now).timestamp()
         for post in posts:
@@ -102,7 +105,7 @@ class Cursor:
                 continue
             was_awaited = self.awaited.pop(key, None)
             if state != "published":
-                # No news; and none that it will not be published after all.
+                # This is not new, and does not prove that it will not be published.
                 continue
             if due is None:
                 due = 0.0 if was_awaited is None else was_awaited.due
@@ -122,19 +125,19 @@ class Cursor:
             self.forgotten = max(self.forgotten, self.reported.pop(key))
 
     def missing(self, shown: Iterable[Post], now: datetime) -> list[str]:
-        """Return the posts of awaited submissions that are due, and that a list does not show."""
+        """Return the posts of kept submissions that are due and not in a list."""
         known = {post.id.lower() for post in shown}
         due = [each for each in self.awaited.values() if each.due <= now.timestamp()]
         return list(dict.fromkeys(each.post_id for each in due if each.post_id.lower() not in known))
 
     def pause_after(self, post_id: str, now: datetime) -> float:
-        """Return in how many seconds a post that was read by itself is worth another read."""
+        """Return the seconds until the next single read of a post."""
         dues = [each.due for each in self.awaited.values() if each.post_id == post_id]
         return PATIENCE * max(0.0, now.timestamp() - max(dues, default=now.timestamp()))
 
 
 def _due(scheduled: ScheduledPost) -> float | None:
-    """When it was to be published; not ``updatedAt``, for that of an old publication changes too."""
+    """Return when it was due. ``updatedAt`` is no substitute, because that of an old publication changes too."""
     known = [
         instant.astimezone(UTC).timestamp()
         for instant in map(parse_instant, (scheduled.scheduled_at, scheduled.created_at))

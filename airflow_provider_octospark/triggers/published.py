@@ -1,4 +1,4 @@
-"""Events for DAGs that start when posts get published, whoever published them: Airflow 3.0 and newer."""
+"""The trigger that fires when posts get published, by whomever, for asset watchers (Airflow 3.0 and newer)."""
 
 from __future__ import annotations
 
@@ -43,28 +43,28 @@ log = logging.getLogger(__name__)
 
 INTERVAL = 30.0
 SHORTEST_INTERVAL = 5.0
-"""Airflow's scheduler should have made the run of one event before the next one comes."""
+"""Minimum time between two events, in seconds, so that Airflow's scheduler creates a run for each."""
 
 LONGEST_INTERVAL = 86_400.0
 
 LIST_LIMIT = 100
-"""How many posts are asked for."""
+"""The limit of a list."""
 
 LEAST_LIMIT = 10
-"""What is asked for at least, if the service refuses to list so many."""
+"""The lowest limit, if the service refuses a higher one."""
 
 READS_AT_ONCE = 50
-"""How many posts that the list does not show are read by themselves after it, at most."""
+"""Maximum number of single reads after a list."""
 
 READS_WITHIN = 60.0
-"""For how many seconds, at most; well below the five minutes after which Airflow gives up on a watcher that is busy."""
+"""Time limit of these reads, in seconds. Airflow gives up on a watcher that is busy for five minutes."""
 
 STORE_WITHIN = 60.0
-"""How long Airflow's state store may take to answer, in seconds: half a minute at first on a busy machine. One that is shutting
-down never does."""
+"""Time limit of Airflow's state store, in seconds. It takes half a minute at first on a busy machine, and never responds
+while it shuts down."""
 
 STORE_PAUSE = 5.0
-"""Seconds between two tries to read what was told before."""
+"""Pause between two attempts to read the cursor, in seconds."""
 
 CURSOR_KEY = "octospark.published"
 
@@ -73,10 +73,10 @@ Keep = Callable[[], Awaitable[None]]
 
 @dataclass(eq=False)
 class TeamPosts:
-    """What a list of the team's posts showed.
+    """A list of the team's posts.
 
-    :param service_time: the service's clock then, if it told it.
-    :param keep: what is to be done once all events that came of it are stored.
+    :param service_time: the service's clock at that time, if it is known.
+    :param keep: called once all events from it are stored.
     """
 
     posts: Sequence[Post]
@@ -84,13 +84,13 @@ class TeamPosts:
     keep: list[Keep] = field(default_factory=list)
 
     async def was_reported(self) -> None:
-        """Note that all events that came of it are stored."""
+        """Report that all events from it are stored."""
         for keep in self.keep:
             await keep()
 
 
 class _Lists(SharedStreamProducer):
-    """The polls of all watchers of a team; Airflow tells it when their events are in its database."""
+    """The shared polls of a team's watchers. Airflow reports to it when their events are stored."""
 
     def __init__(self, watched: dict[str, Any]) -> None:
         self._watched = watched
@@ -106,20 +106,20 @@ class _Lists(SharedStreamProducer):
 
 
 class OctosparkPublishedTrigger(BaseEventTrigger):
-    """Fires when posts of a team get published; for an ``AssetWatcher`` (Airflow 3.0 and newer).
+    """Fire when posts of a team get published; for an ``AssetWatcher`` (Airflow 3.0 and newer).
 
-    The payload of an event is the list of the outcomes of what was published since the event before, each publication once.
-    There are no other events: a service that is down, a key that is refused or a list that cannot be read is logged, and asked
-    again for as long as it takes.
+    The payload of an event is a list of the outcomes published since the previous event, each publication once. There are
+    no other events. If the service is down, refuses the key or returns an invalid list, the trigger logs it and polls
+    again.
 
-    A post is told of if it was due after the watcher's first start, or was seen on its way since. The service shows the
-    latest submission of a post only: of several accounts that share a post, those are missed that are hidden by another
-    when the watcher looks.
+    A publication is reported if it was due after the watcher's first start, or was seen scheduled since then. The service
+    shows the latest submission of a post only. If several accounts share a post, a publication that another one hides at
+    the time of a poll is missed.
 
-    From Airflow 3.3 on, the watchers of a team share one look, and the asset's state store keeps what was told: written when
-    Airflow has stored the event, so that a restart misses nothing. What remains is that a triggerer which is killed between
-    the two, a second or two, tells of the same submission again: take its ``scheduled_post_id`` for the key of whatever must
-    not be done twice. Before 3.3 nothing is kept: what is published while the triggerer is down is missed.
+    In Airflow 3.3 and newer, a team's watchers share polls, and the asset's state store keeps a cursor. It is written
+    after Airflow has stored the event, so a restart misses nothing. If a triggerer is killed between the two, it reports
+    the same submission again: use ``scheduled_post_id`` as the deduplication key. Before 3.3 there is no cursor, so a
+    publication is missed if the triggerer is down at that time.
 
     .. code-block:: python
 
@@ -159,16 +159,16 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
         )
 
     def shared_stream_key(self) -> Hashable | None:
-        """Return what is the same for watchers that can share a poll."""
+        """Return a key that is equal for watchers that share polls."""
         return ("octospark-published", self.octospark_conn_id, self.team_id, self.interval)
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
-        """Return the looks, for Airflow to hand to all watchers that share them."""
+        """Return the shared polls, which Airflow passes to all watchers that share them."""
         return _Lists(kwargs)
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[TeamPosts]) -> AsyncIterator[TriggerEvent]:
-        """Yield an event for each poll that shows news."""
+        """Yield an event for each poll that shows new publications."""
         cursor = await self._recall()
         next_reads: dict[str, float] = {}
         async with Reader(self.octospark_conn_id) as reader:
@@ -184,14 +184,14 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
                         outcome.scheduled_post_id,
                     )
                 if news:
-                    # One event for all of them: Airflow (seen in 3.3.2) keeps a second one that comes before the scheduler has
-                    # made the run of the first for whatever run comes next.
+                    # All are in one event: if a second one comes before the scheduler has created the run of the first, #
+                    # Airflow (seen in 3.3.2) adds it to a later run.
                     yield TriggerEvent([outcome.as_json() for outcome in news])  # type: ignore[no-untyped-call]
-                # Not earlier: whoever is stopped at its event must begin again with this look.
+                # This comes after the event: a trigger that is stopped at its event must repeat this poll.
                 poll.keep.append(partial(self._remember, cursor.as_json()))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Do the same with polls of its own, where Airflow shares none (before 3.3)."""
+        """Yield the events with polls of its own, where Airflow shares none (before 3.3)."""
         async for event in self.filter_shared_stream(self._own_polls()):
             yield event
 
@@ -203,7 +203,7 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
     async def _read_missing(
         self, cursor: Cursor, poll: TeamPosts, next_reads: dict[str, float], reader: Reader
     ) -> list[Outcome]:
-        """Read awaited posts that are due and not in the list; what cannot be read now is read later."""
+        """Read kept posts that are due and not in the list. A post that cannot be read now is read later."""
         now = poll.service_time or datetime.now(UTC)
         clock = asyncio.get_running_loop().time
         missing = cursor.missing(poll.posts, now)
@@ -236,14 +236,14 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
                 )
         return news
 
-    # What was told, in the asset's state store
+    # The cursor in the asset's state store
 
     @property
     def _cursor_key(self) -> str:
         return f"{CURSOR_KEY}.{self.team_id.lower()}"
 
     async def _recall(self) -> Cursor:
-        """Return how far this watcher had come; without a store, or at its first start, begin now."""
+        """Return the stored cursor, or a new one without a store or at the first start."""
         found: list[Cursor] = []
         for store in asset_state_stores(self):
             kept = await self._read_store(store)
@@ -259,7 +259,7 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
         return cursor
 
     async def _read_store(self, store: Any) -> Any:
-        """Read the store, however often it takes: to begin anew would miss what was published meanwhile."""
+        """Read the store until it responds: a new cursor would miss what was published in the meantime."""
         while True:
             try:
                 async with asyncio.timeout(STORE_WITHIN):
@@ -271,7 +271,7 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
             await asyncio.sleep(STORE_PAUSE)
 
     async def _remember(self, cursor: dict[str, Any]) -> None:
-        """Keep a cursor, if it is another one; what fails is made up for after the next poll."""
+        """Store the cursor if it changed. After an error, the next poll stores it."""
         stores = asset_state_stores(self)
         if cursor == self._kept or not stores:
             return
@@ -289,7 +289,7 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
 
 
 async def polls(team_id: str, interval: float, octospark_conn_id: str) -> AsyncIterator[TeamPosts]:
-    """List a team's posts once an interval, for ever; what fails is logged and tried again."""
+    """Yield a list of a team's posts once an interval, for ever. Errors are logged."""
     limit, failures, unreadable = LIST_LIMIT, 0, 0
     async with Reader(octospark_conn_id) as reader:
         while True:
@@ -298,11 +298,11 @@ async def polls(team_id: str, interval: float, octospark_conn_id: str) -> AsyncI
             except OctosparkError as error:
                 failures += 1
                 if isinstance(error, OctosparkRequestError):
-                    # It may not take the limit.
+                    # The service may refuse the limit.
                     limit = max(LEAST_LIMIT, limit // 2)
                 pause = max(interval, delay_after(error, failures))
                 if failures & (failures - 1) == 0:
-                    # The first, the second, the fourth, … in a row: an outage of a day is no reason for a log of a day.
+                    # Log the first, second, fourth, … error in a row, so that a long outage does not fill the log.
                     log.warning(
                         "The posts of team %s cannot be listed (failure %d in a row); trying again in %.0f s, and until it "
                         "succeeds: %s",
@@ -337,5 +337,5 @@ def _seconds(interval: object) -> float:
 
 
 def _words(error: Exception) -> str:
-    # Its text may be anything, a secret too.
+    # The text of the exception may contain a secret.
     return sanitize(type(error).__name__, 80)

@@ -1,4 +1,4 @@
-"""A trigger's way to the service: over what it shares with all others, and past a key that was rotated."""
+"""A trigger's access to the shared poller, with a second attempt after a key was rotated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Reader:
-    """Reads over the shared poller of a connection, and over another one once its key was refused.
+    """Read through the shared poller of a connection; after a refused key, through one with the current key.
 
     :param conn_id: id of the Airflow connection.
     """
@@ -39,9 +39,9 @@ class Reader:
         await self._stack.aclose()
 
     async def subscribe(self, post: tuple[str, str], subscriber: Subscriber) -> None:
-        """Show a subscriber a post whenever it wants to look, until it has nothing more to look at.
+        """Pass a subscriber a post at each poll, until it needs no more polls.
 
-        A key that is refused is tried once more as it is in Airflow by then, each time that it has been good meanwhile.
+        After a refused key, the connection is read again and the poll repeated, once for each time that the key worked.
 
         :param post: team and post.
         :raises OctosparkError: of the class that fits what happened to a poll.
@@ -58,7 +58,7 @@ class Reader:
             refusal = Refusal(settings, asyncio.get_running_loop().time())
 
     async def read(self, post: tuple[str, str]) -> Response[Post]:
-        """Return a post as the service shows it now; a refused key is tried once more as it is in Airflow by then.
+        """Read a post now; after a refused key, once more with the current key.
 
         :param post: team and post.
         :raises OctosparkError: of the class that fits what happened.
@@ -66,7 +66,7 @@ class Reader:
         return await self._ask(lambda poller: poller.read(*post))
 
     async def entries(self, team_id: str, limit: int) -> Response[PostEntries]:
-        """Return one list of a team's posts as the service shows it now; a refused key as in :meth:`read`.
+        """Read a list of a team's posts now; after a refused key, once more with the current key.
 
         :raises OctosparkError: of the class that fits what happened.
         """
@@ -82,7 +82,7 @@ class Reader:
         return await self._ask_with(await self._connect(refusal), question)
 
     async def _ask_with(self, settings: ConnectionSettings, question: Callable[[Poller], Awaitable[T]]) -> T:
-        # The poller must outlive this question, also if another one of this reader leaves it meanwhile.
+        # The poller must outlive this request, also if another one of this reader leaves it.
         async with subscribed(settings) as poller:
             return await question(poller)
 
@@ -96,7 +96,7 @@ class Reader:
             except OctosparkError:
                 raise
             except Exception as error:  # noqa: BLE001 - Airflow's and any secrets backend's
-                # Its text may be anything, a secret too.
+                # The text of the exception may contain a secret.
                 problem = type(error).__name__
             else:
                 if settings != self._settings:

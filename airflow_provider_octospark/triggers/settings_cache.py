@@ -1,7 +1,7 @@
-"""Connections for everyone in one event loop: looked up once, and once more after a key was refused.
+"""Cache of connection settings for one event loop: read once, and again after a refused key.
 
-In a triggerer a poll-up is a round trip to its supervisor, and perhaps to a secrets backend: a thousand triggers that
-start together, or that are refused together, must not each make one.
+In a triggerer, reading a connection is a round trip to its supervisor, and perhaps to a secrets backend. A thousand
+triggers that start together must not each make one.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from weakref import WeakKeyDictionary
 from airflow_provider_octospark.api.settings import ConnectionSettings
 
 FRESH = 30.0
-"""For how many seconds what was looked up serves others too."""
+"""How long settings are cached, in seconds."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Settings whose key the service refused.
+    """Settings with a refused key.
 
-    :param at: when, by the event loop's clock.
+    :param at: when it was refused, by the event loop's clock.
     """
 
     settings: ConnectionSettings
@@ -48,12 +48,12 @@ _known: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Known]] = WeakKe
 async def settings_of(
     conn_id: str, look_up: Callable[[], Awaitable[ConnectionSettings]], refusal: Refusal | None = None
 ) -> ConnectionSettings:
-    """Return a connection's settings, looked up at most :data:`FRESH` seconds ago.
+    """Return a connection's settings, read at most :data:`FRESH` seconds ago.
 
     :param conn_id: id of the Airflow connection.
-    :param look_up: reads it anew. It is awaited in the task of one of those who ask; all others wait for that.
-    :param refusal: settings that were refused; they are looked up again, unless that was done since.
-    :raises: what ``look_up`` raises; that is not kept.
+    :param look_up: reads the connection. It is awaited in one caller's task; the other callers wait for it.
+    :param refusal: refused settings; they are read again, unless that was done since.
+    :raises: what ``look_up`` raises; errors are not cached.
     """
     loop = asyncio.get_running_loop()
     known = _known.setdefault(loop, {}).setdefault(conn_id, _Known())
