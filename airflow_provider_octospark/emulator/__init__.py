@@ -1,9 +1,9 @@
-"""A local emulator of the Octospark API, for tests, demos, and DAGs that shall not post to the team.
+"""A local emulator of the Octospark API, for tests, demos and trying out DAGs.
 
     with Emulator() as emulator:
         os.environ["AIRFLOW_CONN_OCTOSPARK_DEFAULT"] = emulator.connection
 
-Needs the extra `emulator` (FastAPI and uvicorn). Nothing is imported before it is used.
+Needs the extra `emulator` (FastAPI and uvicorn). The imports are lazy.
 """
 
 from __future__ import annotations

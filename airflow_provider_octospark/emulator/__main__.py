@@ -11,9 +11,9 @@ from typing import Any
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until Ctrl-C or SIGTERM; returns the exit code.
+    """Serve until Ctrl-C or SIGTERM; return the exit code.
 
-    Prints one line of JSON once connections are accepted: `base_url`, `token`, `team_id`, `posts`,
+    Print one line of JSON once connections are accepted: `base_url`, `token`, `team_id`, `posts`,
     `social_accounts` and `connection`.
     """
     asked_to_end = threading.Event()
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     options = parser.parse_args(arguments)
 
-    # Only now, since it takes a second, in which a signal must not be lost.
+    # Imported here, because it takes a second in which a signal must not be lost.
     try:
         from airflow_provider_octospark.emulator import Emulator
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The pytest plugin; imports nothing until a test asks for a fixture."""
+"""The pytest plugin. It imports nothing until a test uses the fixture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def octospark_emulator() -> Iterator[Emulator]:
-    """A running Octospark emulator of the test's own: default world, real time, empty ledger."""
+    """Yield a running Octospark emulator for the test, with the seed data, real time and an empty ledger."""
     from airflow_provider_octospark.emulator import Emulator
 
     with Emulator() as emulator:

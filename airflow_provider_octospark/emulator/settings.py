@@ -1,4 +1,4 @@
-"""Switches for what the API's documentation leaves open."""
+"""Switches for points that the API's documentation leaves open."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Settings(BaseModel):
-    """Undocumented points of the service, each with the reading that we assume by default."""
+    """Undocumented points of the service, each with our assumption as the default."""
 
     model_config = ConfigDict(extra="forbid", strict=True, validate_assignment=True)
 

@@ -1,4 +1,4 @@
-"""The notifier: publishes a prepared post from a callback, as far as a callback can."""
+"""The notifier that publishes a prepared post from a callback."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ log = logging.getLogger(__name__)
 
 
 class OctosparkPostNowNotifier(BaseNotifier):
-    """Publishes a prepared post to one social account when a DAG or a task has succeeded, or whenever it is called.
+    """Publish a prepared post to one social account from a callback of a DAG or a task.
 
-    It is weaker than :class:`~airflow_provider_octospark.operators.octospark.OctosparkPostNowOperator`, since a callback has
-    no state store in Airflow and no retries: take the operator where a post must go out, and go out once. Before it sends,
-    it reads the post, and sends nothing if the latest submission is one to its account from after the time at which the run
-    was due. So a callback that is fired again publishes once; two that are fired at the same moment may publish twice, and so
-    may one whose submission is hidden by one to another account, or shown late. What was published it does not wait for. What
-    could not be sent is not sent later.
+    The notifier promises less than :class:`~airflow_provider_octospark.operators.octospark.OctosparkPostNowOperator`,
+    because a callback has neither a state store nor retries. Use the operator if the post must go out, and go out once.
+    Before it sends, the notifier reads the post, and sends nothing if the latest submission is to its account and was
+    created since the run began. So a callback that runs again publishes once. Two callbacks at the same moment may publish
+    twice, and so may one whose submission is hidden by another account's or shows late. The notifier does not wait for the
+    publication, and does not repeat a request that could not be sent.
 
-    If it cannot be known whether a request was accepted, the log says ``OCTOSPARK UNKNOWN``, and nothing is sent again. Callbacks
-    of a DAG run in the DAG processor, and their log is its log.
+    If it is not known whether a request was accepted, the notifier logs ``OCTOSPARK UNKNOWN`` and sends nothing more.
+    Callbacks of a DAG run in the DAG processor and write to its log.
 
-    It never fails a DAG or a task: that nothing was published, and why, is a line of the log. In runs of a backfill it
-    publishes nothing.
+    The notifier never fails a DAG or a task; it logs why nothing was published. In runs of a backfill it publishes
+    nothing.
 
     .. code-block:: python
 
@@ -59,9 +59,9 @@ class OctosparkPostNowNotifier(BaseNotifier):
     :param team_id: id of the post's team; default: ``team_id`` in the connection's extra. (templated)
     :param platform_settings: settings for the platform, an object. (templated)
     :param first_comment: a comment to add below the post, an object. (templated)
-    :param engagement_comment_trigger: a comment to add when the post does well, an object. (templated)
+    :param engagement_comment_trigger: a comment to add when the post gets engagement, an object. (templated)
     :param repost_after: when and how to repost, an object. (templated)
-    :param recurrence_interval_days: publish again every so many days, 1 to 365. (templated)
+    :param recurrence_interval_days: publish again after this number of days, 1 to 365. (templated)
     :param recurrence_ends_at: end of the recurrence, an aware datetime or ISO 8601. (templated)
     :param allow_backfill: whether to publish in runs of a backfill too (default False).
     :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``). (templated)
@@ -101,20 +101,20 @@ class OctosparkPostNowNotifier(BaseNotifier):
         self._sent: set[tuple[str, ...]] = set()
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
-        """Render for this call: Airflow calls one notifier for many runs, and rendering overwrites what it renders."""
+        """Return a rendered copy: Airflow calls one notifier for many runs, and rendering overwrites the templates."""
         for name, template in self._templates.items():
             setattr(self, name, template)
         super().render_template_fields(context, jinja_env)
 
     def __call__(self, *args: Any) -> None:
-        """Publish, for a callback; never raises."""
+        """Publish the post from a callback; never raises."""
         try:
             super().__call__(*args)
         except Exception as error:  # noqa: BLE001 - whatever a template raises
             self._say_not_sent(error, "its templates cannot be rendered")
 
     def __await__(self) -> Generator[Any, None, None]:
-        """Publish, for a callback that is awaited; never raises."""
+        """Publish the post from an asynchronous callback; never raises."""
         return self._called().__await__()
 
     async def _called(self) -> None:
@@ -193,11 +193,11 @@ class OctosparkPostNowNotifier(BaseNotifier):
             log.info("Octospark: accepted: %s.", describe(outcome))
 
     async def _submit(self, client: AsyncOctosparkClient, announcement: Announcement, account: str) -> Outcome:
-        """Send the request, once; return what became of it.
+        """Send the request once; return the outcome.
 
         :raises OctosparkError: if it is proven that nothing was sent.
         """
-        # A process that is killed meanwhile leaves this line.
+        # If the process is killed now, this line remains.
         log.info("Octospark: publishing post %s on account %s now.", announcement.post_id, account)
         try:
             response = await client.submit(announcement.operation([account]), datetime.now(UTC) + LEAVE_WITHIN)
@@ -214,13 +214,13 @@ class OctosparkPostNowNotifier(BaseNotifier):
         return outcome_of(scheduled, announcement.team_id, announcement.post_id)
 
     def _say_not_sent(self, error: Exception, doing: str = "something unexpected went wrong") -> None:
-        # The text of an error that is not ours may be anything, a secret too.
+        # The text of another exception may contain a secret.
         why = sanitize(error, 500) if isinstance(error, OctosparkError) else f"{doing} ({type(error).__name__})"
         log.error("Octospark: published nothing: %s", why)
 
 
 def _submission_since(began_at: datetime, account: str, seen: Response[Post]) -> ScheduledPost | None:
-    """Return the latest submission of a post, if it is to the account and not known to be from before the run began."""
+    """Return the latest submission of a post if it is to the account, unless it was created before the run began."""
     latest = seen.value.latest_scheduled_post
     if latest is None or not same_id(latest.social_account_id, account):
         return None

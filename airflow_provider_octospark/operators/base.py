@@ -1,4 +1,4 @@
-"""What the operators that submit have in common: their parameters. What their tasks do is in ``tasks/submit.py``."""
+"""Common parameters of the operators that submit. Their tasks are in ``tasks/submit.py``."""
 
 from __future__ import annotations
 
@@ -33,33 +33,34 @@ if TYPE_CHECKING:
 
 
 class OctosparkSubmitOperator(BaseOperator):
-    """What the operators that submit have in common; not used by itself.
+    """Base of the operators that submit; not used by itself.
 
     :param team_id: id of the posts' team; default: ``team_id`` in the connection's extra. (templated)
-    :param wait_for_completion: whether the task ends only when all is published or failed (default False).
-    :param deferrable: whether waiting is done by the triggerer, without a worker slot (default: Airflow's
-        ``[operators] default_deferrable``).
-    :param publish_timeout: with ``wait_for_completion``, how long after its time a publication is given up as unknown;
-        a timedelta or seconds (default 24 hours).
-    :param hidden_timeout: with ``wait_for_completion``, how long after its time a publication may be hidden by a newer
-        one of the same post before it is given up as unknown (default 15 minutes).
+    :param wait_for_completion: whether the task waits until every target is published or failed (default False).
+    :param deferrable: whether the task waits in the triggerer, without a worker slot (default: Airflow's ``[operators]
+        default_deferrable``).
+    :param publish_timeout: with ``wait_for_completion``, how long after its time to wait for a publication; then its
+        outcome is unknown. A timedelta or seconds (default 24 hours).
+    :param hidden_timeout: with ``wait_for_completion``, how long after its time a publication may be hidden by a newer one
+        of the same post; then its outcome is unknown. A timedelta or seconds (default 15 minutes).
     :param poll_interval: shortest pause between two polls, in seconds (default 4.0).
     :param poll_backoff: growth of the pause with the square root of the seconds since it was due (default 0.8).
-    :param settle_time: after a request without a response: how long until one that left no trace is taken for not accepted and
-        sent again. Must exceed the connection's ``submit_timeout`` by more than a minute; None never sends again
+    :param settle_time: after a request without a response: how long the post must show nothing new until the request is
+        sent again. Must exceed the connection's ``submit_timeout`` by more than a minute. None never sends it again
         (default 15 minutes).
-    :param resubmit_failed: whether a proven failure of the service allows a retry to submit again (default True).
-    :param if_already_submitted: what a later try does with what an earlier one submitted: ``reattach`` (default) carries
-        on from it, ``fail`` fails, and ``resubmit`` submits again after a user's clear, if its end is proven.
+    :param resubmit_failed: whether a retry submits again what the service reports as failed for a transient reason
+        (default True).
+    :param if_already_submitted: what a later try does with the submissions of an earlier one: ``reattach`` (default)
+        continues from them, ``fail`` fails, and ``resubmit`` submits again after a user's clear, if they have ended.
     :param allow_repeat: whether to submit although somebody else submitted the same post to the same account since this
-        run was due (default False).
-    :param max_lateness: how long after the run was due something may still be submitted; a timedelta, seconds or None
-        for any time (default None).
-    :param if_late: ``fail`` (default) or ``skip``, for what is too late to be submitted.
-    :param cancel_on_kill: whether to take what is still scheduled off the schedule when a user marks the task as failed
-        (default False). Only a post that this task instance alone submitted, to one account; see the documentation,
-        'Stopping'.
-    :param dry_run: do everything up to the request, then log it instead of sending it (default False).
+        run began (default False).
+    :param max_lateness: how long after the run was due the task may submit; a timedelta, seconds or None for any time
+        (default None).
+    :param if_late: ``fail`` (default) or ``skip``: what the task does if it is too late to submit.
+    :param cancel_on_kill: whether to take scheduled submissions off the schedule when a user marks the task as failed
+        (default False). Applies only to a post that only this task instance submitted, to one account; see the
+        documentation, 'Stopping'.
+    :param dry_run: do everything up to the request, and log the request instead of sending it (default False).
     :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``). (templated)
     """
 
@@ -111,7 +112,7 @@ class OctosparkSubmitOperator(BaseOperator):
 
     @abstractmethod
     def to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
-        """Return what the task's parameters ask for.
+        """Return the announcements of the task's parameters.
 
         :raises OctosparkArgumentError: naming the parameter that is unusable.
         """
@@ -126,7 +127,7 @@ class OctosparkSubmitOperator(BaseOperator):
 
     @property
     def published_url(self) -> str | None:
-        """Address of the first published post, once the task has ended; the link reads it."""
+        """URL of the first published post, once the task has ended; the link reads it."""
         return None if self._task is None else self._task.published_url
 
     @property
@@ -135,7 +136,7 @@ class OctosparkSubmitOperator(BaseOperator):
         return False
 
     def rules(self) -> Rules:
-        """Return how the task wants its submissions treated.
+        """Return the rules of the task's parameters.
 
         :raises OctosparkArgumentError: naming the parameter that is unusable.
         """
@@ -156,11 +157,11 @@ class OctosparkSubmitOperator(BaseOperator):
         )
 
     def execute(self, context: Context) -> Any:
-        """Submit what has not been submitted, and wait if asked to; see the class."""
+        """Submit what is not submitted yet, and wait if ``wait_for_completion`` is set."""
         return self._begin(context).start()
 
     def resume_submission(self, context: Context, event: Any = None, page: Any = None) -> Any:  # noqa: ARG002
-        """Carry on after a deferral that waited for a request in doubt to settle."""
+        """Continue after a deferral for a request in doubt."""
         return self._begin(context, resumed=True, page=page).start()
 
     def execute_complete(
@@ -170,12 +171,12 @@ class OctosparkSubmitOperator(BaseOperator):
         return self._begin(context, resumed=True, page=page).complete(event, wait, notes)
 
     def on_kill(self) -> None:
-        """With ``cancel_on_kill``, and if a user marked the task as failed, take back what is still scheduled."""
+        """Take submissions off the schedule, if ``cancel_on_kill`` is set and a user marked the task as failed."""
         if self._task is not None and self.cancel_on_kill:
             self._task.cancel()
 
     def _begin(self, context: Context, *, resumed: bool = False, page: Any = None) -> SubmitTask:
-        # Imported where a task runs: whoever only parses a DAG file does not pay for it.
+        # Imported here, because parsing a DAG file should not import it.
         from airflow_provider_octospark.tasks.submit import SubmitDescription, SubmitTask
 
         description = SubmitDescription(

@@ -1,4 +1,4 @@
-"""Operators that submit prepared posts: one at once, one at a time on several accounts, or many. Each target goes out once."""
+"""Operators that submit prepared posts: one now, one scheduled on several accounts, or many. Each target goes out once."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ __all__ = [
 
 
 class OctosparkSubmitPostOperator(OctosparkSubmitOperator):
-    """What the operators that submit one post have in common; not used by itself.
+    """Base of the operators that submit one post; not used by itself.
 
     :param post_id: id of a post prepared in Octospark. (templated)
     :param platform_settings: settings for the platform, an object. (templated)
     :param first_comment: a comment to add below the post, an object. (templated)
-    :param engagement_comment_trigger: a comment to add when the post does well, an object. (templated)
+    :param engagement_comment_trigger: a comment to add when the post gets engagement, an object. (templated)
     :param repost_after: when and how to repost, an object. (templated)
-    :param recurrence_interval_days: publish again every so many days, 1 to 365. (templated)
+    :param recurrence_interval_days: publish again after this number of days, 1 to 365. (templated)
     :param recurrence_ends_at: end of the recurrence, an aware datetime or ISO 8601. (templated)
     """
 
@@ -81,7 +81,7 @@ class OctosparkSubmitPostOperator(OctosparkSubmitOperator):
 class OctosparkPostNowOperator(OctosparkSubmitPostOperator):
     """Publish a prepared post to one social account at once.
 
-    Returns the outcome, a flat JSON object (see :class:`~airflow_provider_octospark.api.models.Outcome`).
+    Returns the outcome, a flat JSON object (see :class:`~airflow_provider_octospark.outcomes.Outcome`).
 
     .. code-block:: python
 
@@ -106,7 +106,7 @@ class OctosparkPostNowOperator(OctosparkSubmitPostOperator):
         self.allow_backfill = allow_backfill
 
     def rules(self) -> Rules:
-        """As the base's; a backfill run submits nothing unless allowed."""
+        """Return the rules of the task's parameters; a backfill run submits nothing unless allowed."""
         return replace(super().rules(), skip_in_backfill=not self.allow_backfill)
 
     def to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
@@ -136,13 +136,13 @@ class OctosparkScheduleMultiOperator(OctosparkSubmitPostOperator):
     :param social_account_ids: ids of the accounts, UUIDs: a list, or a JSON or comma-separated text. (templated)
     :param scheduled_at: when to publish: an aware datetime, ISO 8601 with an offset, or a naive one with
         ``timezone``. (templated)
-    :param timezone: IANA name of the zone that naive times are meant in; also told to the service. (templated)
+    :param timezone: IANA name of the zone of naive times; also sent to the service. (templated)
     :param platform_settings_by_social_account_id: settings for single accounts, an object of objects keyed by account
         id. (templated)
     :param partial_failure: ``fail`` (default) fails the task if any account failed or is unknown, after all XComs are
         pushed; ``succeed`` only if all did.
-    :param accounts_per_call: at most so many accounts in one request. 1 costs a request for each account and leaves at
-        most one of them in doubt if a response is lost; None (default) sends one request for all.
+    :param accounts_per_call: the most accounts in one request. With 1, each account takes a request, and a lost response
+        leaves at most one in doubt. None (default) sends one request for all.
 
     All other parameters, and the errors raised: :class:`OctosparkSubmitPostOperator`, :class:`OctosparkSubmitOperator`,
     :class:`OctosparkPostNowOperator`.
@@ -201,13 +201,13 @@ class OctosparkScheduleMultiOperator(OctosparkSubmitPostOperator):
 
 
 class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
-    """Schedule many prepared posts in one task, as many at once as the connection's ``max_in_flight``.
+    """Schedule many prepared posts in one task, with at most the connection's ``max_in_flight`` requests at once.
 
-    Each item is submitted as :class:`OctosparkScheduleMultiOperator` would, and recorded by itself: a batch that was killed
-    goes on where it was. A service that limits the rate slows the batch down. The log tells how far it has come.
+    Each item is submitted as by :class:`OctosparkScheduleMultiOperator` and has records of its own, so a killed batch
+    resumes. A rate limit slows the batch down. The log reports the progress.
 
     Returns a manifest: the counts ``totalCount``, ``successCount``, ``failureCount`` and ``unknownCount`` of the targets;
-    ``failures``, the outcomes of at most 100 that failed or are unknown; ``badItems``; and ``outcomeKeys``, the names of the
+    ``failures``, at most 100 outcomes of targets that failed or are unknown; ``badItems``; and ``outcomeKeys``, the names of the
     XComs that hold the outcomes of all targets, in order, at most 200 in each. All are pushed before the task fails.
 
     .. code-block:: python
@@ -220,10 +220,11 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
             ],
         )
 
-    :param announcements: a list of objects, each with parameters of :class:`OctosparkScheduleMultiOperator` that say what
-        to schedule: a literal, JSON text, an XCom, or the name of a ``.json`` file beside the DAG. (templated)
-    :param if_bad_items: ``fail`` (default) sends nothing if any item is unusable, and names all of them; ``skip`` sends the
-        others.
+    :param announcements: a list of objects, each with the parameters of :class:`OctosparkScheduleMultiOperator` that
+        describe what to schedule: a literal, JSON text, an XCom, or the name of a ``.json`` file beside the DAG.
+        (templated)
+    :param if_bad_items: ``fail`` (default) sends nothing if any item is unusable, and names all unusable ones; ``skip``
+        sends the others.
     :param if_empty: what an empty list does: ``fail`` (default) or ``skip``.
     :param partial_failure: ``fail`` (default) fails the task if any target failed or is unknown, after all XComs are
         pushed; ``succeed`` only if all did.
@@ -257,14 +258,14 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
 
     @property
     def recurs(self) -> bool:
-        """Whether anything of the batch comes again by itself."""
+        """Whether any post of the batch recurs."""
         return self._present.recurs
 
     def to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
-        """Return the announcements of the items that are usable.
+        """Return the announcements of the usable items.
 
-        :raises OctosparkArgumentError: naming all items that are not, or because there is none.
-        :raises AirflowSkipException: if there is none, with ``if_empty="skip"``.
+        :raises OctosparkArgumentError: naming all unusable items, or if the list is empty.
+        :raises AirflowSkipException: if the list is empty, with ``if_empty="skip"``.
         """
         batch = self._batch = self._read(hook.team)
         for item in batch.bad:
@@ -285,12 +286,12 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
 
     @property
     def _present(self) -> Batch:
-        """What was read to be submitted; after a deferral, what the list says now, if it says anything."""
+        """Return the parsed list; after a deferral, the list as it is now, if it can be parsed."""
         if self._batch is None:
             from airflow_provider_octospark.submission.batch import Batch
 
             try:
-                # The teams are of no interest any more.
+                # The teams do not matter here.
                 self._batch = self._read(str)
             except AirflowException:
                 self._batch = Batch(())

@@ -1,6 +1,6 @@
-"""The sensor: waits until publications are out, or until it is known that they are not, or cannot be known.
+"""The sensor that waits until posts are published or failed.
 
-What its task does is in ``tasks/wait.py``.
+Its task is in ``tasks/wait.py``.
 """
 
 from __future__ import annotations
@@ -30,46 +30,45 @@ if TYPE_CHECKING:
 
 
 class OctosparkPostSensor(BaseSensorOperator):
-    """Wait until posts are published, without ever submitting anything.
+    """Wait until posts are published. The sensor submits nothing.
 
     Give either ``publication`` (what an operator of this provider returned) or ``post_id``. Returns the final outcome, or
-    the list of them if ``publication`` is a list. The same in modes ``poke`` and ``reschedule`` and deferred.
+    a list of them if ``publication`` is a list. Modes ``poke`` and ``reschedule`` and a deferred sensor behave the same.
 
     .. code-block:: python
 
         OctosparkPostSensor(task_id="wait", publication=schedule.output, deferrable=True)
 
-    :param publication: an outcome, or a list of outcomes, of an operator; all of a list are waited for in one task.
-        (templated)
+    :param publication: an outcome, or a list of outcomes, of an operator. (templated)
     :param post_id: id of a post, to wait for a submission that was made elsewhere. (templated)
     :param scheduled_post_id: with ``post_id``: the submission to wait for. (templated)
     :param social_account_id: with ``post_id``: only a submission to this account counts. (templated)
     :param team_id: id of the post's team; default: ``team_id`` in the connection's extra. (templated)
     :param since: with ``post_id`` and no ``scheduled_post_id``: only a submission created at or after this time counts,
         an aware datetime or ISO 8601 (default: when this run was due). (templated)
-    :param partial_failure: with a list: ``fail`` (default) fails the task if any of it failed or is unknown, ``succeed``
-        only if all did.
-    :param publish_timeout: how long after the start, or after a later scheduled time, a publication is given up as
-        unknown; a timedelta or seconds (default 24 hours).
-    :param hidden_timeout: how long after its time a publication may be hidden by a newer one of the same post before it
-        is given up as unknown; a timedelta or seconds (default 15 minutes).
+    :param partial_failure: with a list: ``fail`` (default) fails the task if any publication failed or is unknown;
+        ``succeed`` only if all did.
+    :param publish_timeout: how long after the start, or after a later scheduled time, to wait for a publication; then its
+        outcome is unknown. A timedelta or seconds (default 24 hours).
+    :param hidden_timeout: how long after its time a publication may be hidden by a newer one of the same post; then its
+        outcome is unknown. A timedelta or seconds (default 15 minutes).
     :param poll_interval: shortest pause between two polls, in seconds (default 4.0). Mode ``reschedule`` starts a process
         for each poll; give it a minute.
     :param poll_backoff: growth of the pause with the square root of the seconds since it was due (default 0.8).
     :param poke_interval: Airflow's name for ``poll_interval``. Give one of the two.
-    :param timeout: if given, the wait ends, as unknown, at the latest so long after its start.
-    :param soft_fail: skip instead of failing when publishing is proven to have failed; never when it is unknown, and never
-        for an unusable parameter. ``never_fail`` means the same here.
-    :param deferrable: whether waiting is done by the triggerer, without a worker slot (default: Airflow's
-        ``[operators] default_deferrable``).
-    :param cancel_on_kill: whether to take what is still scheduled off the schedule when a user marks the task as failed
-        (default False). Only with ``publication``, and only a post of which it names one submission; see the
+    :param timeout: the maximum time of the whole wait, if given; then the outcome is unknown.
+    :param soft_fail: whether to skip the task instead of failing it when publishing failed. An unknown outcome or an
+        unusable parameter still fails the task. ``never_fail`` has the same effect here.
+    :param deferrable: whether the task waits in the triggerer, without a worker slot (default: Airflow's ``[operators]
+        default_deferrable``).
+    :param cancel_on_kill: whether to take scheduled submissions off the schedule when a user marks the task as failed
+        (default False). Applies only with ``publication``, and only to a post with one submission in it; see the
         documentation, 'Stopping'.
     :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``). (templated)
 
     :raises OctosparkPublishFailedError: if publishing failed. Not retried.
     :raises OctosparkCancelledError: if a user took the post off the schedule. Not retried.
-    :raises OctosparkUnknownError: if it cannot be known. Not retried.
+    :raises OctosparkUnknownError: if the outcome is unknown. Not retried.
     """
 
     template_fields: Sequence[str] = (
@@ -133,23 +132,23 @@ class OctosparkPostSensor(BaseSensorOperator):
 
     @property
     def published_url(self) -> str | None:
-        """Address of the first published post, once the task has ended; the link reads it."""
+        """URL of the first published post, once the task has ended; the link reads it."""
         return None if self._task is None else self._task.published_url
 
     def execute(self, context: Context) -> Any:
-        """Wait; see the class."""
+        """Wait until all publications are final."""
         with self._own_skips(), self._begin(context) as task:
-            # What the first poll shows of a scheduled time that was not known still counts for the deadline.
+            # A scheduled time that the first poll shows counts for the deadline.
             if task.poll() and self.deferrable:
                 return task.finish()
             if self.deferrable:
                 task.defer()
-            # Our own deadline decides; Airflow's must not come before it, whatever its default is.
+            # The wait has a deadline of its own; Airflow's time-out must be later.
             self.timeout = task.longest_poking
             return super().execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once; ends the task if all publications have ended."""
+        """Poll once; end the task if all publications are final."""
         task = self._task if self._task is not None else self._begin(context)
         if task.poll():
             return PokeReturnValue(is_done=True, xcom_value=task.finish())
@@ -162,7 +161,8 @@ class OctosparkPostSensor(BaseSensorOperator):
         return self._begin(context).complete(event, wait)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """As the base's; but if Airflow's own time-out struck, because no triggerer ran, the ends are unknown."""
+        """Resume after a deferral; if Airflow's time-out was reached, because no triggerer ran, the outcomes are
+        unknown."""
         with self._own_skips():
             try:
                 return super().resume_execution(next_method, next_kwargs, context)
@@ -172,12 +172,12 @@ class OctosparkPostSensor(BaseSensorOperator):
                 return task.give_up("no triggerer took over the wait")
 
     def on_kill(self) -> None:
-        """With ``cancel_on_kill``, and if a user marked the task as failed, take back what is still scheduled."""
+        """Take submissions off the schedule, if ``cancel_on_kill`` is set and a user marked the task as failed."""
         if self._task is not None and self.cancel_on_kill:
             self._task.cancel()
 
     def _begin(self, context: Context) -> WaitTask:
-        # Imported where a task runs: whoever only parses a DAG file does not pay for it.
+        # Imported here, because parsing a DAG file should not import it.
         from airflow_provider_octospark.tasks.wait import WaitDescription, WaitTask
 
         description = WaitDescription(
@@ -207,8 +207,8 @@ class OctosparkPostSensor(BaseSensorOperator):
     def _own_skips(self) -> Iterator[None]:
         """Keep Airflow from skipping the task.
 
-        Its sensors turn *any* error into a skip where ``soft_fail`` or ``never_fail`` is set, also one that leaves open
-        whether a post is live. Within, only ``tasks/result.py`` decides.
+        Airflow's sensors turn *every* error into a skip if ``soft_fail`` or ``never_fail`` is set, also an unknown
+        outcome. In this context, ``tasks/result.py`` decides instead.
         """
         asked = self.soft_fail, self.never_fail
         self.soft_fail = self.never_fail = False
@@ -223,5 +223,5 @@ class OctosparkPostSensor(BaseSensorOperator):
         run_duration: Callable[[], float],  # noqa: ARG002
         poke_count: int,  # noqa: ARG002
     ) -> float:
-        """Airflow asks here how long to sleep or to be rescheduled; ``polling/schedule.py`` decides."""
+        """Return the seconds until the next poke; ``polling/schedule.py`` decides."""
         return 0.0 if self._task is None else self._task.pause(datetime.now(UTC))

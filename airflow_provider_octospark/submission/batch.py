@@ -1,4 +1,4 @@
-"""Many announcements in one task: reading them, and telling what became of them without blowing up XCom."""
+"""The items of a batch, its manifest, and its outcomes in XComs of limited size."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from airflow_provider_octospark.submission.records import Target
 from airflow_provider_octospark.submission.requests import SCHEDULE_MULTI, TeamOf, to_schedule
 
 MOST_REPORTED = 100
-"""How many failures, and how many bad items, a manifest names."""
+"""Maximum number of failures, and of bad items, in a manifest."""
 
 PART = 200
-"""How many outcomes one XCom holds: about 100 KB."""
+"""Maximum number of outcomes in one XCom: about 100 KB."""
 
 
 @dataclass(frozen=True)
 class BadItem:
-    """An item that cannot be used.
+    """An unusable item of a batch.
 
     :param index: its position in the list.
-    :param problem: the field, what is wrong with it and what to write.
+    :param problem: the field, its problem and what to write.
     """
 
     index: int
@@ -35,11 +35,11 @@ class BadItem:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a list of announcements asks for.
+    """The parsed items of a batch.
 
-    :param announcements: those that can be used.
+    :param announcements: the usable items.
     :param bad: the others.
-    :param recurs: whether any of them comes again by itself.
+    :param recurs: whether any of them recurs.
     """
 
     announcements: Sequence[Announcement]
@@ -57,11 +57,11 @@ class Batch:
         if_bad_items: IfBadItems = "fail",
         if_empty: IfEmpty = "fail",
     ) -> Batch:
-        """Read a list of objects.
+        """Parse the items of a batch.
 
-        :param team_id: the team of items that name none.
-        :raises OctosparkArgumentError: naming all items that are unusable, or because there is none.
-        :raises AirflowSkipException: if there is none, with ``if_empty="skip"``.
+        :param team_id: the team of items without a team.
+        :raises OctosparkArgumentError: naming all unusable items, or if the list is empty.
+        :raises AirflowSkipException: if the list is empty, with ``if_empty="skip"``.
         """
         concurrency = arguments.optional_count(accounts_per_call, "accounts_per_call")
         arguments.one_of(if_bad_items, get_args(IfBadItems), "if_bad_items")
@@ -72,7 +72,7 @@ class Batch:
                 raise AirflowSkipException("announcements is empty; there is nothing to schedule.")
             raise OctosparkArgumentError('announcements is empty. Give at least one item, or set if_empty="skip".')
         if any(isinstance(item, Mapping) and arguments.is_absent(item.get("team_id")) for item in items):
-            # Said once, and not of each item.
+            # Reported once, and not for each item.
             team_id = team_of(team_id)
         good: list[Announcement] = []
         bad: list[BadItem] = []
@@ -131,7 +131,7 @@ def _refuse_repeats(announcement: Announcement, seen: Mapping[Target, int]) -> N
 
 
 def manifest(outcomes: Sequence[Outcome], bad: Sequence[BadItem]) -> dict[str, Any]:
-    """Return the counts of a batch, and its failures as far as they are few."""
+    """Return the counts of a batch, and its first failures."""
     unknown = [outcome for outcome in outcomes if outcome.state == "unknown"]
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     return {

@@ -1,4 +1,4 @@
-"""How fast a batch is sent, and what its log tells of that."""
+"""The concurrency limit of a batch (AIMD), and its progress log."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from datetime import datetime, timedelta
 from airflow_provider_octospark.api.text import Log
 
 LOG_EVERY = timedelta(seconds=10)
-"""Shortest time between two lines on the progress of a batch."""
+"""Minimum time between two progress lines in the log."""
 
 
 class ConcurrencyLimit:
-    """The number of requests that leave together, and the progress that they make.
+    """The concurrency limit of a batch.
 
-    A service that says it has had enough (429) halves the number; each wave that it takes adds one again, up to the most.
+    A response 429 halves the limit; each round that is accepted raises it by one, up to ``most``.
 
-    :param most: the most requests under way at once; None for no limit, and no log of the progress.
+    :param most: the maximum number of concurrent requests; None for no limit and no progress log.
     """
 
     def __init__(self, most: int | None) -> None:
@@ -26,26 +26,26 @@ class ConcurrencyLimit:
         self.concurrency = most
 
     def went_well(self) -> None:
-        """Take in that a wave got through."""
+        """Raise the limit after a round that was accepted."""
         if self.concurrency is not None and self._most is not None:
             self.concurrency = min(self._most, self.concurrency + 1)
 
     def had_enough(self) -> None:
-        """Take in that the service limits the rate."""
+        """Lower the limit after a response 429."""
         if self.concurrency is not None:
             self.concurrency = max(1, self.concurrency // 2)
 
     def report(self, log: Log, now: datetime, whole: int, count_left: Callable[[], int]) -> None:
-        """Write a line on the progress, if it is time for one.
+        """Log the progress, if it is time for it.
 
         :param whole: the number of targets.
-        :param count_left: counts those that are still to be sent.
+        :param count_left: counts the targets that are left to send.
         """
         if self._most is None or (self._reported is not None and now < self._reported + LOG_EVERY):
             return
         left = count_left()
         if self._begun is None:
-            # What earlier tries have done says nothing about the pace of this one.
+            # The rate counts from this try on.
             self._begun, self._reported = (now, left), now
             if left < whole:
                 log.info("%d of %d targets are left to send.", left, whole)

@@ -1,4 +1,4 @@
-"""What a user is told about a request that may have been accepted, and how they decide about it."""
+"""The note to a user about a request in doubt, and the user's decision."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_provider_octospark.submission.steps import LogLine
 
 
 def request_of(record: Record) -> str:
-    """Name the request that a record is about, at the beginning of a sentence."""
+    """Return the name of a record's request for the start of a sentence."""
     if record.request is None or record.run_began_at is not None:
         return "A request of an earlier try"
     return f"The request of try {record.try_number} at {record.fenced_at} (request {record.request})"
@@ -32,8 +32,8 @@ def note_on_doubt(record: Record, why: str, request: str, state_store: str | Non
 def decision_of(value: object, social_account_id: str, request: str, log: list[LogLine]) -> str | None:
     """Return what a user decided about a request: ``accepted``, ``not_accepted``, or None.
 
-    :param value: what the store holds for it, or None.
-    :param log: takes a line about the decision.
+    :param value: the stored decision, or None.
+    :param log: a line about the decision is added to it.
     """
     if value is None:
         return None

@@ -1,9 +1,8 @@
-"""The record of what a task instance has submitted: pages in Airflow's task state store, one entry a target.
+"""The record of a task instance: pages in Airflow's task state store, with one entry for each target.
 
-All targets of a task are on one page; those of a batch on as many as it takes, so that what leaves together is written
-together and nothing else is. A page is written before anything on it is sent and after every response, always whole and
-in one write. All are read once, when a try begins or resumes. Their form is versioned; a page in any other form is a
-problem to report, never an empty page.
+All targets of a task share one page. A batch has several, so that requests that leave together are written together. A
+page is written before a request leaves and after each response, always whole and in one write. All pages are read once,
+when a try begins or resumes. The format has a version; a page of another format is a problem to report, not an empty page.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ DECISION_KEY = "octospark.decision"
 
 
 class Store(Protocol):
-    """Where a task instance keeps JSON values between its tries."""
+    """A task instance's store of JSON values, which outlives a try."""
 
     def get(self, key: str) -> Any:
         """Return the value, or None if there is none."""
@@ -35,9 +34,9 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """Stands in for a store where Airflow has none (before 3.3): lasts for one try and its deferrals.
+    """A store for one try and its deferrals, for Airflow before 3.3.
 
-    :param page: what was carried through a deferral, or None.
+    :param page: the page that a deferral carried, or None.
     """
 
     def __init__(self, page: Any = None) -> None:
@@ -58,9 +57,9 @@ def page_key(number: int) -> str:
 
 
 def decision_key(social_account_id: str, request: str) -> str:
-    """Return the store key under which a user decides about one request that is in doubt.
+    """Return the store key of a user's decision about a request in doubt.
 
-    It names the request, so that a decision can never be taken for one about a later request.
+    The key names the request, so a decision does not apply to a later request.
     """
     return f"{DECISION_KEY}.{social_account_id.lower()}.{request}"
 
@@ -68,15 +67,14 @@ def decision_key(social_account_id: str, request: str) -> str:
 class Journal:
     """A task instance's pages, opened for one try.
 
-    :param store: where they are kept.
-    :param is_first_try: whether nothing can have been submitted before.
-    :param page_size: at most so many records on a page; what is put together for the first time stays together as far as
-        a page holds it. None (default) for all on one page.
+    :param store: the store.
+    :param is_first_try: whether no try came before.
+    :param page_size: maximum number of records on a page. Records that are first put together share a page if they fit.
+        None (default) for one page.
     :raises OctosparkStateStoreError: if the store cannot be read or written.
 
-    ``problem`` is None, or says why a page cannot be read; the others are read all the same, and that one is left as it is.
-    ``lost`` is true if there must have been a page (this is not the first try, or the first page says so) and there is
-    none, and for all later tries.
+    ``problem`` is None, or says why a page is invalid. The other pages are read, and the invalid one is not changed.
+    ``lost`` is true if a page is missing that must have existed, in this try or an earlier one.
     """
 
     def __init__(self, store: Store, *, is_first_try: bool, page_size: int | None = None) -> None:
@@ -84,14 +82,14 @@ class Journal:
         self._page_size = page_size
         self._numbers: dict[Target, int] = {}
         self._pages = 1
-        # What cannot be read, by the number of its page.
+        # The invalid pages, by number.
         self._unreadable: dict[int, str] = {}
         self.records: dict[Target, Record] = {}
         self.problem: str | None = None
         self.lost = False
         first = self._get(PAGE_KEY)
         if first is None and is_first_try:
-            # The first act of a first try. A later try that finds no page at all then knows that it was lost.
+            # A first try writes a page first. So a later try without a page knows that it was lost.
             self._write([0])
         elif first is None:
             self.lost = True
@@ -101,7 +99,7 @@ class Journal:
 
     def _read_others(self) -> None:
         number = 1
-        # Without the first page nothing tells how many there are.
+        # Without the first page the number of pages is not known.
         is_told = 0 not in self._unreadable and not (self.lost and self._page_size is not None)
         while number < self._pages or not is_told:
             raw = self._get(page_key(number))
@@ -117,7 +115,7 @@ class Journal:
     def _parse(self, raw: Any, number: int) -> None:
         problem = None
         try:
-            # Through JSON text, because strict models take JSON's forms of a value only from JSON.
+            # As JSON text, because strict models accept JSON's types only from JSON.
             page = Page.model_validate_json(json.dumps(raw))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
@@ -139,13 +137,13 @@ class Journal:
             self._unreadable[number] = repr(raw)
 
     def request_if_unreadable(self, key: Target) -> str:
-        """Name what an unreadable page may hold of a target; a user's decision is bound to it."""
+        """Return a name for an unknown request on an invalid page; a user's decision refers to it."""
         held = sorted(self._unreadable.items())
         return hashlib.sha256(f"{'/'.join(key)} {held}".encode("utf-8", "replace")).hexdigest()[:8]
 
     def page(self, number: int = 0) -> dict[str, Any]:
-        """Return a page as JSON, as it is written."""
-        # Targets that were never written are clean; where there is one page only, it names them.
+        """Return a page as JSON."""
+        # Targets that were never written are unsent. A single page names them.
         unwritten = 0 if self._page_size is None and not self._unreadable else None
         records = [record for record in self.records.values() if self._numbers.get(record.key, unwritten) == number]
         page: dict[str, Any] = {"format": FORMAT, "records": [record.model_dump(mode="json") for record in records]}
@@ -158,14 +156,15 @@ class Journal:
     def put(self, records: Iterable[Record]) -> None:
         """Replace records and write their pages.
 
-        :raises OctosparkStateStoreError: if it cannot be written; whoever was about to send must not.
+        :raises OctosparkStateStoreError: if it cannot be written. The caller must not send then.
         """
         self._write(self._place(records))
 
     def put_surely(self, records: Iterable[Record]) -> None:
-        """Do the same, again if it fails: the service has answered, and the response must not be lost.
+        """Do the same, with retries, because the response must not be lost.
 
-        :raises OctosparkStateStoreError: if it still cannot be written; the next try reconciles.
+        :raises OctosparkStateStoreError: if it still cannot be written. The record stays in doubt, and the next try
+            resolves it.
         """
         pages = self._place(records)
         Retrying(
@@ -176,9 +175,9 @@ class Journal:
         )(self._write, pages)
 
     def _place(self, records: Iterable[Record]) -> list[int]:
-        """Take records in; return the pages to write.
+        """Assign records to pages; return the pages to write.
 
-        The first page comes last: it tells of a new one when that is there. Until then nothing on it has been sent.
+        The first page is written last: it names the number of pages once they exist, and nothing is sent before.
         """
         given = list(records)
         new = [record for record in given if record.key not in self._numbers]
@@ -209,7 +208,7 @@ class Journal:
             )
 
     def still_holds(self, records: Iterable[Record]) -> bool:
-        """Whether the stored pages still bear the attempts of ``records``: no other process has taken over."""
+        """Whether the stored pages still have the requests of ``records``, so that no other process has taken over."""
         requests: dict[Target, str | None] = {}
         given = list(records)
         for number in {self._numbers[record.key] for record in given}:

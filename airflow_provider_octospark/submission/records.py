@@ -1,4 +1,4 @@
-"""What is recorded of one target, and the page that holds the records of a task instance."""
+"""The record of one target, and the page of a task instance's records."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Target = tuple[str, str, str]
 
 
 class _Entry(BaseModel):
-    # Strict in both directions: what another version wrote differently must not be read as if it were ours.
+    # Strict, so that a page of another version is not misread.
     model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class Baseline(_Entry):
-    """What the service showed of the post directly before a submission.
+    """What the post showed directly before a request.
 
     :param scheduled_post_id: id of its latest submission, or None if it had none.
     :param updated_at: that submission's ``updatedAt``, as the text that came.
-    :param service_time: the service's own clock (header ``Date``), ISO 8601, or None if it did not tell.
+    :param service_time: the service's clock (header ``Date``), ISO 8601, or None if it is not known.
     """
 
     scheduled_post_id: str | None
@@ -38,8 +38,8 @@ class Baseline(_Entry):
 class RefusedRequest(_Entry):
     """The marks of a request that the service refused with a status 4xx; fields as in :class:`Record`.
 
-    Public reports tell of services that refuse a request after they have passed it on. Should a submission with these marks
-    show up, it may be this request's.
+    By public reports, a service may refuse a request after it has passed it on. A submission with these marks may come
+    from the request.
     """
 
     request: str
@@ -55,21 +55,21 @@ class Record(_Entry):
     ``unsent``: nothing is out, and a request may be sent. ``in_doubt``: a request may have left; no response is known.
     ``answered``: the service answered; ``outcome`` says what.
 
-    All other fields are about the latest request, also where it was found, or decided, not to have been accepted and
-    the state is ``unsent`` again: should it show up later all the same, it can still be told.
+    All other fields describe the latest request. They remain if the request was not accepted and the state is ``unsent``
+    again, so that a late submission is recognised.
 
-    :param request: names the request; a user's decision is bound to it.
+    :param request: names the request; a user's decision refers to it.
     :param try_number: the task's try that made it.
     :param max_tries: the task instance's ``max_tries`` at that time; a clear raises it.
     :param fenced_at: our clock directly before the request was allowed to leave, ISO 8601.
-    :param baseline: what was there before it; None where that was lost, and ``run_began_at`` stands in.
+    :param baseline: what the post showed before it; None if the record was lost, and ``run_began_at`` is used instead.
     :param run_began_at: our clock at the run's begin, ISO 8601, where there is no baseline.
     :param scheduled_at: the time that was sent with it, ISO 8601, or None for a post now.
-    :param inferred: whether ``outcome`` is not the service's response to the request, but a submission that was found later
-        and taken for it, or that a user said to be there. It is never recorded as failed: that would prove nothing.
-    :param earlier: this task instance's earlier submissions of the target, each as it was when it freed the target, and
-        those that a user has seen and called somebody else's.
-    :param sends: how many requests for the target got no response in ``try_number``.
+    :param inferred: whether ``outcome`` is not the service's response, but a submission that was adopted, or that a user
+        confirmed. It is never recorded as failed, because that proves nothing about the request.
+    :param earlier: earlier submissions of the target by this task instance, as they were when they freed the target, and
+        submissions that a user called somebody else's.
+    :param sends: the number of requests in ``try_number`` that got no response.
     :param refused: the earliest request that was refused since the target was last accepted, or None.
     :param other_submission: a submission of the target that this task instance did not make and that was created after the
         run began. Once it was seen the target is not sent, also when a later read no longer shows it.
@@ -117,7 +117,7 @@ class Record(_Entry):
 
     @property
     def known_outcome(self) -> Outcome:
-        """What the service said; only for ``answered``."""
+        """The service's response; only for ``answered``."""
         assert self.outcome is not None  # noqa: S101 - _is_whole has made sure
         return self.outcome
 

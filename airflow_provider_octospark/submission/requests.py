@@ -1,4 +1,4 @@
-"""From the parameters that a user wrote to what is submitted: the same for an operator, an item of a batch and a notifier."""
+"""Build announcements from parameters, for operators, items of a batch and the notifier."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPTIONS = (
 """Parameters of the optional fields that both requests share."""
 
 POST_NOW = ("post_id", "team_id", *OPTIONS, "social_account_id")
-"""Parameters that say what to publish at once."""
+"""Parameters of an announcement that is published at once."""
 
 SCHEDULE_MULTI = (
     "post_id",
@@ -33,10 +33,10 @@ SCHEDULE_MULTI = (
     "timezone",
     "platform_settings_by_social_account_id",
 )
-"""Parameters that say what to schedule."""
+"""Parameters of an announcement that is scheduled."""
 
 TeamOf = Callable[[object], str]
-"""Gives the team id for a ``team_id`` that may be absent."""
+"""Returns the team id for a ``team_id`` that may be absent."""
 
 
 def to_post_now(given: Mapping[str, Any], team_of: TeamOf) -> Announcement:

@@ -1,4 +1,4 @@
-"""What a try reports of its submissions."""
+"""The results of a try."""
 
 from __future__ import annotations
 

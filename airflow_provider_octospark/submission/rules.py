@@ -46,7 +46,7 @@ class Run:
 
     :param map_index: -1 for a task that is not mapped.
     :param try_number: 1 for a first try.
-    :param max_tries: what Airflow holds for the task instance now; a clear raises it.
+    :param max_tries: the task instance's ``max_tries`` now; a clear raises it.
     :param run_after: when the run was due; before Airflow 3, the end of its data interval.
     :param is_backfill: whether the run was made by a backfill.
     :param state_store: path in Airflow's REST API under which a user reads and writes the task instance's state store,
@@ -79,7 +79,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Rules:
-    """How a task wants its submissions treated; the parameters of the operators.
+    """The rules of a task, from the operators' parameters.
 
     :param settle_time: time after which a request in doubt that left no trace is sent again; None never sends it again.
     :param resubmit_failed: whether a proven failure frees a target for a retry.
@@ -89,8 +89,8 @@ class Rules:
     :param skip_in_backfill: whether a backfill run submits nothing.
     :param if_late: what to do with a target that is too late.
     :param dry_run: whether to stop before the first request that submits.
-    :param recurs: whether what is submitted comes again by itself; the failure of one occurrence is then no end of it.
-    :param forgets: whether a retry will know nothing of this try (no store), and could not tell whose failure it finds.
+    :param recurs: whether the post recurs. A failed occurrence is then not final.
+    :param forgets: whether there is no store, so that a retry could not know whose failure it finds.
     """
 
     settle_time: timedelta | None = SETTLE_TIME
@@ -125,8 +125,8 @@ class Rules:
 def proves_nothing_sent(error: OctosparkError) -> bool:
     """Whether an error of a submission proves that the service did not accept it.
 
-    So do a connection that was never made, 429, and every 4xx but 408 and 409. Everything else is doubt: 3xx, 408,
-    409, 5xx, a lost connection, a time-out, a response that cannot be read.
+    These are: no connection, and a status 4xx other than 408 and 409. Everything else leaves the request in doubt: 3xx,
+    408, 409, 5xx, a lost connection, a time-out, an invalid response.
     """
     if isinstance(error, OctosparkConnectError | OctosparkHeldUpError | OctosparkArgumentError):
         return True
@@ -136,7 +136,7 @@ def proves_nothing_sent(error: OctosparkError) -> bool:
 def is_retryable_failure(outcome: Outcome) -> bool:
     """Whether a failure is transient, so that another submission may go through.
 
-    An account that schedule-multi refused has no category and no submission: nothing of it can be out.
+    An account that schedule-multi refused has neither category nor submission, so nothing can be published.
     """
     if outcome.state != "failed" or outcome.reason not in {None, "not_sent"} or outcome.platform_post_id:
         return False
@@ -153,9 +153,9 @@ def is_submitted_by_retry(outcome: Outcome, rules: Rules) -> bool:
 def frees(outcome: Outcome, rules: Rules, *, cleared: bool) -> bool:
     """Whether the end of an accepted submission allows another one. A failure is assumed to be final.
 
-    A failure frees if nothing of it can be live, now or later: at once if its category is transient, in any category
-    if a user cleared the task. What a user cancelled, and what was published, is submitted again only after a clear
-    and with ``if_already_submitted="resubmit"``. What is pending or unknown never is.
+    A failure frees the target if its category is transient, or if a user cleared the task, unless the post may be live. A
+    cancelled or published submission frees it only after a clear with ``if_already_submitted="resubmit"``. A pending or
+    unknown one never does.
     """
     if cleared and rules.if_already_submitted == "resubmit" and outcome.state in {"published", "failed"}:
         return True

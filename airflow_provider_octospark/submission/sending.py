@@ -40,7 +40,7 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class Sent:
-    """What came of requests that were sent together.
+    """The results of requests that were sent together.
 
     :param is_answered: whether the service accepted one of them.
     :param rejected: the errors of those that are proven not to be accepted, by the ``id()`` of their :class:`Send`.
@@ -53,7 +53,7 @@ class Sent:
 
 
 class Sender:
-    """Sends the requests of one task instance.
+    """Send the requests of one task instance.
 
     :param journal: the task instance's record.
     :param api: a client.

@@ -51,7 +51,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What this try reports of a target instead of its record's outcome; this try sends nothing more to it.
+    """What this try reports of a target instead of its record's outcome. The try sends nothing more to the target.
 
     :param error: why the target was not submitted, or None.
     :param refuses_resubmission: whether ``error`` kept a submission from being repeated whose outcome still stands.

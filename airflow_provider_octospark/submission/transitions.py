@@ -1,4 +1,4 @@
-"""What a target's record becomes when something is learnt of it: from a response, or from waiting.
+"""Transitions of a target's record, after a response, a read or a decision.
 
 Nothing here reads a clock, sleeps or sends.
 """
@@ -22,7 +22,7 @@ from airflow_provider_octospark.submission.rules import Run
 
 
 def outcome_about(record: Record, state: State, reason: Reason | None, message: str | None = None) -> Outcome:
-    """Return what is to be said of a target of which the service has said nothing."""
+    """Return an outcome for a target without a response of the service."""
     return Outcome(
         team_id=record.team_id,
         post_id=record.post_id,
@@ -35,19 +35,20 @@ def outcome_about(record: Record, state: State, reason: Reason | None, message: 
 
 
 def with_outcome(record: Record, outcome: Outcome) -> Record:
-    """Take in that the service has accepted a request, or that a submission was found for it."""
+    """Return the record of a target whose request was answered."""
     return record.model_copy(update={"state": "answered", "outcome": outcome, "refused": None})
 
 
 def with_observed(record: Record, seen: Outcome) -> Record:
-    """Take in what an accepted submission has become; one that was taken for ours, and failed, is in doubt again."""
+    """Return the record with the current outcome of its submission. An adopted submission that failed puts it in doubt
+    again."""
     if not record.inferred or seen.state != "failed":
         return with_outcome(record, seen)
     return in_doubt_again(record)
 
 
 def in_doubt_again(record: Record) -> Record:
-    """Take in that a submission which was taken for the request's may be somebody else's."""
+    """Return the record in doubt, because its adopted submission may be somebody else's."""
     run_began_at = record.run_began_at if record.baseline or record.run_began_at else record.fenced_at
     return record.model_copy(
         update={"state": "in_doubt", "outcome": None, "inferred": False, "run_began_at": run_began_at}
@@ -55,16 +56,16 @@ def in_doubt_again(record: Record) -> Record:
 
 
 def adopted(record: Record, outcome: Outcome, run: Run) -> Record:
-    """Take a submission for that of the request in doubt.
+    """Return the record with an adopted submission.
 
-    Only a clear from now on is one by a user who knows how the submission ended.
+    A clear counts only from now on, because the user did not know this submission before.
     """
     update = {"inferred": True, "max_tries": run.max_tries, "earlier": record.submissions()}
     return with_outcome(record, outcome).model_copy(update=update)
 
 
 def decided_accepted(record: Record, run: Run, *, request: str | None = None, fence: datetime | None = None) -> Record:
-    """Take in that a user decided that a request was accepted.
+    """Return the record after a user's decision that the request was accepted.
 
     :param request: names the request where the record does not (default: the record's).
     :param fence: when it left (default: the record's fence).
@@ -151,7 +152,7 @@ def _rows(value: object) -> list[AccountResult]:
 
 
 def with_response(records: Sequence[Record], response: Response[Any], log: Log) -> list[Record]:
-    """Return the records of those accounts of which a readable response speaks without contradiction.
+    """Return the records of the accounts for which a response is unambiguous.
 
     :param records: those of the targets of one request.
     """
@@ -190,13 +191,13 @@ def with_response(records: Sequence[Record], response: Response[Any], log: Log) 
 def record_final_outcomes(
     journal: Journal, outcomes: Sequence[Outcome], run: Run
 ) -> tuple[list[Outcome], dict[Target, str]]:
-    """Record what waiting has proven of accepted submissions.
+    """Record the results of a wait for accepted submissions.
 
-    What is unknown is not recorded: a later try waits again. A submission that was only taken for the task's own is not
-    believed to have failed: its target is in doubt again, and unknown.
+    An unknown outcome is not recorded, so a later try waits again. If an adopted submission failed, its target is in doubt
+    again, and unknown.
 
-    :param outcomes: what the wait came to.
-    :returns: the outcomes as the task may report them, and notes on those that are in doubt.
+    :param outcomes: the outcomes of the wait.
+    :returns: the outcomes to report, and notes on targets in doubt.
     :raises OctosparkStateStoreError: if the record cannot be written.
     """
     reported: list[Outcome] = []

@@ -1,4 +1,4 @@
-"""What the outlets of a task say of its publications."""
+"""The asset events of a task's outlets."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 MOST_OUTCOMES = 100
-"""How many outcomes an asset event carries; a batch's are in its XCom."""
+"""Maximum number of outcomes in an asset event. A batch has them in its XComs."""
 
 
 def event_extra(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Return the extra of an asset event: what it means, the number of outcomes, and the outcomes.
+    """Return the extra of an asset event: the kind of event, the number of outcomes, and the outcomes.
 
-    ``event`` is ``published`` if all that did not fail is out, ``submitted`` if some of it is still to come, ``dry_run`` if
-    nothing was sent.
+    ``event`` is ``published`` if every target that did not fail is published, ``submitted`` if one is pending, ``dry_run``
+    if nothing was sent.
     """
     going = [outcome for outcome in outcomes if outcome.state in {"pending", "published"}]
     if going and all(outcome.state == "published" for outcome in going):
@@ -33,9 +33,9 @@ def event_extra(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def add_to_outlet_events(outlets: Iterable[Any], context: Context, outcomes: Sequence[Outcome]) -> None:
-    """Put the outcomes into the events of a task's outlets; only the process that ends the task can.
+    """Add the outcomes to the events of a task's outlets. Only the process that ends the task can do this.
 
-    Of an asset alias the task itself says which assets it stands for, so there is nothing to add to.
+    The task itself resolves an asset alias, so there is no event to add to.
     """
     values: Any = context
     for outlet in outlets:

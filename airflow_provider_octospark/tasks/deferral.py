@@ -1,4 +1,4 @@
-"""Handing a wait to the triggerer and taking its event back: the same for the operators and the sensor."""
+"""Defer a wait to the triggerer and read its event, for the operators and the sensor."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
 FRAMEWORK_MARGIN = timedelta(hours=1)
-"""How long after our own deadline Airflow's time-out strikes, should no triggerer be running."""
+"""How long after the wait's deadline Airflow's time-out comes, in case no triggerer runs."""
 
 SHORTEST_DEFERRAL = timedelta(seconds=5)
-"""Airflow fails a task whose trigger fires before the scheduler has seen it defer; shorter waits are slept."""
+"""The shortest wait that is deferred; the task sleeps for a shorter one. Airflow fails a task whose trigger fires before
+the scheduler has seen the deferral."""
 
 
 class Deferral(TypedDict):
@@ -33,13 +34,12 @@ class Deferral(TypedDict):
 def until_published(
     octospark_conn_id: str, wait: Wait, cancel_on_kill: list[dict[str, Any]] | None = None, **carried: Any
 ) -> Deferral:
-    """Return the deferral until all of a wait has ended; the task goes on in ``execute_complete``.
+    """Return the deferral until a wait is done; the task continues in ``execute_complete``.
 
-    :param cancel_on_kill: what the trigger is to take off the schedule if a user marks the task as failed; None to
-        leave all as it is.
-    :param carried: what ``execute_complete`` is to be given besides the event and the wait; JSON primitives.
+    :param cancel_on_kill: what the trigger takes off the schedule if a user marks the task as failed; None for nothing.
+    :param carried: arguments of ``execute_complete`` besides the event and the wait; JSON primitives.
     """
-    # Triggers are imported where one is needed: whoever only parses a DAG file does not pay for them.
+    # Imported here, because parsing a DAG file should not import triggers.
     from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger
 
     arguments = wait.as_json()
@@ -52,9 +52,9 @@ def until_published(
 
 
 def until_in_doubt_resolved(instant: datetime, **carried: Any) -> Deferral:
-    """Return the deferral until a request in doubt is worth a poll; the task goes on in ``resume_submission``.
+    """Return the deferral until the next poll of a request in doubt; the task continues in ``resume_submission``.
 
-    :param carried: what ``resume_submission`` is to be given besides the event; JSON primitives.
+    :param carried: arguments of ``resume_submission`` besides the event; JSON primitives.
     """
     return Deferral(
         trigger=until(instant),
@@ -65,13 +65,13 @@ def until_in_doubt_resolved(instant: datetime, **carried: Any) -> Deferral:
 
 
 def outcomes_or_wait(event: Any, wait: Any, log: Log) -> list[Outcome] | Wait:
-    """Return the outcomes that an event carries, or, if it is about something else, the wait to go on with.
+    """Return an event's outcomes, or the wait to continue if the event belongs to another one.
 
-    After a clear Airflow may hand the event of an earlier try's trigger to the task.
+    After a clear, Airflow may pass the event of an earlier try's trigger to the task.
 
-    :param event: what the trigger fired.
-    :param wait: what the task had handed over, as it came back; None where Airflow lost it (``dag.test``).
-    :raises OctosparkProtocolError: if either cannot be read.
+    :param event: the trigger's event.
+    :param wait: the wait as the task deferred it; None where Airflow drops it (``dag.test``).
+    :raises OctosparkProtocolError: if either is invalid.
     """
     from airflow_provider_octospark.triggers.octospark import outcomes_of_event
 

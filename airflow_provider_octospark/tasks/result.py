@@ -1,4 +1,4 @@
-"""What the outcomes of a task's targets mean for the task: whether it succeeds, is skipped, may be retried or fails."""
+"""Turn the outcomes of a task's targets into the task's result: success, skip, retry or failure."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from airflow_provider_octospark.parameters.defaults import PartialFailure
 from airflow_provider_octospark.submission.rules import Rules, is_submitted_by_retry
 
 Notes = Mapping[str, str]
-"""What a user should know and do about an unknown, where more is known than its outcome says; by :func:`note_key`."""
+"""What a user should know and do about targets in doubt, by :func:`note_key`."""
 
 SHOWN = 10
-"""How many outcomes the message of an error tells of; all of them are in the task's XCom."""
+"""Maximum number of outcomes in an error message. The task's XCom has all."""
 
 UNKNOWN_PREFIX = "OCTOSPARK UNKNOWN"
-"""Begins the log line of every outcome that is not known, so that they can be listed."""
+"""Begins the log line of every unknown outcome, so that a search finds them."""
 
 UNKNOWN_METRIC = "octospark.unknown"
-"""Counts them in Airflow's metrics."""
+"""The counter of unknown outcomes in Airflow's metrics."""
 
 
 def report_unknown(outcomes: Iterable[Outcome], log: Log, notes: Notes | None = None) -> None:
-    """Write a log line and count a metric for every outcome that is not known."""
+    """Log and count every unknown outcome."""
     for outcome in outcomes:
         if outcome.state == "unknown":
             log.error("%s %s", UNKNOWN_PREFIX, _what_to_do(outcome, notes or {}))
@@ -41,7 +41,7 @@ def report_unknown(outcomes: Iterable[Outcome], log: Log, notes: Notes | None = 
 
 
 def report_published(outcomes: Sequence[Outcome], log: Log) -> None:
-    """Write where publications are to be seen, as far as they are few and it is known."""
+    """Log the URLs of the first few publications."""
     for outcome in [outcome for outcome in outcomes if outcome.url][:SHOWN]:
         log.info("Post %s is out: %s", outcome.post_id, outcome.url)
 
@@ -72,16 +72,17 @@ def raise_for_outcomes(
     soft_fail: bool = False,
     resubmission_error: OctosparkError | None = None,
 ) -> None:
-    """Raise what the task must end with; return if it succeeds. Pending counts as success: nobody waited for it.
+    """Raise the exception that the task ends with, or return if it succeeds. A pending outcome counts as success.
 
-    :param partial_failure: ``succeed`` tolerates that some failed or are unknown, but not all.
-    :param rules: how the task submits, which says what its retry would submit again; None for a task that only waits.
-    :param cause: why targets of which nothing was sent were given up, where that is the same for all of them.
+    :param partial_failure: ``succeed`` tolerates failed and unknown targets, unless all are.
+    :param rules: the rules of a task that submits, which say what its retry submits; None for a task that only waits.
+    :param cause: the error that kept targets from being sent, or None.
     :param notes: see :data:`Notes`.
-    :param soft_fail: whether a proven failure skips the task instead of failing; never for what is unknown.
-    :param resubmission_error: why a target that a user asked to submit again was not; its earlier outcome is no success then.
+    :param soft_fail: whether a failure skips the task instead of failing it; an unknown outcome still fails it.
+    :param resubmission_error: the error that kept a target from being submitted again, or None; its earlier outcome is
+        then no success.
     :raises OctosparkError: of the class that fits, in the order unknown, cause, retryable, cancelled, failed.
-    :raises AirflowSkipException: with ``soft_fail``, if all that is not a success is a proven failure.
+    :raises AirflowSkipException: with ``soft_fail``, if no outcome is unknown.
     """
     unknown = [outcome for outcome in outcomes if outcome.state == "unknown"]
     skips = rules is not None and rules.if_late == "skip"

@@ -1,4 +1,4 @@
-"""What a task that submits does when it runs: the same for all operators, and for a first run, a retry and a resumption."""
+"""The task of the operators that submit: first try, retry and resumption."""
 
 from __future__ import annotations
 
@@ -71,22 +71,22 @@ class SystemClock:
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitDescription:
-    """What a task that submits is to do.
+    """The description of a task that submits.
 
     :param octospark_conn_id: id of the Airflow connection.
-    :param to_submit: returns what the parameters ask for; raises `OctosparkArgumentError` for an unusable one.
-    :param rules: returns how submissions are treated; raises `OctosparkArgumentError` for an unusable parameter.
+    :param to_submit: returns the announcements; raises `OctosparkArgumentError` for an unusable parameter.
+    :param rules: returns the rules; raises `OctosparkArgumentError` for an unusable parameter.
     :param result: returns the task's XCom ``return_value`` for its outcomes.
     :param extra_xcoms: returns the task's other XComs for its outcomes, by key.
     :param page_size: for a batch, how many targets share a page of the record; None (default) for all on one page.
-    :param partial_failure: ``fail``, ``succeed`` or what else `PartialFailure` names.
+    :param partial_failure: one of `PartialFailure`.
     :param wait_for_completion: whether the task waits until all submissions are published or failed.
-    :param deferrable: whether the triggerer waits in the task's place.
-    :param publish_timeout: how long after its time a publication is given up as unknown; a timedelta or seconds.
+    :param deferrable: whether the task waits in the triggerer.
+    :param publish_timeout: how long after its time to wait for a publication; a timedelta or seconds.
     :param hidden_timeout: how long a publication may be hidden by a newer one of its post; a timedelta or seconds.
     :param poll_interval: shortest pause between two polls, in seconds.
     :param poll_backoff: growth of that pause.
-    :param cancel_on_kill: whether the trigger cancels what is still scheduled if a user marks the task as failed.
+    :param cancel_on_kill: whether scheduled submissions are taken off the schedule if a user marks the task as failed.
     :param outlets: the task's outlets.
     :param do_xcom_push: whether the task pushes XComs.
     """
@@ -112,13 +112,13 @@ class SubmitDescription:
 class SubmitTask:
     """One try of a task, or its continuation after a deferral.
 
-    :param description: what to do, all templates rendered.
+    :param description: the task's description, with rendered templates.
     :param log: the task's log.
     :param resumed: whether the task continues after a deferral.
-    :param page: the record that was carried through the deferral, where Airflow has no store.
-    :param clock: our own clock; tests hand in another.
-    :param connect: makes the hook of a connection; tests hand in another.
-    :raises OctosparkStateStoreError: if the record cannot be read or begun.
+    :param page: the record that the deferral carried, where Airflow has no store.
+    :param clock: our own clock; tests pass another.
+    :param connect: creates the hook of a connection; tests pass another.
+    :raises OctosparkStateStoreError: if the record cannot be read or written.
     """
 
     published_url: str | None = None
@@ -141,7 +141,7 @@ class SubmitTask:
         self._clock = clock or SystemClock()
         self._connect = connect
         self._store = task_state_store(context)
-        # Opening the journal is the first act: a try that fails on a parameter has then proven that it sent nothing.
+        # The journal is opened first, so that a try which fails on a parameter proves that it sent nothing.
         self.journal = Journal(
             MemoryStore(page) if self._store is None else self._store,
             is_first_try=self.run.is_first_try and not resumed,
@@ -149,10 +149,10 @@ class SubmitTask:
         )
 
     def start(self) -> Any:
-        """Submit what has not been submitted, wait if asked to, and end the task."""
+        """Submit what is not submitted yet, wait if asked to, and end the task."""
         description = self.description
         with self._connect(description.octospark_conn_id) as hook:
-            # All of it is checked before anything is sent, also what only matters afterwards.
+            # All parameters are checked before anything is sent, also those of the wait.
             arguments.one_of(description.partial_failure, get_args(PartialFailure), "partial_failure")
             self._new_wait(())
             announcements = self._to_submit(hook)
@@ -175,7 +175,7 @@ class SubmitTask:
                 self._push(outcomes)
                 raise AirflowSkipException(str(results.error))
             notes = _by_name(results.notes)
-            # Now, and not when all others have been waited for: a user has to look.
+            # Logged before the wait for the others, because a user has to act.
             report_unknown([outcome for outcome in outcomes if note_on(outcome, notes)], self.log, notes)
             is_open = not all(outcome.is_final for outcome in outcomes) and results.resubmission_error is None
             if description.wait_for_completion and is_open and not self._is_for_retry(outcomes, rules):
@@ -186,7 +186,7 @@ class SubmitTask:
             return self._finish(outcomes, notes, results.error, results.resubmission_error)
 
     def _is_for_retry(self, outcomes: Sequence[Outcome], rules: Rules) -> bool:
-        """Whether the task fails now, so that a retry submits what was refused while its time is still to come."""
+        """Whether the task fails before it waits, so that a retry submits refused targets before their time has passed."""
         has_retry = self.run.try_number <= self.run.max_tries
         return has_retry and fails_for_retry(
             outcomes, self.description.partial_failure, replace(rules, forgets=self._store is None)
@@ -200,7 +200,7 @@ class SubmitTask:
             if not earlier:
                 raise
             said = str(error)
-        # What a later try cannot make sense of any more says nothing about what is out.
+        # A parameter that is unusable now says nothing about earlier submissions.
         why = f"what the task asks for now cannot be used: {said}"
         known = {record.key: record.outcome or outcome_about(record, "unknown", "in_doubt", why) for record in earlier}
         report_unknown(known.values(), self.log)
@@ -211,7 +211,7 @@ class SubmitTask:
     def complete(self, event: Any, wait: Any, notes: Notes | None) -> Any:
         """Take the trigger's event and end the task.
 
-        Makes no request, unless the task asks for more than it did when it was deferred: that is submitted first.
+        Makes no request, unless targets were added while the task was deferred; these are submitted first.
         """
         seen = outcomes_or_wait(event, wait, self.log)
         if isinstance(seen, Wait):
@@ -222,13 +222,13 @@ class SubmitTask:
         return self._finish(outcomes, {**(notes or {}), **doubts})
 
     def _is_asked_for_more(self, outcomes: Sequence[Outcome]) -> bool:
-        """Whether a list has grown, or a template has changed, while the task was deferred."""
+        """Whether targets were added while the task was deferred."""
         known = {target_key(each.team_id, each.post_id, each.social_account_id or "") for each in outcomes}
         try:
             with self._connect(self.description.octospark_conn_id) as hook:
                 asked_for = {key for each in self.description.to_submit(hook) for key in each.targets}
         except (OctosparkError, AirflowException) as error:
-            # All that was asked for is known; what cannot be used now says nothing about it.
+            # All targets of the deferral are known; a parameter that is unusable now does not change them.
             self.log.warning("What the task asks for now cannot be used: %s", error)
             return False
         more = len(asked_for - known)
@@ -237,11 +237,11 @@ class SubmitTask:
         return bool(more)
 
     def cancel(self) -> None:
-        """Take back what is still scheduled, if a user marked the task as failed; says in the log what it did."""
+        """Take submissions off the schedule if a user marked the task as failed; log what it does."""
         cancel(self.description.octospark_conn_id, self._cancellable(), self.run, self.log)
 
     def _cancellable(self) -> list[Cancellable]:
-        # With a page that cannot be read, nobody knows whether a submission is the only one of its post.
+        # With an unreadable page it is not known whether a submission is the only one of its post.
         return [] if self.journal.problem else cancellable(self.journal.records.values())
 
     def _pause(self, wait: WaitUntil) -> None:
@@ -281,11 +281,11 @@ class SubmitTask:
         )
 
     def _carried(self) -> dict[str, Any]:
-        # Before Airflow 3.3 there is no store; what this try knows travels with the deferral.
+        # Before Airflow 3.3 there is no store, so the deferral carries the record.
         return {} if self._store is not None else {"page": self.journal.page()}
 
     def _record_final_outcomes(self, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, str]]:
-        """Record what waiting has proven; return what may be said of it, and notes on what is in doubt."""
+        """Record the results of a wait; return the outcomes to report, and notes on targets in doubt."""
         reported, notes = record_final_outcomes(self.journal, outcomes, self.run)
         doubts = _by_name(notes)
         report_unknown([outcome for outcome in reported if note_on(outcome, doubts)], self.log, doubts)
@@ -320,13 +320,13 @@ class SubmitTask:
         return result
 
     def _push(self, outcomes: Sequence[Outcome]) -> None:
-        """Push all XComs of a task that is about to raise, so that tasks which run all the same can read them."""
+        """Push all XComs of a task that is about to raise, so that downstream tasks can read them."""
         try:
             self._push_more(outcomes)
             if self.description.do_xcom_push:
                 self.context["ti"].xcom_push(key=RETURN_KEY, value=self.description.result(outcomes))
         except Exception:
-            # What the task raises says whether it may be retried; an error of XCom must not take its place.
+            # The task's own exception decides whether it is retried; an error of XCom must not replace it.
             self.log.exception("The outcomes could not be pushed to XCom.")
 
     def _push_more(self, outcomes: Sequence[Outcome]) -> None:

@@ -1,4 +1,4 @@
-"""What a task of the sensor does when it runs: the same in all modes, and after a deferral."""
+"""The task of the sensor, in all modes and after a deferral."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 WAIT_KEY = "octospark.wait"
-"""Where mode ``reschedule`` keeps, from Airflow 3.3 on, what it has seen and told."""
+"""The state store key of the wait in mode ``reschedule`` (Airflow 3.3 and newer)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WaitDescription:
-    """What a task that waits is to wait for, and how; each field as the sensor of that parameter describes it.
+    """The description of a task that waits; fields as the sensor's parameters.
 
-    :param reschedule: whether each poll is a process of its own.
-    :param skips_failures: whether a proven failure skips the task.
+    :param reschedule: whether each poll runs in a process of its own.
+    :param skips_failures: whether a failure skips the task.
     :param outlets: the task's outlets.
     :param do_xcom_push: whether the task pushes XComs.
     """
@@ -70,9 +70,9 @@ class WaitDescription:
 
 
 class WaitTask:
-    """One process's part of a wait.
+    """One process of a task that waits.
 
-    :param description: what to wait for, all templates rendered.
+    :param description: the task's description, with rendered templates.
     :param log: the task's log.
     """
 
@@ -93,7 +93,7 @@ class WaitTask:
 
     @cached_property
     def wait(self) -> Wait:
-        """What is waited for, and until when.
+        """The wait.
 
         :raises OctosparkArgumentError: naming the parameter that is unusable.
         """
@@ -118,12 +118,12 @@ class WaitTask:
 
     @property
     def longest_poking(self) -> float:
-        """When Airflow's own time-out is to strike, in seconds after the first start: after our deadline."""
+        """Airflow's time-out in seconds after the first start: later than the wait's deadline."""
         first = first_started(self.context, reschedule=self.description.reschedule)
         return (self.wait.deadline - first + FRAMEWORK_MARGIN).total_seconds()
 
     def poll(self) -> bool:
-        """Look once at what is due for it; return whether all has ended."""
+        """Read the posts that are due; return whether all publications are final."""
         for line in self._hook.poll(self.wait):
             self.log.info("%s", line)
         return self.wait.done
@@ -133,18 +133,18 @@ class WaitTask:
         return max(0.0, (self.wait.next_poll(now) - now).total_seconds())
 
     def finish(self) -> Any:
-        """End the task with what is known."""
+        """End the task with the outcomes."""
         return self._finish(self.wait.outcomes)
 
     def give_up(self, why: str) -> Any:
-        """End the task; what is still open is unknown."""
+        """End the task; pending outcomes are unknown."""
         for watch in self.wait.watches:
             if not watch.outcome.is_final:
                 watch.end_unknown("deadline", why)
         return self.finish()
 
     def defer(self, wait: Wait | None = None) -> NoReturn:
-        """Hand the wait to the triggerer."""
+        """Defer the wait to the triggerer."""
         description = self.description
         wait = self.wait if wait is None else wait
         on_kill = [each.as_json() for each in self._cancellable(wait)] if description.cancel_on_kill else None
@@ -158,11 +158,11 @@ class WaitTask:
         return self._finish(seen)
 
     def cancel(self) -> None:
-        """Take back what is still scheduled, if a user marked the task as failed; says in the log what it did."""
+        """Take submissions off the schedule if a user marked the task as failed; log what it does."""
         cancel(self.description.octospark_conn_id, self._cancellable(self.wait), self.run, self.log)
 
     def _cancellable(self, wait: Wait) -> list[Cancellable]:
-        # Of a post that was only named nobody has said that this DAG submitted it.
+        # A post that is given by id may be submitted by somebody else.
         return [] if arguments.is_absent(self.description.publication) else cancellable_of(wait.outcomes)
 
     def _awaited(self) -> list[Outcome]:
@@ -207,23 +207,23 @@ class WaitTask:
         return result
 
     def _push(self, result: Any) -> None:
-        """Push the result of a task that is about to raise, so that tasks which run all the same can read it."""
+        """Push the result of a task that is about to raise, so that downstream tasks can read it."""
         if not self.description.do_xcom_push:
             return
         try:
             self.context["ti"].xcom_push(key=RETURN_KEY, value=result)
         except Exception:
-            # What the task raises says whether it may be retried; an error of XCom must not take its place.
+            # The task's own exception decides whether it is retried; an error of XCom must not replace it.
             self.log.exception("The outcomes could not be pushed to XCom.")
 
     def keep(self) -> None:
-        """Keep what was seen for the next poke: mode ``reschedule`` is a new process each time."""
+        """Store the wait for the next poke, which is a new process in mode ``reschedule``."""
         store = task_state_store(self.context)
         if store is not None:
             store.set(WAIT_KEY, {"try": self.run.try_number, "wait": self.wait.as_json()})
 
     def _kept(self, fresh: Wait) -> Wait:
-        """Return the wait of this try's earlier pokes."""
+        """Return the stored wait of this try's earlier pokes."""
         store = task_state_store(self.context)
         kept = store.get(WAIT_KEY) if store is not None else None
         if not isinstance(kept, dict) or kept.get("try") != self.run.try_number:
@@ -252,7 +252,7 @@ def _outcome(entry: object) -> Outcome:
 
 
 def _flattened(value: object) -> Iterator[object]:
-    """Yield each outcome to wait for: a task mapped over posts gives a list of lists."""
+    """Yield each outcome; a mapped task returns a list of lists."""
     if isinstance(value, Mapping) or not isinstance(value, Iterable) or isinstance(value, str):
         yield value
         return

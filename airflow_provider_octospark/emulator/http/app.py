@@ -1,4 +1,4 @@
-"""The FastAPI application: one for the whole process; each request says which emulator it came to."""
+"""The FastAPI application: one for the process; each request carries its emulator."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from airflow_provider_octospark.emulator.service.team import UnknownIdError
 
 
 class _Application(FastAPI):
-    """FastAPI, with a description that knows only the responses that there are."""
+    """FastAPI, with an OpenAPI description of the actual responses only."""
 
     def openapi(self) -> dict[str, Any]:
         schema = super().openapi()
         for path in schema["paths"].values():
             for operation in path.values():
-                # Requests that do not fit are answered with 400, which each route describes itself.
+                # An invalid request gets 400, which each route describes itself.
                 operation["responses"].pop("422", None)
         for unused in ("HTTPValidationError", "ValidationError"):
             schema.get("components", {}).get("schemas", {}).pop(unused, None)
@@ -32,7 +32,7 @@ class _Application(FastAPI):
 
 @functools.cache
 def application() -> FastAPI:
-    """The application; made once, since it keeps nothing."""
+    """Return the application, which has no state and is created once."""
     app = _Application(
         title="Octospark emulator",
         description="A local stand-in for the Octospark API, with scripted faults and a clock of its own.",
@@ -54,7 +54,7 @@ def application() -> FastAPI:
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
-    """The response to a request that cannot be served."""
+    """Return the response to an invalid request."""
     if isinstance(error, RequestValidationError):
         return api.error_response(400, _sentence(error), "bad_request")
     if isinstance(error, HTTPException):
@@ -70,7 +70,7 @@ async def _refuse(_: Request, error: Exception) -> Response:
 
 
 def _sentence(error: RequestValidationError) -> str:
-    """What is wrong with which field, of all that is wrong."""
+    """Return a message with the problem of each invalid field."""
     said = []
     for each in error.errors():
         _, *names = each["loc"]

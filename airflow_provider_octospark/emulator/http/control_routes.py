@@ -1,4 +1,4 @@
-"""The control calls under `/_emulator/`: what a test in another process steers the emulator with."""
+"""The control routes under `/_emulator/`, with which a test in another process controls the emulator."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Order(BaseModel):
 
 
 class ClockOrder(_Order):
-    """What to do with the clock: exactly one of these."""
+    """An action on the clock: exactly one of these."""
 
     advance_seconds: float | None = Field(
         default=None, ge=0, le=1e12, allow_inf_nan=False, description="Move on by this, in virtual seconds."
@@ -48,7 +48,7 @@ class ClockOrder(_Order):
 
 
 class UserActionRequest(_Order):
-    """What a user does meanwhile; see `Team.user_action`."""
+    """An action of a user; see `Team.user_action`."""
 
     action: UserAction
     post_id: str
@@ -63,7 +63,7 @@ class UserActionRequest(_Order):
 
 
 class PostOrder(_Order):
-    """A further prepared post."""
+    """Another prepared post."""
 
     title: str
     text: str = ""
@@ -71,7 +71,7 @@ class PostOrder(_Order):
 
 
 class AccountOrder(_Order):
-    """A further social account; or, with `id`, another status for one that is there."""
+    """Another social account; or, with `id`, a new status for an account."""
 
     id: str | None = None
     provider: Provider | None = None
@@ -86,7 +86,7 @@ class AccountOrder(_Order):
 
 
 class ClockResponse(TypedDict):
-    """What the clock shows."""
+    """The clock's time."""
 
     now: str
     factor: float
@@ -99,13 +99,13 @@ class SubmissionList(TypedDict):
 
 
 class PublicationList(TypedDict):
-    """What truly went out, oldest first."""
+    """Publications, oldest first."""
 
     data: list[PublicationEntry]
 
 
 class RequestList(TypedDict):
-    """Calls to the public API, oldest first."""
+    """Requests to the public API, oldest first."""
 
     data: list[RequestEntry]
 
@@ -117,13 +117,13 @@ class ScheduledPostList(TypedDict):
 
 
 class NamedList(TypedDict):
-    """Posts or social accounts, as the line that the emulator prints at its start has them."""
+    """Posts or social accounts, in the form of the emulator's first output line."""
 
     data: list[dict[str, str]]
 
 
 class FaultList(TypedDict):
-    """Faults in wait, oldest first."""
+    """Pending faults, oldest first."""
 
     data: list[Fault]
 
@@ -135,7 +135,7 @@ class ScenarioList(TypedDict):
 
 
 class IdResponse(TypedDict):
-    """The id of what was made or changed."""
+    """The id of the created or changed object."""
 
     id: str
 

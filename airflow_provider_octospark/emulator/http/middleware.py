@@ -1,4 +1,4 @@
-"""What stands before the application: lists the requests, lets faults strike, tells the time."""
+"""The middleware: records requests, applies faults, and sets the header `Date`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from airflow_provider_octospark.emulator.service.operations import called
 from airflow_provider_octospark.emulator.service.service import Service
 
 HOLD_SECONDS: Final = 600.0
-"""How long a request without a response is held at most, in real seconds."""
+"""Maximum time for which a request without a response is held, in real seconds."""
 
 SETTLE_TURNS: Final = 25
-"""Turns of the event loop that take a request from the socket into its processing, and some more."""
+"""Number of event loop iterations within which a request gets from the socket to its processing."""
 
 SETTLE_SECONDS: Final = 10.0
-"""How long `settle` waits at most, in real seconds."""
+"""Time limit of `settle`, in real seconds."""
 
 _OWN_PATHS: Final = ("/_emulator", "/published/", "/openapi.json", "/favicon.ico")
 
@@ -42,7 +42,7 @@ class _Response:
 
 @dataclass(slots=True)
 class _Exchange:
-    """One call to the public API."""
+    """A request to the public API."""
 
     scope: Scope
     receive: Receive
@@ -58,11 +58,11 @@ class _Exchange:
 
 
 class _SilenceError(Exception):
-    """There is no response: the connection is held."""
+    """Raised if there is no response and the connection is held."""
 
 
 class _DoneError(Exception):
-    """The fault has dealt with the connection; nothing more is to be sent."""
+    """Raised if the fault has handled the connection, so nothing more is sent."""
 
 
 class Middleware:
@@ -114,7 +114,7 @@ class Middleware:
         self._released = asyncio.Event()
 
     async def settle(self) -> None:
-        """Wait until all that clients have sent so far is processed, but for what is held."""
+        """Wait until all requests are processed, except those that are held."""
         deadline = asyncio.get_running_loop().time() + SETTLE_SECONDS
         calm = 0
         while calm < SETTLE_TURNS and asyncio.get_running_loop().time() < deadline:
@@ -147,7 +147,7 @@ class Middleware:
 
     async def _process(self, exchange: _Exchange, interference: Interference = UNDISTURBED) -> _Response:
         if exchange.generation != self._service.generation:
-            # A reset came in between; the new world must not feel what was sent to the old one.
+            # The emulator was reset in between, and the request belongs to the old state.
             raise _SilenceError
         exchange.scope["state"]["interference"] = interference
         return await self._ask(exchange.scope, exchange.body)
@@ -155,10 +155,10 @@ class Middleware:
     async def _strike(
         self, exchange: _Exchange, fault: Fault, response: _Response | None, released: asyncio.Event
     ) -> None:
-        """Let the fault happen. Returns only if the call goes on after it."""
+        """Apply a fault. Returns only if the request goes on."""
         match fault.fault:
             case "delay":
-                # Also if the client gives up: a slow server does not notice.
+                # Processed also if the client gives up, as a slow server does.
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(released.wait(), fault.seconds)
             case "no_answer":
@@ -185,7 +185,7 @@ class Middleware:
     # Answers
 
     async def _ask(self, scope: Scope, body: bytes) -> _Response:
-        """What the application answers."""
+        """Return the application's response."""
         response = _Response(500, [], b"")
         unread = [body]
 
@@ -215,14 +215,14 @@ class Middleware:
         return (b"date", format_datetime(self._service.now(), usegmt=True).encode())
 
     def _cut(self, response: _Response) -> bytes:
-        """The head of a response, which promises all of the body, and half of the body."""
+        """Return the head of a response, with the full Content-Length, and half of the body."""
         lines = [f"HTTP/1.1 {response.status} {_phrase(response.status)}".encode()]
         lines += [name + b": " + value for name, value in [*response.headers, self._date()]]
         return b"\r\n".join(lines) + b"\r\n\r\n" + response.body[: len(response.body) // 2]
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """The body of the request; None if the client went away over it."""
+    """Return the body of the request, or None if the client disconnected."""
     body = b""
     while True:
         message = await receive()
@@ -235,7 +235,7 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 async def _hold(receive: Receive, released: asyncio.Event) -> None:
-    """Wait until the client is gone, all are released, or it has been long enough."""
+    """Wait until the client disconnects, all requests are released, or the time limit is reached."""
     waiting: set[asyncio.Task[Any]] = {
         asyncio.ensure_future(transport.gone(receive)),
         asyncio.ensure_future(released.wait()),

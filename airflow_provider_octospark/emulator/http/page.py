@@ -1,6 +1,6 @@
-"""The page for people: accounts, publications, prepared posts and the latest requests.
+"""The web page of the emulator: accounts, publications, prepared posts and the latest requests.
 
-It is rendered here, with every value escaped; a few lines of script take it again each second.
+The server renders it with every value escaped. A short script reloads it each second.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from airflow_provider_octospark.emulator.service.records import Post, ScheduledP
 from airflow_provider_octospark.emulator.service.team import UnknownIdError
 
 SHOWN_PUBLICATIONS: Final = 200
-"""How many publications the page shows at most."""
+"""Maximum number of publications on the page."""
 
 SHOWN_REQUESTS: Final = 40
-"""How many requests the page shows at most."""
+"""Maximum number of requests on the page."""
 
 PLATFORM_NAMES: Final = {
     "x": "X",
@@ -97,7 +97,7 @@ def _script() -> str:
 
 @functools.cache
 def _policy() -> str:
-    """Only our own script runs, and nothing is loaded from anywhere else."""
+    """The policy allows the page's own script only, and no other sources."""
     digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; connect-src 'self'; "

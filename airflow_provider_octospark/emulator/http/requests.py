@@ -1,4 +1,4 @@
-"""Requests to the public API, as the seed pages describe them: pydantic models that refuse what the pages do not allow."""
+"""Requests to the public API as pydantic models. They refuse what the reference pages do not allow."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ from airflow_provider_octospark.emulator.service.timestamps import parse_timesta
 
 
 def _without_default(schema: dict[str, Any]) -> None:
-    """Absent is not the same as any value that could be sent."""
+    """The default of a field that is absent, which differs from every value that a client can send."""
     del schema["default"]
 
 
 class PublishRequest(BaseModel):
-    """The optional fields that post-now and schedule-multi share (seed pages).
-
-    Assumption: a field that is not known is refused; the seed pages do not say.
-    """
+    """The optional fields of post-now and schedule-multi (reference pages). Assumption: an unknown field is refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -46,14 +43,14 @@ class PublishRequest(BaseModel):
         return self
 
     def recurrence(self) -> Recurrence | None:
-        """How the publication comes again, if it does."""
+        """The recurrence, or None."""
         if "recurrenceIntervalDays" not in self.model_fields_set:
             return None
         ends_at = None if self.recurrenceEndsAt is None else parse_timestamp(self.recurrenceEndsAt)
         return Recurrence(self.recurrenceIntervalDays, ends_at)
 
     def repost(self) -> dict[str, Any] | None:
-        """`repostAfter`, if it was given."""
+        """`repostAfter`, or None."""
         return self.repostAfter if "repostAfter" in self.model_fields_set else None
 
 
@@ -87,7 +84,7 @@ class ScheduleMultiRequest(PublishRequest):
         return self
 
     def submission(self, account_id: str) -> Submission:
-        """What is asked for on one of the accounts."""
+        """Return the request for one of the accounts."""
         own = {key.lower(): value for key, value in self.platformSettingsBySocialAccountId.items()}
         return Submission(
             scheduled_at=parse_timestamp(self.scheduledAt, self.timezone),
@@ -99,7 +96,7 @@ class ScheduleMultiRequest(PublishRequest):
 
 
 def parse_field(name: str, text: str, timezone: str | None = None) -> None:
-    """Refuse text that is not a time, with a message that names the field."""
+    """Refuse text that is not a time; the message names the field."""
     try:
         parse_timestamp(text, timezone)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The public API: one route per operation whose response is known."""
+"""The public API: one route for each operation with a known response."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from airflow_provider_octospark.emulator.service.team import Team, UnknownIdErro
 
 @dataclass(frozen=True, slots=True)
 class Interference:
-    """What a fault asks of the processing itself."""
+    """The effect of a fault on the processing of a request."""
 
     late: float | None = None
     omit: Fault | None = None
@@ -56,19 +56,19 @@ UNDISTURBED: Final = Interference()
 
 
 def error_response(status: int, message: str, code: str) -> JSONResponse:
-    """An error; the one place that knows the shape of its body."""
+    """An error response; the only code that defines the shape of its body."""
     body: ErrorResponse = {"error": {"message": message, "code": code}}
     return JSONResponse(body, status)
 
 
 class RequireToken:
-    """Answers 401 to every call of the public API without the token, before anything else is looked at."""
+    """Respond with 401 to every request to the public API without the token, before anything else is checked."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what has the token, or is no call of the public API."""
+        """Pass on a request that has the token, or is not to the public API."""
         if scope["type"] == "http" and scope["path"].startswith("/v1/"):
             service: Service = scope["state"]["service"]
             given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
@@ -82,7 +82,7 @@ class RequireToken:
 
 
 class _StrictRequest(Request):
-    """Takes JSON only as the standard has it: no NaN, no lone surrogates, no number without end."""
+    """Accept standard JSON only: no NaN, no lone surrogates, no infinite number."""
 
     async def json(self) -> Any:
         body = await self.body()
@@ -114,7 +114,7 @@ def service_of(request: Request) -> Service:
 
 
 def interference_of(request: Request) -> Interference:
-    """What a fault asks of the processing of this request."""
+    """The effect of a fault on this request."""
     interference: Interference = request.state.interference
     return interference
 
@@ -221,8 +221,8 @@ async def _schedule_multi(
 
 
 def _schedule_one(team: Team, post_id: str, account_id: str, body: ScheduleMultiRequest) -> AccountResult:
-    """Assumptions: an account that is not known is an error of its own, not a 404 for all; and of
-    `scheduledPost` and `error` one is there, and the other left out."""
+    """Assumptions: an unknown account is an error of its own, not a 404 for all; and either `scheduledPost` or `error` is
+    present."""
     try:
         scheduled = team.schedule(post_id, account_id, body.submission(account_id))
     except (UnknownIdError, AccountUnavailableError) as error:

@@ -1,4 +1,4 @@
-"""The emulator as a server in a thread of its own."""
+"""The emulator as an HTTP server in a thread of its own."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from airflow_provider_octospark.emulator.service.service import Service
 from airflow_provider_octospark.emulator.settings import Settings
 
 STOP_SECONDS: Final = 2.0
-"""How long requests under way are waited for when the server stops, after their connections are cut."""
+"""Time limit for open requests when the server stops, after their connections are closed."""
 
 
 def check_loopback(host: str) -> None:
-    """Refuse a host that others than this machine can reach: the emulator has no secrets and no locks."""
+    """Refuse a host that is not a loopback address: the emulator is not protected."""
     if host == "localhost":
         return
     with contextlib.suppress(ValueError):
@@ -36,17 +36,17 @@ def check_loopback(host: str) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but it ends at once, whoever still waits for a response."""
+    """uvicorn, but it stops at once, also with open requests."""
 
     def __init__(self, config: uvicorn.Config, middleware: Middleware) -> None:
         super().__init__(config)
         self._middleware = middleware
         self._ending = asyncio.Event()
         self.settled = threading.Event()
-        """Set once connections are accepted, or never will be."""
+        """Set once connections are accepted, or after a failed start."""
 
     def end(self) -> None:
-        """Stop; to be called in the event loop of the server."""
+        """Stop the server; call it in the server's event loop."""
         self._ending.set()
 
     async def main_loop(self) -> None:
@@ -66,7 +66,7 @@ class _Server(uvicorn.Server):
 
 
 class Emulator(Service):
-    """A running emulator: the service of `Service`, reachable over HTTP on a loopback address.
+    """The emulator: `Service` over HTTP on a loopback address.
 
     Use it as a context manager, or with `start` and `stop`.
     """
@@ -81,14 +81,13 @@ class Emulator(Service):
         seed: int | None = None,
         settings: Settings | None = None,
     ) -> None:
-        """Make it, without starting it.
+        """Create the emulator without starting it.
 
         :param host: a loopback address.
-        :param port: the port; 0 takes a free one.
-        :param start: what the clock shows at first (aware); default: the real time.
-        :param factor: virtual seconds per real second; 0 stands still until it is advanced.
-        :param seed: makes the ids of scheduledPosts and the faults with a probability the same in
-            each run; default: different each time.
+        :param port: the port; 0 for a free one.
+        :param start: the clock's first time (aware); default: the real time.
+        :param factor: virtual seconds per real second; with 0 the clock stands still until it is advanced.
+        :param seed: makes the ids of scheduledPosts and random faults reproducible; default: different in each run.
         :param settings: switches for undocumented points.
         """
         super().__init__(start=start, factor=factor, seed=seed, settings=settings)
@@ -105,7 +104,7 @@ class Emulator(Service):
 
     @property
     def base_url(self) -> str:
-        """Where the API is, for example `http://127.0.0.1:40123`."""
+        """The base URL of the API, for example `http://127.0.0.1:40123`."""
         if self._base_url is None:
             raise RuntimeError("the emulator has not been started")
         return self._base_url
@@ -125,12 +124,11 @@ class Emulator(Service):
     # Life
 
     def start(self) -> Self:
-        """Start to listen; returns once connections are accepted."""
+        """Start the server; return once it accepts connections."""
         if self._thread is not None:
             raise RuntimeError("the emulator has been started already")
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        # asyncio turns off Nagle's algorithm only for sockets that name their protocol; with it an
-        # answer takes 40 ms.
+        # asyncio disables Nagle's algorithm only for sockets that name their protocol. With it a # response takes 40 ms.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -176,10 +174,10 @@ class Emulator(Service):
             server.settled.set()
 
     def stop(self) -> None:
-        """Stop at once: whoever still waits for a response gets none."""
+        """Stop at once. Open requests get no response."""
         if self._thread is None or self._loop is None or self._server is None:
             return
-        with contextlib.suppress(RuntimeError):  # the loop is closed if it was stopped before
+        with contextlib.suppress(RuntimeError):  # the loop is closed if the server was stopped before
             self._loop.call_soon_threadsafe(self._server.end)
         self._thread.join()
 
@@ -202,9 +200,9 @@ class Emulator(Service):
         return self._thread is threading.current_thread()
 
     def settle(self) -> None:
-        """Wait until all that clients have sent so far is processed, but for what is held without a response.
+        """Wait until all requests are processed, except those that are held without a response.
 
-        A client that is gone may have left a request that nobody has looked at yet.
+        A client that disconnected may have left a request that is not processed yet.
         """
         if self._loop is None or self._in_loop() or self._loop.is_closed():
             return
@@ -212,12 +210,12 @@ class Emulator(Service):
         asyncio.run_coroutine_threadsafe(waiting, self._loop).result()
 
     def advance(self, seconds: float) -> None:
-        """Settle, move the clock on by `seconds` of virtual time, and let happen what is due by then."""
+        """Settle, advance the clock by `seconds` of virtual time, and process what is due."""
         self.settle()
         super().advance(seconds)
 
     def advance_until_idle(self) -> float:
-        """Settle, and move the clock on until nothing is in wait; returns by how many virtual seconds.
+        """Settle, and advance the clock until nothing is pending; return by how many virtual seconds.
 
         See `Service.advance_until_idle`.
         """
@@ -225,7 +223,7 @@ class Emulator(Service):
         return super().advance_until_idle()
 
     def reset(self) -> None:
-        """As new: see `Service.reset`. Requests that are held or delayed are dropped without effect."""
+        """Reset the emulator; see `Service.reset`. Held and delayed requests are dropped without effect."""
         super().reset()
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._middleware.release)

@@ -1,4 +1,4 @@
-"""Connections that can be reset, cut off or dropped: what HTTP servers do their best to prevent."""
+"""Connections that can be reset, truncated or dropped."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class ExposedProtocol(H11Protocol):
         self.app_state = dict(self.app_state)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take note of the transport."""
+        """Store the transport."""
         self.app_state["transport"] = transport
         super().connection_made(transport)
 
 
 async def gone(receive: Receive) -> None:
-    """Wait until the connection is closed, by whichever side."""
+    """Wait until either side closes the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -41,13 +41,13 @@ async def reset(transport: asyncio.Transport, receive: Receive) -> None:
 
 
 async def drop(transport: asyncio.Transport, receive: Receive) -> None:
-    """End the connection without a further byte."""
+    """Close the connection without another byte."""
     transport.abort()
     await gone(receive)
 
 
 async def cut_off(transport: asyncio.Transport, receive: Receive, start: bytes) -> None:
-    """Send the start of a response, and end the connection."""
+    """Send the start of a response and close the connection."""
     transport.write(start)
     transport.close()
     await gone(receive)

@@ -1,4 +1,4 @@
-"""The emulator's own time: real by default, faster or slower by a factor, moved on by hand."""
+"""The emulator's clock: real time by default, scaled by a factor, or advanced by hand."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 from datetime import UTC, datetime, timedelta
 
 END_OF_TIME = datetime(9000, 1, 1, tzinfo=UTC)
-"""The clock does not go past this, so that dates can still be reckoned with."""
+"""The clock stops here, so that date arithmetic does not overflow."""
 
 MAX_FACTOR = 1_000_000.0
-"""The largest factor: about eleven and a half days in a real second."""
+"""The maximum factor: about eleven and a half days in a real second."""
 
 
 class VirtualClock:
-    """A clock that reads real time until told otherwise; it never goes back.
+    """A clock that shows real time by default. It never goes back.
 
     Not thread-safe by itself: the emulator's lock guards it.
     """
@@ -40,11 +40,11 @@ class VirtualClock:
         return self._virtual + timedelta(seconds=elapsed)
 
     def set_factor(self, factor: float) -> None:
-        """Run at `factor` times real time from now on; 0 stands still until moved on by hand."""
+        """Run at `factor` times real time from now on; with 0 the clock stands still until it is advanced."""
         self._virtual, self._real, self._factor = self.now(), time.monotonic(), _checked(factor)
 
     def advance(self, seconds: float) -> None:
-        """Move on by `seconds` of virtual time."""
+        """Advance by `seconds` of virtual time."""
         if not seconds >= 0:
             raise ValueError("the clock does not go back: advance_seconds must be 0 or more")
         present = self.now()
@@ -53,7 +53,7 @@ class VirtualClock:
         self._virtual, self._real = present + timedelta(seconds=seconds), time.monotonic()
 
     def advance_to(self, timestamp: datetime) -> None:
-        """Move on to `moment`; nothing happens if that is past already."""
+        """Advance to `moment`, unless it is past."""
         self.advance(max(0.0, (timestamp - self.now()).total_seconds()))
         self._virtual = max(self._virtual, min(timestamp, END_OF_TIME))
 

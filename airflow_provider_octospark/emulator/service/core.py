@@ -1,4 +1,4 @@
-"""The emulated team with its clock, ledger and faults: what the HTTP layer works on."""
+"""The emulated team with its clock, ledger and faults, for the HTTP layer."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ Answered = TypeVar("Answered")
 
 
 class UnansweredError(Exception):
-    """The request is processed later (fault `late`), without a response."""
+    """Raised if the request is processed later (fault `late`), without a response."""
 
 
 class ServiceCore:
-    """One team and everything that belongs to it. Every method can be called from any thread."""
+    """The team, clock, ledger and faults. Every method can be called from any thread."""
 
     def __init__(
         self,
@@ -41,12 +41,11 @@ class ServiceCore:
         seed: int | None = None,
         settings: Settings | None = None,
     ) -> None:
-        """Make the seed data.
+        """Create the seed data.
 
-        :param start: what the clock shows at first (aware); default: the real time.
-        :param factor: virtual seconds per real second; 0 stands still until it is advanced.
-        :param seed: makes the ids of scheduledPosts and the faults with a probability the same in
-            each run; default: different each time.
+        :param start: the clock's first time (aware); default: the real time.
+        :param factor: virtual seconds per real second; with 0 the clock stands still until it is advanced.
+        :param seed: makes the ids of scheduledPosts and random faults reproducible; default: different in each run.
         :param settings: switches for undocumented points.
         """
         self._lock = threading.RLock()
@@ -58,14 +57,14 @@ class ServiceCore:
         self._public_url = ""
         self.generation = 0
         self.settings: Settings
-        """Switches for undocumented points; they can be assigned to, and are checked."""
+        """The switches for undocumented points; assignments are checked."""
         self._renew()
 
     def _renew(self) -> None:
         self.generation += 1
         self.settings = self._first_settings.model_copy()
         self.token = seed_data.TOKEN
-        """The API key that is taken."""
+        """The valid API key."""
         self._clock = VirtualClock(self._start, self._factor)
         self._scenarios = Scenarios()
         self._faults = Faults(self._seed)
@@ -83,13 +82,13 @@ class ServiceCore:
 
     @contextlib.contextmanager
     def present(self) -> Iterator[Team]:
-        """The team as it is now, for this thread alone."""
+        """Yield the current team, locked for this thread."""
         with self._lock:
             self._team.publishing.catch_up(self._clock.now())
             yield self._team
 
     def perform(self, action: Callable[[Team], Answered], late: float | None) -> Answered:
-        """Do something to the team now; or `late` virtual seconds later, and raise UnansweredError."""
+        """Apply a function to the team now; or after `late` virtual seconds, and raise UnansweredError."""
         with self.present() as team:
             if late is None:
                 return action(team)
@@ -104,7 +103,7 @@ class ServiceCore:
     def receive(
         self, method: str, path: str, call: Called | None, accounts: list[str]
     ) -> tuple[RequestEntry, Fault | None]:
-        """Enter a call to the public API in the list of requests, and see whether a fault strikes it."""
+        """Add a request to the ledger, and return its fault, if there is one."""
         with self._lock:
             fault = None if call is None else self._faults.strike(call, accounts)
             entry = RequestEntry(
@@ -118,7 +117,7 @@ class ServiceCore:
             return entry, fault
 
     def publish_under(self, public_url: str) -> None:
-        """Where the pages of publications are shown from now on."""
+        """Set the base URL of the pages of publications."""
         with self._lock:
             self._public_url = public_url
             self._team.publishing.public_url = public_url

@@ -1,4 +1,4 @@
-"""The values that the seed pages allow for a platform, a status and an error category."""
+"""The values of a platform, a status and an error category, by the reference pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is going to happen in the emulated world, in the order of time."""
+"""The queue of events, in order of time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_provider_octospark.emulator.service.records import ScheduledPost
 
 
 class _Event:
-    """Something that happens `at` a time, unless the life that it belongs to is over by then."""
+    """An event at a time, unless its subject's life has changed by then."""
 
     __slots__ = ("action", "at", "life", "order", "subject")
 
@@ -31,24 +31,24 @@ class _Event:
 
 
 class EventQueue:
-    """Events in wait. No thread polls at it: it is worked off whenever somebody polls at the team."""
+    """Pending events. They are processed on the next access to the team."""
 
     def __init__(self) -> None:
         self._events: list[_Event] = []
         self._order = itertools.count()
 
     def add(self, at: datetime, action: Callable[[], None], subject: ScheduledPost | None = None) -> None:
-        """Let `action` happen at a time; with a `subject`, only if its `life` is the same then."""
+        """Add an event; with a `subject`, it has an effect only if the subject's `life` is the same then."""
         heapq.heappush(self._events, _Event(at, next(self._order), action, subject))
 
     def next_at(self) -> datetime | None:
-        """When the next event happens; None if nothing is in wait."""
+        """The time of the next event, or None."""
         while self._events and self._events[0].void:
             heapq.heappop(self._events)
         return self._events[0].at if self._events else None
 
     def take(self, until: datetime) -> tuple[datetime, Callable[[], None]] | None:
-        """Remove and return the next event that happens no later than `until`."""
+        """Remove and return the next event until `until`."""
         at = self.next_at()
         if at is None or at > until:
             return None

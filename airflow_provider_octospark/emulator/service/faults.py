@@ -1,4 +1,4 @@
-"""What goes wrong on the way, on request of a test."""
+"""Faults of requests, added by a test."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _OWN_HEADERS: Final = frozenset({"content-length", "transfer-encoding", "connect
 
 
 class Fault(BaseModel):
-    """One thing that goes wrong, and for which calls. The oldest fault that fits is the one that strikes."""
+    """A fault, and the requests that it applies to. The oldest matching fault applies."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -125,7 +125,7 @@ class Fault(BaseModel):
         return self.when or _DEFAULT_WHEN.get(self.fault, "before")
 
     def fits(self, call: Called, accounts: list[str]) -> bool:
-        """Whether it is about this call, which names these accounts."""
+        """Whether it applies to a request with these accounts."""
         return (
             self.operation in ("*", call.name)
             and (self.post_id is None or call.post_id == self.post_id)
@@ -134,30 +134,30 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The faults in wait."""
+    """The pending faults."""
 
     def __init__(self, seed: int | None = None) -> None:
-        """`seed` is for the faults with a `probability`."""
+        """Create an empty list; `seed` is for faults with a `probability`."""
         self._waiting: list[Fault] = []
         self._random = random.Random(seed)  # noqa: S311 - chance for tests, no secret
 
     def add(self, fault: Fault) -> None:
-        """Let a fault wait, behind all older ones."""
+        """Add a fault after all older ones."""
         waiting = fault.model_copy()
         if waiting.times is None and waiting.probability is None:
             waiting.times = 1
         self._waiting.append(waiting)
 
     def clear(self) -> None:
-        """Take all faults away."""
+        """Remove all faults."""
         self._waiting.clear()
 
     def listed(self) -> list[Fault]:
-        """The faults in wait, oldest first, with the `times` and `skip` that are left."""
+        """The pending faults, oldest first, with the remaining `times` and `skip`."""
         return list(self._waiting)
 
     def strike(self, call: Called, accounts: list[str]) -> Fault | None:
-        """The fault that strikes this call, which names these accounts; uses it up by one."""
+        """Return the fault of a request with these accounts, and use it once."""
         for fault in self._waiting:
             if not fault.fits(call, accounts):
                 continue
@@ -175,7 +175,7 @@ class Faults:
 
 
 def accounts_named(call: Called, body: bytes) -> list[str]:
-    """The ids of the accounts that a call is about, from its path or its body."""
+    """Return the account ids of a request, from its path or its body."""
     if call.social_account_id is not None:
         return [call.social_account_id]
     try:

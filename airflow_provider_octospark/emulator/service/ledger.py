@@ -1,4 +1,4 @@
-"""What the emulator saw and did: the lists that a test counts in."""
+"""The ledger: what the emulator received and published."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from airflow_provider_octospark.emulator.service.faults import FaultName
 SubmittingOperation = Literal["post-now", "schedule-multi", "user-action"]
 
 REQUESTS_KEPT: Final = 100_000
-"""How many requests the list holds; the oldest ones leave it."""
+"""Maximum number of requests in the ledger; the oldest ones are dropped."""
 
 
 class SubmissionEntry(TypedDict):
-    """A submission that the service accepted. `user-action` is one made by hand in the app."""
+    """A submission that the service accepted; `user-action` is one by a user in the app."""
 
     at: str
     operation: SubmittingOperation
@@ -27,7 +27,7 @@ class SubmissionEntry(TypedDict):
 
 
 class PublicationEntry(TypedDict):
-    """A thing that truly went out, whatever the API says of it."""
+    """A publication, whatever the API shows of it."""
 
     at: str
     post_id: str
@@ -37,9 +37,9 @@ class PublicationEntry(TypedDict):
 
 
 class RequestEntry(TypedDict):
-    """A call to the public API. Never its headers: one of them is the key.
+    """A request to the public API, without its headers, because one of them is the key.
 
-    `status` is null while there is no response, and stays so if there never is one.
+    `status` is null while there is no response.
     """
 
     at: str

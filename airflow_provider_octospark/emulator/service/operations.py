@@ -36,7 +36,7 @@ PATHS: Final[dict[OperationName, tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """Which operation a request calls, and with which ids in its path, in small letters."""
+    """The operation of a request, and the ids in its path, in lower case."""
 
     name: OperationName
     post_id: str | None
@@ -49,7 +49,7 @@ _PATTERNS: Final = [
 
 
 def called(method: str, path: str) -> Called | None:
-    """The operation behind `method` and `path` (decoded, without a query), or None."""
+    """Return the operation of `method` and `path` (decoded, without a query), or None."""
     for name, wanted, pattern in _PATTERNS:
         if method == wanted and (match := pattern.fullmatch(path)):
             ids = {name: value.lower() for name, value in match.groupdict().items()}

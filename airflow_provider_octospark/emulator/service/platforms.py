@@ -20,10 +20,10 @@ UPLOAD_SIZE: Final = 48 * 1024 * 1024
 """The size of every upload, in bytes."""
 
 UPLOAD_CHUNKS: Final = 8
-"""In how many steps an upload is seen to move."""
+"""Number of visible steps of an upload."""
 
 UPLOAD_SHARE: Final = 0.6
-"""The part of the time that uploading takes; the rest is the platform's processing."""
+"""The upload's part of the publishing time; the rest is the platform's processing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Platform:
     """How one platform publishes."""
 
     seconds: float
-    """From the start of publishing to its end, in virtual seconds."""
+    """Duration of publishing, in virtual seconds."""
     polling: Literal["never", "always", "video"]
-    """Whether the service has to poll the platform until a post is out."""
+    """Whether the service polls the platform until a post is published."""
     uploading: str = ""
     processing: str = ""
     done: str = ""
@@ -52,20 +52,20 @@ PLATFORMS: Final[dict[Provider, Platform]] = {
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the platform says, `after` the start of publishing."""
+    """The platform's state at some time after the start of publishing."""
 
     after: timedelta
     state: ProviderPublishState
 
 
 def needs_polling(provider: Provider, post: Post) -> bool:
-    """Whether publishing this post there goes through `requiresPolling`."""
+    """Whether publishing this post sets `requiresPolling`."""
     polling = PLATFORMS[provider].polling
     return polling == "always" or (polling == "video" and post.video)
 
 
 def stages(provider: Provider, publish_id: str, seconds: float) -> list[Stage]:
-    """What is seen of an upload and its processing that take `seconds`, without the end."""
+    """Return the visible states of an upload and its processing within `seconds`, without the final one."""
     platform = PLATFORMS[provider]
     seen: list[Stage] = []
     for chunk in range(UPLOAD_CHUNKS):
@@ -90,9 +90,9 @@ def stages(provider: Provider, publish_id: str, seconds: float) -> list[Stage]:
 
 
 def platform_post_id(account: SocialAccount, post_id: str, publication: int) -> str:
-    """The id that the platform gives to the `publication`-th publication of a post on an account.
+    """Return the platform's id of the `publication`-th publication of a post on an account.
 
-    The same in every world, so that a history can be run again, and different for each publication.
+    It is reproducible, and different for each publication.
     """
     digest = hashlib.sha256(f"{account.id}:{post_id}:{publication}".encode()).digest()
     number = int.from_bytes(digest[:8])

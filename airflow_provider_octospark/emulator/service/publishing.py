@@ -1,7 +1,7 @@
-"""How publications live: scheduled, publishing, out or failed, and again.
+"""The life of submissions: scheduled, publishing, published or failed, and recurrences.
 
-Nothing runs in the background. Whoever looks calls `Publishing.catch_up` first, which lets everything
-happen that was due by then, in order and each at its own time.
+Nothing runs in the background. Every access calls `Publishing.catch_up` first, which processes all events that are due, in
+order and each at its own time.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 class AccountUnavailableError(Exception):
-    """The account cannot be posted to until a user connects it again."""
+    """Raised if the account is not connected."""
 
     def __init__(self, account: SocialAccount) -> None:
         super().__init__(
@@ -50,7 +50,7 @@ class AccountUnavailableError(Exception):
 
 
 class Publishing:
-    """All publications of the team. Not thread-safe by itself: the emulator's lock guards it."""
+    """All submissions of the team. Not thread-safe by itself: the emulator's lock guards it."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Publishing:
         self._publications: dict[tuple[str, str], int] = {}
 
     def catch_up(self, now: datetime) -> None:
-        """Let everything happen that is due by `now`."""
+        """Process all events that are due at `now`."""
         while (event := self.event_queue.take(now)) is not None:
             at, action = event
             self.now = max(self.now, at)
@@ -82,21 +82,21 @@ class Publishing:
         self.now = max(self.now, now)
 
     def in_future(self, seconds: float, action: Callable[[], None]) -> None:
-        """Let something happen `seconds` from now."""
+        """Add an event in `seconds`."""
         self.event_queue.add(self.now + timedelta(seconds=seconds), action)
 
     def new_id(self) -> str:
-        """A UUID that was not there before."""
+        """Return a new UUID."""
         return str(UUID(int=self._random.getrandbits(128), version=4))
 
     def new_order(self) -> int:
-        """A number higher than all before it."""
+        """Return the next number."""
         return next(self._order)
 
     def accept(
         self, operation: SubmittingOperation, post: Post, account: SocialAccount, request: Submission
     ) -> ScheduledPost:
-        """Take a submission. Never refused for being a second one: no idempotency is documented."""
+        """Accept a submission. A second one is accepted too, because no idempotency is documented."""
         scenario = self._scenarios.bind(post.id, account.id)
         scheduled = self._create(post, account, request, request.scheduled_at, scenario)
         self._ledger.submissions.append(
@@ -140,7 +140,7 @@ class Publishing:
         return scheduled
 
     def schedule(self, scheduled: ScheduledPost, at: datetime) -> None:
-        """Move it to another time, also one that was a draft."""
+        """Move a submission to another time; a draft is scheduled again."""
         scheduled.life += 1
         scheduled.scheduled_at = at
         scheduled.status = "scheduled"
@@ -148,14 +148,14 @@ class Publishing:
         self._wait_for_its_time(scheduled)
 
     def _wait_for_its_time(self, scheduled: ScheduledPost) -> None:
-        """Begin when its time comes. Assumption: a time that is past means at once."""
+        """Plan the start of publishing. Assumption: a time in the past means at once."""
         if scheduled.scheduled_at <= self.now:
             self.begin(scheduled)
         else:
             self.event_queue.add(scheduled.scheduled_at, lambda: self.begin(scheduled), scheduled)
 
     def begin(self, scheduled: ScheduledPost) -> None:
-        """Start to publish, as the first try or because a user pressed retry."""
+        """Start to publish, for the first time or after a user's retry."""
         scheduled.life += 1
         account = scheduled.account
         if account.status != "connected":
@@ -211,7 +211,7 @@ class Publishing:
                 self._plan(scheduled, after, self._publish, None)
 
     def end(self, scheduled: ScheduledPost, status: Status) -> None:
-        """End it for good as cancelled or draft; a recurrence ends with it."""
+        """Set a submission to cancelled or draft; its recurrence ends."""
         scheduled.life += 1
         scheduled.status = status
         self._touch(scheduled)
@@ -267,9 +267,9 @@ class Publishing:
     # Again
 
     def _come_again(self, scheduled: ScheduledPost) -> None:
-        """Make the next one of a recurrence.
+        """Create the next occurrence of a recurrence.
 
-        Assumption: it is made when this one is out or has failed, as a scheduledPost of its own.
+        Assumption: it is created when this one is published or failed, as a scheduledPost of its own.
         """
         at = next_occurrence(scheduled, self._settings.recurrence_limit)
         if at is None:
@@ -279,7 +279,7 @@ class Publishing:
         self._wait_for_its_time(successor)
 
     def _repost(self, scheduled: ScheduledPost) -> None:
-        """Make the repost that was asked for. Assumption: a scheduledPost of its own, and only one."""
+        """Create the repost. Assumption: one scheduledPost of its own."""
         request = repost_request(scheduled, self.now)
         if request is None:
             return
@@ -289,7 +289,7 @@ class Publishing:
     # Stamps
 
     def _stamp(self, post: Post) -> datetime:
-        """Now, in milliseconds, and later than any other change of this post."""
+        """Return the time in milliseconds, later than any other change of this post."""
         now = self.now.replace(microsecond=self.now.microsecond // 1000 * 1000)
         post.updated_at = max(now, post.updated_at + _MILLISECOND)
         post.updated_order = self.new_order()
@@ -301,7 +301,7 @@ class Publishing:
 
 
 def _publish_results(public_url: str, provider: Provider, platform_post_id: str, now: datetime) -> dict[str, Any]:
-    # Assumption: what publishResults holds is not documented.
+    # Assumption: the content of publishResults is not documented.
     return {
         "url": f"{public_url}/published/{provider}/{quote(platform_post_id, safe='')}",
         "publishedAt": format_timestamp(now),

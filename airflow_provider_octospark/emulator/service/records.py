@@ -1,4 +1,4 @@
-"""What the emulated service keeps: accounts, posts and scheduledPosts."""
+"""The stored objects of the emulated service: accounts, posts and scheduledPosts."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from airflow_provider_octospark.emulator.service.scenarios import ScenarioRule
 
 
 class UploadProgress(TypedDict):
-    """How far an upload is, in bytes (seed pages)."""
+    """Progress of an upload, in bytes (reference pages)."""
 
     nextByteStart: int
     uploadSize: int
 
 
 class ProviderPublishState(TypedDict, total=False):
-    """What the platform says of a publication under way (seed pages).
+    """The platform's state of a publication (reference pages).
 
-    Each key can be missing. Assumption: the object is `{}` for a post that never needed polling.
+    Each key can be absent. Assumption: the object is `{}` for a post that needs no polling.
     """
 
     requiresPolling: bool
@@ -51,7 +51,7 @@ class SocialAccount:
 
 @dataclass(slots=True)
 class Recurrence:
-    """How a publication comes again: every `interval_days`, no later than `ends_at`."""
+    """The recurrence of a publication: every `interval_days`, until `ends_at`."""
 
     interval_days: int
     ends_at: datetime | None
@@ -59,7 +59,7 @@ class Recurrence:
 
 @dataclass(slots=True)
 class Submission:
-    """What a request asks for, the same for each account that it names."""
+    """The options of a request, the same for all its accounts."""
 
     scheduled_at: datetime
     timezone: str | None = None
@@ -70,7 +70,7 @@ class Submission:
 
 @dataclass(slots=True, eq=False)
 class ScheduledPost:
-    """One publication of a post on an account: the thing that a client waits for."""
+    """A submission of a post to an account, with its publication."""
 
     id: str
     post: Post
@@ -92,16 +92,16 @@ class ScheduledPost:
     error_message: str | None = None
     error_category: ErrorCategory | None = None
     bound_scenario: ScenarioRule | None = None
-    """The scripted scenario of its first try, if the submission was tied to one."""
+    """The scripted scenario of its first attempt, if there is one."""
     came_again: bool = False
-    """Whether its recurrence has made the next one already."""
+    """Whether the next occurrence exists."""
     life: int = 0
-    """Grows whenever what was planned for it is void; an event of an older life does nothing."""
+    """Grows when planned events become void; an event of an older life has no effect."""
 
 
 @dataclass(slots=True, eq=False)
 class Post:
-    """A post that was prepared in Octospark: its content, and all that was ever made of it."""
+    """A prepared post, with its content and all its submissions."""
 
     id: str
     title: str

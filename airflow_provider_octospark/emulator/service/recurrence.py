@@ -1,4 +1,4 @@
-"""When a publication comes again: recurrences and reposts."""
+"""Recurrences and reposts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from airflow_provider_octospark.emulator.service.records import (
 )
 
 REPOST_DEFAULT: Final = timedelta(hours=24)
-"""Assumption: when a repost comes if `repostAfter` does not tell it in a way that we know."""
+"""Assumption: when a repost is due if `repostAfter` has no known key."""
 REPOST_UNITS: Final = {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
-"""Assumption: the keys of `repostAfter` (numbers) that are understood. Its shape is not documented."""
+"""Assumption: the known keys of `repostAfter` (numbers). Its shape is not documented."""
 REPOST_LIMIT: Final = timedelta(days=3_650)
-"""A repost later than this takes the default; the emulator's own bound."""
+"""The emulator's maximum delay of a repost; a longer one is replaced by the default."""
 
 
 def next_occurrence(scheduled: ScheduledPost, limit: int) -> datetime | None:
@@ -31,7 +31,7 @@ def next_occurrence(scheduled: ScheduledPost, limit: int) -> datetime | None:
 
 
 def repost_request(scheduled: ScheduledPost, now: datetime) -> Submission | None:
-    """Return the submission of the repost that was asked for, or None."""
+    """Return the submission of the repost, or None."""
     asked = scheduled.request.repost_after
     if asked is None:
         return None

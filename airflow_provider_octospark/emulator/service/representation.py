@@ -1,4 +1,4 @@
-"""From what the emulator keeps to what the API answers."""
+"""Build responses from stored objects."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from airflow_provider_octospark.emulator.service.seed_data import TEAM_ID, fixed
 from airflow_provider_octospark.emulator.service.timestamps import format_timestamp
 
 COLLECTED_AFTER = timedelta(hours=1)
-"""Assumption: how long after publication the counts are first collected."""
+"""Assumption: time from publication to the first collection of counts."""
 
 SNAPSHOT_HOURS = (1, 6, 24, 72, 168)
-"""Assumption: when the counts are kept, in hours after publication."""
+"""Assumption: when snapshots of the counts are stored, in hours after publication."""
 
 
 def scheduled_post_response(scheduled: ScheduledPost) -> ScheduledPostResponse:
@@ -50,7 +50,7 @@ def scheduled_post_response(scheduled: ScheduledPost) -> ScheduledPostResponse:
 
 
 def post_response(post: Post, latest: ScheduledPost | None) -> PostResponse:
-    """A post and the scheduledPost that is seen of it."""
+    """A post with the scheduledPost that the API shows."""
     attachments: list[AttachmentResponse] = (
         [{"assetId": fixed_id(f"video of {post.id}"), "type": "video"}] if post.video else []
     )
@@ -91,7 +91,7 @@ def social_account_response(account: SocialAccount) -> SocialAccountResponse:
 
 
 def performance_response(scheduled: ScheduledPost, now: datetime) -> PerformanceResponse:
-    """How a publication performs: the counts grow for a week and are the same in every run."""
+    """The performance of a publication. The counts grow for a week and are reproducible."""
     published = scheduled.updated_at if scheduled.status == "published" else None
     age = timedelta(0) if published is None else now - published
     hours = age / timedelta(hours=1)

@@ -1,6 +1,7 @@
-"""Responses of the public API, as the seed pages describe them.
+"""Responses of the public API, by the reference pages.
 
-The emulator builds them itself, so they are typed dicts: the type checker checks them, and FastAPI only describes them.
+They are typed dicts, because the emulator builds them itself: the type checker checks them, and FastAPI only describes
+them.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from airflow_provider_octospark.emulator.service.enumerations import AccountStat
 from airflow_provider_octospark.emulator.service.records import ProviderPublishState
 
 UUID_PATTERN: Final = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
-"""The form of an id, in either case of letters (seed pages)."""
+"""The format of an id, in upper or lower case (reference pages)."""
 
 Uuid = Annotated[str, Field(pattern=UUID_PATTERN)]
 Timestamp = Annotated[str, Field(description="ISO 8601, UTC, milliseconds.")]
 
 
 class ScheduledPostResponse(TypedDict):
-    """A scheduledPost; every field is required (seed pages)."""
+    """A scheduledPost; every field is required (reference pages)."""
 
     id: Uuid
     teamId: Uuid
@@ -45,13 +46,13 @@ class ScheduledPostResponse(TypedDict):
 
 
 class AccountError(TypedDict):
-    """Why an account of a schedule-multi was not scheduled (seed page)."""
+    """Why an account of schedule-multi was not scheduled (reference page)."""
 
     message: str
 
 
 class AccountResult(TypedDict, total=False):
-    """How an account of a schedule-multi fared: `scheduledPost` or `error` is there (seed page)."""
+    """The result for an account of schedule-multi: `scheduledPost` or `error` is present (reference page)."""
 
     socialAccountId: Uuid
     scheduledPost: ScheduledPostResponse
@@ -59,7 +60,7 @@ class AccountResult(TypedDict, total=False):
 
 
 class OutcomeResponse(TypedDict):
-    """The counts of a schedule-multi (seed page)."""
+    """The counts of schedule-multi (reference page)."""
 
     totalCount: int
     successCount: int
@@ -67,7 +68,7 @@ class OutcomeResponse(TypedDict):
 
 
 class ScheduleMultiResponse(TypedDict):
-    """The response of schedule-multi (seed page)."""
+    """The response of schedule-multi (reference page)."""
 
     data: list[AccountResult]
     outcome: OutcomeResponse
@@ -81,14 +82,14 @@ class AttachmentResponse(TypedDict):
 
 
 class PostInputResponse(TypedDict):
-    """What a post was made of."""
+    """The content of a post."""
 
     text: str
     attachments: list[AttachmentResponse]
 
 
 class PostResponse(TypedDict):
-    """A post, with the one scheduledPost that can be seen."""
+    """A post with the scheduledPost that the API shows."""
 
     id: Uuid
     teamId: Uuid
@@ -124,7 +125,7 @@ class SocialAccountResponse(TypedDict):
 
 
 class Counts(TypedDict):
-    """How a publication is received."""
+    """The counts of a publication."""
 
     likeCount: int
     commentCount: int
@@ -135,7 +136,7 @@ class Counts(TypedDict):
 
 
 class DerivedMetrics(TypedDict):
-    """What Octospark makes of the counts."""
+    """Metrics derived from the counts."""
 
     engagementRate: float
     performanceScore: float
@@ -145,7 +146,7 @@ class DerivedMetrics(TypedDict):
 
 
 class Snapshot(Counts):
-    """The counts at a time after publication."""
+    """The counts at some time after publication."""
 
     hoursSincePost: float
     snapshotTakenAt: Timestamp
@@ -153,7 +154,7 @@ class Snapshot(Counts):
 
 
 class PerformanceResponse(TypedDict):
-    """How a post performs."""
+    """The performance of a post."""
 
     scheduledPostId: Uuid
     platform: Provider
@@ -191,7 +192,7 @@ class SocialAccountListResponse(TypedDict):
 
 
 class ErrorDetail(TypedDict):
-    """What went wrong."""
+    """The error of a request."""
 
     message: str
     code: str

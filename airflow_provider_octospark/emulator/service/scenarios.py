@@ -1,4 +1,4 @@
-"""How publications will fare: scripted by a test, else they are published."""
+"""Scenarios of publications: scripted by a test; otherwise they are published."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ _DEFAULT_ERRORS: Final[dict[str, tuple[ErrorCategory, str, str]]] = {
 
 
 class ScenarioRule(BaseModel):
-    """How a post, an account, or a post on an account will fare. The newest rule that fits wins.
+    """The scenario of a post, an account, or a post on an account. The newest matching rule applies.
 
-    Without `times` a rule holds for every publication that starts after it was made, also of
-    what was submitted before. With `times` it is for the next that many submissions only, and is
-    tied to each of them when it is accepted.
+    Without `times` a rule applies to every publication that starts after the rule was added. With `times` it applies to
+    that many submissions, from when they are accepted.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
@@ -74,7 +73,7 @@ class ScenarioRule(BaseModel):
         return self
 
     def error(self) -> tuple[ErrorCategory, str, str]:
-        """Category, code and message of the failure, for the scenarios that fail."""
+        """Return category, code and message of the failure, for scenarios that fail."""
         category, code, message = _DEFAULT_ERRORS[self.scenario]
         return self.error_category or category, self.error_code or code, self.error_message or message
 
@@ -84,21 +83,21 @@ class ScenarioRule(BaseModel):
 
 
 class Scenarios:
-    """The rules in force."""
+    """The active rules."""
 
     def __init__(self) -> None:
         self._rules: list[ScenarioRule] = []
 
     def add(self, rule: ScenarioRule) -> None:
-        """Put a rule in force, before all older ones."""
+        """Add a rule before all older ones."""
         self._rules.insert(0, rule.model_copy())
 
     def listed(self) -> list[ScenarioRule]:
-        """The rules in force, newest first."""
+        """The active rules, newest first."""
         return list(self._rules)
 
     def bind(self, post_id: str, social_account_id: str) -> ScenarioRule | None:
-        """The rule that a new submission is tied to: the newest that fits, if it has `times`."""
+        """Return the rule of a new submission: the newest matching one, if it has `times`."""
         for rule in self._rules:
             if rule.fits(post_id, social_account_id):
                 if rule.times is None:
@@ -110,7 +109,7 @@ class Scenarios:
         return None
 
     def standing(self, post_id: str, social_account_id: str) -> ScenarioRule | None:
-        """The newest rule without `times` that fits."""
+        """Return the newest matching rule without `times`."""
         for rule in self._rules:
             if rule.times is None and rule.fits(post_id, social_account_id):
                 return rule

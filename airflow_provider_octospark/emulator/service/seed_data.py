@@ -1,4 +1,4 @@
-"""The team, accounts and posts that every emulator starts with; the ids are the same each time."""
+"""The seed data of the emulator: team, accounts and posts with fixed ids."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _NAMESPACE: Final = UUID("0c705fa2-0000-4000-8000-000000000000")
 
 
 def fixed_id(name: str) -> str:
-    """The UUID that belongs to `name` in every start of the emulator."""
+    """Return the fixed UUID of a name."""
     return str(uuid5(_NAMESPACE, name))
 
 
 TOKEN: Final = "octo_test_local_emulator_key"  # noqa: S105 - opens nothing but the emulator
-"""The API key that the emulator takes; it has the shape of a test key."""
+"""The emulator's API key, in the format of a test key."""
 
 ORGANIZATION_ID: Final = fixed_id("organization")
 ORGANIZATION_NAME: Final = "Northwind Data"
@@ -51,4 +51,4 @@ POSTS: Final[tuple[tuple[str, str, bool], ...]] = (
     ("Changelog, November", "All that changed in November, in one thread.", False),
     ("Thank you, contributors", "214 pull requests by 61 people. Thank you.", False),
 )
-"""Title, text and whether there is a video, of each post."""
+"""Title, text and whether there is a video, for each post."""

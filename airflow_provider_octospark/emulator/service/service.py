@@ -1,4 +1,4 @@
-"""The whole emulated service behind one lock: what its HTTP side and a test in the same process use."""
+"""The emulated service behind one lock, for the HTTP layer and for tests in the same process."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from airflow_provider_octospark.emulator.service.team import UserAction
 from airflow_provider_octospark.emulator.settings import Settings
 
 IDLE_LIMIT: Final = 100_000
-"""How many events `advance_until_idle` lets happen before it gives up."""
+"""Maximum number of events that `advance_until_idle` processes."""
 
 
 class Service(ServiceCore):
     """The emulated service and its controls. Every method can be called from any thread.
 
-    What lists something returns what the HTTP call of the same name lists, as JSON values; times
-    are ISO 8601 in UTC. An unknown id raises LookupError, an argument that is not allowed ValueError.
+    A method that lists something returns the same JSON values as the HTTP route of that name; times are ISO 8601 in UTC.
+    An unknown id raises LookupError, an invalid argument ValueError.
     """
 
     team_id: Final = seed_data.TEAM_ID
@@ -68,25 +68,25 @@ class Service(ServiceCore):
         raise LookupError(f"there is no {provider} account that is {status}")
 
     def add_post(self, title: str, text: str = "", *, video: bool = False) -> str:
-        """Make a further prepared post; returns its id. Facebook needs polling for a `video` only."""
+        """Add a prepared post; return its id. Facebook needs polling for a `video` only."""
         with self.present() as team:
             return team.add_post(title, text or title, video).id
 
     def add_account(
         self, provider: Provider, status: AccountStatus = "connected", display_name: str = "Further account"
     ) -> str:
-        """Make a further social account; returns its id."""
+        """Add a social account; return its id."""
         with self.present() as team:
             handle = f"further{len(team.accounts)}"
             return team.add_account(provider, display_name, handle, status).id
 
     def set_account_status(self, account_id: str, status: AccountStatus) -> SocialAccountResponse:
-        """Connect an account, or let its connection lapse; what is scheduled on it will fail then."""
+        """Set an account's connection status. Posts that are scheduled on a disconnected account fail."""
         with self.present() as team:
             return social_account_response(team.set_account_status(account_id, status))
 
     def rotate_token(self) -> str:
-        """Take a new API key from now on, and answer 401 to the old one; returns the new one."""
+        """Replace the API key, so that the old one gets 401; return the new one."""
         with self._lock:
             self.token = f"octo_test_{self._random.getrandbits(128):032x}"
             return self.token
@@ -99,12 +99,12 @@ class Service(ServiceCore):
             return [entry.copy() for entry in self._ledger.submissions]
 
     def publications(self) -> list[PublicationEntry]:
-        """Each thing that truly went out, oldest first."""
+        """Each publication, oldest first."""
         with self.present():
             return [entry.copy() for entry in self._ledger.publications]
 
     def requests(self) -> list[RequestEntry]:
-        """Each call to the public API, oldest first; never its headers."""
+        """Each request to the public API, oldest first, without its headers."""
         with self._lock:
             return [entry.copy() for entry in self._ledger.requests]
 
@@ -133,7 +133,7 @@ class Service(ServiceCore):
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Let one thing go wrong; see `Fault` for the parameters."""
+        """Add a fault; see `Fault` for the parameters."""
         given = {
             "operation": operation,
             "fault": fault,
@@ -151,7 +151,7 @@ class Service(ServiceCore):
         self.faults([{name: value for name, value in given.items() if value is not None}])
 
     def faults(self, faults: Sequence[Mapping[str, Any] | Fault]) -> list[Fault]:
-        """Let things go wrong; returns all faults in wait, oldest first."""
+        """Add faults; return all pending faults, oldest first."""
         checked = [each if isinstance(each, Fault) else Fault.model_validate(dict(each)) for each in faults]
         with self._lock:
             for each in checked:
@@ -159,7 +159,7 @@ class Service(ServiceCore):
             return [each.model_copy() for each in self._faults.listed()]
 
     def clear_faults(self) -> None:
-        """Let nothing more go wrong."""
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
 
@@ -176,7 +176,7 @@ class Service(ServiceCore):
         error_message: str | None = None,
         shown_in: Literal["post", "state"] | None = None,
     ) -> None:
-        """Say how a post, an account, or a post on an account will fare; see `ScenarioRule`."""
+        """Script the scenario of a post, an account, or a post on an account; see `ScenarioRule`."""
         given = {
             "scenario": scenario,
             "post_id": post_id,
@@ -193,7 +193,7 @@ class Service(ServiceCore):
         )
 
     def add_scenario(self, rule: ScenarioRule) -> list[ScenarioRule]:
-        """Put a rule in force; returns all of them, newest first."""
+        """Add a rule; return all rules, newest first."""
         with self._lock:
             for account_id in filter(None, [rule.social_account_id]):
                 self._team.account(account_id)
@@ -203,7 +203,7 @@ class Service(ServiceCore):
             return [each.model_copy() for each in self._scenarios.listed()]
 
     def configure(self, **switches: Any) -> Settings:
-        """Set switches for undocumented points; see `Settings`. Returns all of them."""
+        """Set switches for undocumented points; see `Settings`. Return all settings."""
         with self._lock:
             Settings.model_validate({**self.settings.model_dump(), **switches})
             for name, value in switches.items():
@@ -218,22 +218,22 @@ class Service(ServiceCore):
             return self._clock.factor
 
     def clock_factor(self, factor: float) -> None:
-        """Run at `factor` times real time from now on; 0 stands still until it is advanced."""
+        """Run at `factor` times real time from now on; with 0 the clock stands still until it is advanced."""
         with self._lock:
             self._clock.set_factor(factor)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock on by `seconds` of virtual time, and let happen what is due by then."""
+        """Advance the clock by `seconds` of virtual time, and process what is due."""
         with self.present():
             self._clock.advance(seconds)
         with self.present():
             pass
 
     def advance_until_idle(self) -> float:
-        """Move the clock on until nothing is in wait; returns by how many virtual seconds.
+        """Advance the clock until nothing is pending; return by how many virtual seconds.
 
-        Ends also at the end of time (the year 9000). What is stuck is not in wait. A recurrence
-        without an end makes `recurrence_limit` publications.
+        It ends at the year 9000 at the latest. A stuck publication is not pending. A recurrence without an end makes
+        `recurrence_limit` publications.
         """
         with self.present() as team:
             begin = self._clock.now()
@@ -253,7 +253,7 @@ class Service(ServiceCore):
         social_account_id: str | None = None,
         scheduled_at: datetime | None = None,
     ) -> list[ScheduledPostResponse]:
-        """What a user does in the app meanwhile; returns the scheduledPosts that it changed or made.
+        """Perform an action of a user in the app; return the scheduledPosts that it changed or created.
 
         See `Team.user_action` for the actions.
         """
@@ -263,6 +263,6 @@ class Service(ServiceCore):
             return [scheduled_post_response(each) for each in changed]
 
     def reset(self) -> None:
-        """As new: the seed data, an empty ledger, no faults, the first settings, token and clock."""
+        """Reset to the seed data, an empty ledger, no faults, and the first settings, token and clock."""
         with self._lock:
             self._renew()

@@ -1,4 +1,4 @@
-"""The emulated service without its HTTP: a team with its accounts and posts, and what is done to them."""
+"""The emulated team: accounts, posts, and the operations on them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from airflow_provider_octospark.emulator.settings import Settings
 UserAction = Literal["reschedule", "move_to_draft", "cancel", "retry", "post_now"]
 
 USER_RESCHEDULES_BY: Final = timedelta(hours=1)
-"""How much later a user moves a publication if no time is named."""
+"""How much later a user moves a publication if no time is given."""
 
 
 class UnknownIdError(LookupError):
-    """There is no such team, post or account."""
+    """Raised if there is no such team, post or account."""
 
 
 class Team:
-    """One team with its accounts and posts. Not thread-safe by itself: the emulator's lock guards it."""
+    """A team with its accounts and posts. Not thread-safe by itself: the emulator's lock guards it."""
 
     def __init__(
         self,
@@ -60,10 +60,10 @@ class Team:
 
     @property
     def now(self) -> datetime:
-        """The virtual time up to which everything has happened."""
+        """The virtual time until which all events are processed."""
         return self.publishing.now
 
-    # Furniture
+    # Set-up
 
     def add_account(
         self,
@@ -74,7 +74,7 @@ class Team:
         account_id: str | None = None,
         age: timedelta = timedelta(0),
     ) -> SocialAccount:
-        """Add a social account that was connected `age` ago."""
+        """Add a social account, connected `age` ago."""
         since = self.now - age
         account = SocialAccount(
             id=account_id or self.publishing.new_id(),
@@ -91,7 +91,7 @@ class Team:
         return account
 
     def set_account_status(self, account_id: str, status: AccountStatus) -> SocialAccount:
-        """Connect an account, or let its connection lapse."""
+        """Set an account's connection status."""
         account = self.account(account_id)
         account.status = status
         account.updated_at = self.now
@@ -106,7 +106,7 @@ class Team:
         post_id: str | None = None,
         age: timedelta = timedelta(0),
     ) -> Post:
-        """Add a prepared post that was made `age` ago."""
+        """Add a prepared post, created `age` ago."""
         post = Post(
             id=post_id or self.publishing.new_id(),
             title=title,
@@ -122,25 +122,25 @@ class Team:
     # Looking
 
     def post(self, post_id: str) -> Post:
-        """The post of that id, in either case of letters."""
+        """Return the post with an id, in upper or lower case."""
         if (post := self.posts.get(post_id.lower())) is None:
             raise UnknownIdError("There is no such post.")
         return post
 
     def account(self, account_id: str) -> SocialAccount:
-        """The account of that id, in either case of letters."""
+        """Return the account with an id, in upper or lower case."""
         if (account := self.accounts.get(account_id.lower())) is None:
             raise UnknownIdError("There is no such social account.")
         return account
 
     def latest(self, post: Post) -> ScheduledPost | None:
-        """The one scheduledPost of a post that the API shows."""
+        """Return the scheduledPost of a post that the API shows."""
         if self._settings.latest == "created":
             return max(post.scheduled_posts, key=lambda each: each.created_order, default=None)
         return max(post.scheduled_posts, key=lambda each: each.updated_order, default=None)
 
     def listed_posts(self, limit: int | None) -> list[Post]:
-        """The posts, newest first. Assumption: a `limit` that is too high is cut, not refused."""
+        """Return the posts, newest first. Assumption: a `limit` that is too high is reduced, not refused."""
         by_update = self._settings.list_order == "updated"
         ordered = sorted(
             self.posts.values(),
@@ -150,24 +150,23 @@ class Team:
         most = self._settings.list_limit
         return ordered[: most if limit is None else min(limit, most)]
 
-    # What the API does
+    # Operations of the API
 
     def post_now(self, post_id: str, account_id: str, request: Submission) -> ScheduledPost:
-        """Publish at once. On an account that is not connected it is accepted, and has failed."""
+        """Publish at once. On an account that is not connected, the submission is accepted and fails."""
         post, account = self.post(post_id), self.account(account_id)
         return self.publishing.accept("post-now", post, account, request)
 
     def schedule(self, post_id: str, account_id: str, request: Submission) -> ScheduledPost:
-        """Schedule on one account of a schedule-multi, unless that account is not connected."""
+        """Schedule on one account of schedule-multi, if the account is connected."""
         post, account = self.post(post_id), self.account(account_id)
         if account.status != "connected":
             raise AccountUnavailableError(account)
         return self.publishing.accept("schedule-multi", post, account, request)
 
     def move_to_draft(self, post_id: str) -> Post:
-        """Take off the schedule what of a post has not begun.
-
-        Assumption: a post of which nothing is scheduled is answered as it is, without an error.
+        """Take the scheduled submissions of a post off the schedule. Assumption: a post without one is returned as it is,
+        without an error.
         """
         post = self.post(post_id)
         for scheduled in post.scheduled_posts:
@@ -184,15 +183,15 @@ class Team:
         account_id: str | None = None,
         scheduled_at: datetime | None = None,
     ) -> list[ScheduledPost]:
-        """What a user does in the app meanwhile; returns what it changed or made, maybe nothing.
+        """Perform an action of a user in the app; return the submissions that it changed or created.
 
-        - `reschedule`: all that is scheduled or draft goes to `scheduled_at`, or one hour later.
-        - `move_to_draft`: all that is scheduled becomes draft.
-        - `cancel`: all that is scheduled or draft becomes cancelled.
-        - `retry`: the newest failed one is tried again.
-        - `post_now`: a new one, by hand, on `account_id`.
+        - `reschedule`: scheduled and draft submissions move to `scheduled_at`, or one hour later.
+        - `move_to_draft`: scheduled submissions become draft.
+        - `cancel`: scheduled and draft submissions become cancelled.
+        - `retry`: the newest failed submission is published again.
+        - `post_now`: a new submission to `account_id`.
 
-        With `account_id` only what is on that account.
+        With `account_id`, only submissions to that account.
         """
         post = self.post(post_id)
         account = None if account_id is None else self.account(account_id)

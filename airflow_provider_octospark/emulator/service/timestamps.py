@@ -1,4 +1,4 @@
-"""Times as text: how the service writes them, and which ones it takes."""
+"""Formatting and parsing of the service's times."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SHAPE: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?
 
 
 def format_timestamp(timestamp: datetime) -> str:
-    """ISO 8601 in UTC with milliseconds and `Z`. Assumption: the service writes times like this."""
+    """Return ISO 8601 in UTC with milliseconds and `Z`. Assumption: the service uses this format."""
     return timestamp.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_zone(name: str) -> ZoneInfo:
-    """The IANA time zone of that name; ValueError if there is none."""
+    """Return the IANA time zone of a name; raise ValueError if there is none."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
@@ -26,10 +26,10 @@ def parse_zone(name: str) -> ZoneInfo:
 
 
 def parse_timestamp(text: str, timezone: str | None = None) -> datetime:
-    """An aware time in UTC from ISO 8601 text.
+    """Parse ISO 8601 text into an aware time in UTC.
 
-    Assumption: text without an offset is local time in `timezone`, and is refused without one; the
-    seed pages call it just a string. ValueError says what is wrong with it.
+    Assumption: text without an offset is local time in `timezone`, and is refused without one; the reference pages call it
+    a string. Raises ValueError with the problem.
     """
     if not _SHAPE.fullmatch(text):
         raise ValueError("is no ISO 8601 date and time")
