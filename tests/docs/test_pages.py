@@ -81,5 +81,5 @@ def test_the_changelog_has_the_form_that_it_claims() -> None:
 
 
 def test_the_readme_gets_to_the_first_success_within_a_screen() -> None:
-    before = README.read_text().partition("## What is in it")[0]
+    before = README.read_text().partition("## Contents")[0]
     assert len(before.splitlines()) <= 80
