@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,10 @@ def _own_airflow_home() -> Path:
 
 
 _HOME = _own_airflow_home()
+
+# A shell ignores SIGINT in what it starts in the background, and a child inherits that: tests of Ctrl-C would hang.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says nothing on a busy machine; and what passes today must pass tomorrow.
 hypothesis.settings.register_profile("octospark", deadline=None, derandomize=True, database=None)

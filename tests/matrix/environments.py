@@ -32,12 +32,16 @@ class Environment:
     :param airflow: the version of Airflow.
     :param day: everything in it is as new as it was on this day.
     :param more: further requirements.
+    :param lowest: whether each dependency that pyproject.toml names is of the lowest version that it allows.
+    :param interpreter: the version of Python; None for that of the command line.
     """
 
     name: str
     airflow: str
     day: str
     more: tuple[str, ...] = ()
+    lowest: bool = False
+    interpreter: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -58,6 +62,9 @@ ENVIRONMENTS = (
     Environment("3.2", "3.2.2", "2026-06-20"),
     Environment("3.3", "3.3.2", "2026-11-20"),
     Environment("3.3-httpx2", "3.3.2", "2026-11-20", ("httpx2>=2.7,<3",)),
+    Environment("2.11-lowest", "2.11.0", "2025-06-15", lowest=True),
+    Environment("3.3-python3.12", "3.3.2", "2026-11-20", interpreter="3.12"),
+    Environment("3.3-python3.13", "3.3.2", "2026-11-20", interpreter="3.13"),
 )
 
 # What the part of the suite that runs here needs beside the provider itself.
@@ -97,8 +104,9 @@ def prepare(environment: Environment, wheel: Path, python: str) -> None:
     marker = environment.folder / "described"
     if not marker.exists() or marker.read_text() != described:
         shutil.rmtree(environment.folder, ignore_errors=True)
-        uv("venv", "--quiet", "--python", python, environment.folder)
-        uv("pip", "install", "--quiet", "--python", environment.python, *dated, *requirements)
+        uv("venv", "--quiet", "--python", environment.interpreter or python, environment.folder)
+        how = ["--resolution", "lowest-direct"] if environment.lowest else []
+        uv("pip", "install", "--quiet", "--python", environment.python, *how, *dated, *requirements)
         marker.write_text(described)
     uv("pip", "install", "--quiet", "--python", environment.python, "--no-deps", "--reinstall", wheel)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -232,6 +233,13 @@ def _row(found: Found, providers: Mapping[str, str]) -> tuple[str, ...]:
         outcome["reason"] or "",
         textwrap.shorten(outcome["error_message"] or "", ERROR_WIDTH, placeholder=" ..."),
     )
+
+
+def how_to_stop() -> str:
+    """Say how a user ends this process: a shell ignores Ctrl-C in what it runs in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        return f"To end both: kill {os.getpid()}"
+    return "Ctrl-C ends both."
 
 
 def end_in_order(number: int, _frame: FrameType | None) -> NoReturn:

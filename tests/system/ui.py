@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 
-from tests.system.demo import clock, end_in_order, play, print_failure, services
+from tests.system.demo import clock, end_in_order, how_to_stop, play, print_failure, services
 from tests.system.emulated import EmulatorProcess
 from tests.system.stack import AirflowStack, StackError
 
@@ -35,7 +35,7 @@ def _print_addresses(emulator: EmulatorProcess, stack: AirflowStack) -> None:
     print(
         f"\nAirflow:  {stack.base_url}  (user {stack.username}, password {stack.password})"
         f"\nEmulator: {emulator.base_url}  (posts, accounts, requests)"
-        "\nCtrl-C ends both.\n",
+        f"\n{how_to_stop()}\n",
         flush=True,
     )
 
