@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
-
-from airflow_provider_octospark.api.operations import Operation
-from airflow_provider_octospark.api.responses import Response
-from airflow_provider_octospark.api.settings import ConnectionSettings
-from airflow_provider_octospark.exceptions import (
-    OctosparkError,
-)
-
-if TYPE_CHECKING:
-    import httpx
-else:
-    # httpx2 is httpx's maintained successor with the same interface; it is taken where it is installed.
-    try:
-        import httpx2 as httpx
-    except ImportError:
-        import httpx
-    else:
-        # Airflow quiets httpx, which writes a line for each request, and does not know its successor.
-        if logging.getLogger(httpx.__name__).level == logging.NOTSET:
-            logging.getLogger(httpx.__name__).setLevel(logging.WARNING)
-
 import contextlib
 import threading
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from airflow_provider_octospark.api.client import AsyncOctosparkClient, utcnow
+from airflow_provider_octospark.api.operations import Operation
+from airflow_provider_octospark.api.responses import Response
+from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.exceptions import OctosparkError
 
 T = TypeVar("T")
 
