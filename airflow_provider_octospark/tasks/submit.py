@@ -231,10 +231,14 @@ class SubmitTask:
             # All targets of the deferral are known; a parameter that is unusable now does not change them.
             self.log.warning("What the task asks for now cannot be used: %s", error)
             return False
-        more = len(asked_for - known)
-        if more:
-            self.log.warning("While the task was deferred, %d targets were added; submitting them.", more)
-        return bool(more)
+        if not known <= asked_for:
+            # A template may render differently in each process; only a list that has grown is submitted.
+            self.log.warning("The task asks for other targets than when it was deferred; it reports the earlier ones.")
+            return False
+        added = len(asked_for - known)
+        if added:
+            self.log.warning("While the task was deferred, %d targets were added; submitting them.", added)
+        return bool(added)
 
     def cancel(self) -> None:
         """Take submissions off the schedule if a user marked the task as failed; log what it does."""

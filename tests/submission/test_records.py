@@ -410,6 +410,17 @@ def test_a_list_that_grows_by_what_is_still_to_come(bench: Bench) -> None:
     assert [count.accepted for count in task.count()] == [1, 1]
 
 
+def test_a_template_that_renders_differently_after_a_deferral_submits_nothing_more(bench: Bench) -> None:
+    """The task waits for one post, and its template names another one when it resumes."""
+    task = Task(bench, Job.post_now(bench, wait=True))
+    task.start()
+    first = task.job.post_id
+    task.job = replace(task.job, post_id=bench.service.posts[1]["id"])
+    task.finish()
+    assert (task.state, task.ends) == ("success", ["published"])
+    assert [each["post_id"] for each in bench.service.submissions()] == [first]
+
+
 def test_a_refusal_beside_a_doubt_concludes_every_target(bench: Bench) -> None:
     """With "fail" the doubt is reported, and what was left to send is reported as not sent."""
     job = Job.schedule_multi(bench, accounts_per_call=2, rules=Rules(if_already_submitted="fail"))
