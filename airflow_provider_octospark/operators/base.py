@@ -54,9 +54,10 @@ class OctosparkSubmitOperator(BaseOperator):
         continues from them, ``fail`` fails, and ``resubmit`` submits again after a user's clear, if they have ended.
     :param allow_repeat: whether to submit although somebody else submitted the same post to the same account since this
         run began (default False).
-    :param max_lateness: how long after the run was due the task may submit; a timedelta, seconds or None for any time
-        (default None).
-    :param if_late: ``fail`` (default) or ``skip``: what the task does if it is too late to submit.
+    :param max_lateness: how long after the run was due the task may submit, or with ``if_late="now"`` how long after
+        ``scheduled_at``; a timedelta, seconds or None for any time (default None).
+    :param if_late: what the task does if it is too late to submit: ``fail`` (default) or ``skip``; or ``now``: schedule
+        a post with a ``scheduled_at`` in the past for a minute later, up to ``max_lateness``.
     :param cancel_on_kill: whether to take scheduled submissions off the schedule when a user marks the task as failed
         (default False). Applies only to a post that only this task instance submitted, to one account; see the
         documentation, 'Stopping'.

@@ -175,6 +175,10 @@ class OctosparkScheduleMultiOperator(OctosparkSubmitPostOperator):
         self.partial_failure = partial_failure
         self.accounts_per_call = accounts_per_call
 
+    def rules(self) -> Rules:
+        """Return the rules of the task's parameters."""
+        return replace(super().rules(), is_scheduled=True)
+
     def to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
         """Return the targets, one for each account."""
         from airflow_provider_octospark.parameters.arguments import optional_count
@@ -255,6 +259,10 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
         self.partial_failure = partial_failure
         self.accounts_per_call = accounts_per_call
         self._batch: Batch | None = None
+
+    def rules(self) -> Rules:
+        """Return the rules of the task's parameters."""
+        return replace(super().rules(), is_scheduled=True)
 
     @property
     def recurs(self) -> bool:

@@ -32,7 +32,7 @@ SETTLE_TIME = timedelta(minutes=15)
 IfSubmitted = Literal["reattach", "resubmit", "fail"]
 """What a later try does with a target that was submitted already."""
 
-IfLate = Literal["fail", "skip"]
+IfLate = Literal["fail", "skip", "now"]
 """What happens to a target that is too late to submit."""
 
 IfBadItems = Literal["fail", "skip"]

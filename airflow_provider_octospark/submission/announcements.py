@@ -20,6 +20,7 @@ class Announcement:
     :param operation: returns the request for some of the accounts.
     :param scheduled_at: when the post is due, or None for now.
     :param accounts_per_call: the most accounts in one request; None (default) for all.
+    :param at: returns the same announcement for another time; None (default) for one that has no time.
     """
 
     team_id: str
@@ -28,6 +29,7 @@ class Announcement:
     operation: Callable[[Sequence[str]], Operation[Any]]
     scheduled_at: datetime | None = None
     accounts_per_call: int | None = None
+    at: Callable[[datetime], Announcement] | None = None
 
     @property
     def post(self) -> tuple[str, str]:

@@ -47,17 +47,32 @@ def dry_run(record: Record) -> Conclusion:
     return Conclusion(outcome_about(record, "pending", "dry_run"))
 
 
+def is_sent_late(announcement: Announcement, rules: Rules, run: Run, now: datetime) -> bool:
+    """Whether a post whose time has passed is scheduled for a time to come, with ``if_late="now"``."""
+    scheduled_at, max_lateness = announcement.scheduled_at, rules.max_lateness
+    if scheduled_at is None or max_lateness is None or announcement.at is None or run.is_backfill:
+        return False
+    return rules.if_late == "now" and scheduled_at <= now <= scheduled_at + max_lateness
+
+
 def too_late(announcement: Announcement, rules: Rules, run: Run, now: datetime) -> OctosparkTooLateError | None:
     """Return why it is too late to send an announcement, or None if it is not."""
     scheduled_at = announcement.scheduled_at
     if rules.skip_in_backfill and run.is_backfill:
         why = "the run is a backfill. Set allow_backfill=True to publish in backfills too"
+    elif scheduled_at is not None and scheduled_at <= now and is_sent_late(announcement, rules, run, now):
+        return None
+    elif scheduled_at is not None and scheduled_at <= now and rules.if_late == "now":
+        why = (
+            f"scheduled_at {scheduled_at.isoformat()} is longer ago than max_lateness ({rules.max_lateness}), or the run is a "
+            "backfill"
+        )
     elif scheduled_at is not None and scheduled_at <= now:
         why = (
             f"scheduled_at {scheduled_at.isoformat()} is in the past (it is {now.isoformat(timespec='seconds')}). Give a "
-            'time to come, or set if_late="skip"'
+            'time to come, or set if_late="skip" or "now"'
         )
-    elif rules.max_lateness is not None and now - run.run_after > rules.max_lateness:
+    elif rules.if_late != "now" and rules.max_lateness is not None and now - run.run_after > rules.max_lateness:
         why = f"the run was due at {run.run_after.isoformat()}, which is longer ago than max_lateness ({rules.max_lateness})"
     else:
         return None

@@ -291,8 +291,6 @@ class Submission:
                 if (account, request) not in post.decisions:
                     post.decisions[account, request] = self.journal.decision(account, request)
 
-    # Sending
-
     def _send(self, sends: Sequence[tuple[_Post, Send]]) -> None:
         """Send requests, and wait where the service wants a pause."""
         limited, self._limited = [error for _, error in self._limited], []
@@ -348,8 +346,6 @@ class Submission:
                 ]
             )
         return repeated
-
-    # The log
 
     def _report_progress(self) -> None:
         targets = sum(len(announcement.targets) for announcement in self.announcements)

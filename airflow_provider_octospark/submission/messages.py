@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from airflow_provider_octospark.api.models import ScheduledPost
@@ -14,6 +15,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkServerError,
 )
 from airflow_provider_octospark.outcomes import Outcome
+from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.decisions import request_of
 from airflow_provider_octospark.submission.records import Record
 from airflow_provider_octospark.submission.rules import Run
@@ -75,6 +77,16 @@ def not_resubmitting(record: Record, seen: Outcome) -> LogLine:
 def not_once_more(record: Record, error: OctosparkError) -> LogLine:
     """Report that a target was to be submitted again and is not; its earlier outcome stands."""
     return LogLine("warning", f"Not submitted to account {record.social_account_id} once more: {sanitize(error)}")
+
+
+def scheduling_late(announcement: Announcement, instant: datetime) -> LogLine:
+    """Report that a post whose time has passed is scheduled for another time."""
+    late = announcement.scheduled_at.isoformat() if announcement.scheduled_at else "its time"
+    return LogLine(
+        "warning",
+        f"Post {announcement.post_id}: scheduled_at {late} is in the past; scheduling it for "
+        f'{instant.isoformat(timespec="seconds")}, as if_late="now" says.',
+    )
 
 
 def reattached(record: Record) -> LogLine:

@@ -38,7 +38,7 @@ from airflow_provider_octospark.api.models import ScheduledPost
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkAuthError, OctosparkError
 from airflow_provider_octospark.outcomes import Outcome, Reason, outcome_of, same_id
-from airflow_provider_octospark.parameters.times import format_instant
+from airflow_provider_octospark.parameters.times import format_instant, on_service_clock
 from airflow_provider_octospark.submission import conclusions, messages
 from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.decisions import decision_of
@@ -53,7 +53,7 @@ from airflow_provider_octospark.submission.doubt import (
     resolve_doubt,
 )
 from airflow_provider_octospark.submission.records import Baseline, Record, Target
-from airflow_provider_octospark.submission.rules import MAX_SENDS, Rules, Run, frees
+from airflow_provider_octospark.submission.rules import LATE_LEAD, MAX_SENDS, Rules, Run, frees
 from airflow_provider_octospark.submission.steps import (
     Conclusion,
     DecisionKey,
@@ -261,7 +261,8 @@ class _Protocol:
             resolution = resolve_doubt(
                 record, observed.response, observed.read_at, self.rules.settle_time, observed.asked_at
             )
-            decision = None if isinstance(resolution, Adopt) else self._decision(record, log)
+            key = (record.social_account_id, record.request or "")
+            decision = None if isinstance(resolution, Adopt) else decision_of(self.post.decisions.get(key), *key, log)
             if decision == "accepted":
                 records.append(decided_accepted(record, self.run))
                 continue
@@ -285,10 +286,6 @@ class _Protocol:
         if records or concluded:
             return Update(records=tuple(records), concluded=concluded, log=tuple(log))
         return PollLater(min(polls), tuple(log)) if polls else None
-
-    def _decision(self, record: Record, log: list[LogLine]) -> str | None:
-        key = (record.social_account_id, record.request or "")
-        return decision_of(self.post.decisions.get(key), *key, log)
 
     def _decided_not_accepted(self, record: Record, observed: Observed) -> Record:
         """Let a request be sent, and keep what the user called somebody else's from standing in its way."""
@@ -336,7 +333,12 @@ class _Protocol:
             updated_at=latest.updated_at if latest else None,
             service_time=format_instant(observed.service_time) if observed.service_time else None,
         )
-        return Send(announcement, records, baseline, tuple(map(messages.resubmitting, filter(self._is_free, records))))
+        log = tuple(map(messages.resubmitting, filter(self._is_free, records)))
+        if announcement.at is not None and conclusions.is_sent_late(announcement, self.rules, self.run, self.now):
+            on_time = on_service_clock(self.now, observed.service_time, observed.read_at) + LATE_LEAD
+            log = (*log, messages.scheduling_late(announcement, on_time))
+            announcement = announcement.at(on_time.replace(microsecond=0))
+        return Send(announcement, records, baseline, log)
 
     def _give_up_late(self) -> Update | None:
         """Give up on targets whose time has passed. Nothing of them can be out that is not on record."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from airflow_provider_octospark.api.models import PostNowRequest, PublishOptions, ScheduleMultiRequest
@@ -69,19 +70,22 @@ def to_schedule(given: Mapping[str, Any], team_of: TeamOf, accounts_per_call: in
     options = _options(given, zone)
     team_id = team_of(given.get("team_id"))
 
-    def call(some: Sequence[str]) -> Operation[Any]:
-        request = ScheduleMultiRequest(
-            social_account_ids=list(some),
-            scheduled_at=format_instant(scheduled_at),
-            timezone=zone,
-            platform_settings_by_social_account_id=(
-                None if settings is None else {key: entry for key, entry in settings.items() if key in some}
-            ),
-            **options,
-        )
-        return schedule_multi(team_id, post_id, request)
+    def announce(instant: datetime) -> Announcement:
+        def call(some: Sequence[str]) -> Operation[Any]:
+            request = ScheduleMultiRequest(
+                social_account_ids=list(some),
+                scheduled_at=format_instant(instant),
+                timezone=zone,
+                platform_settings_by_social_account_id=(
+                    None if settings is None else {key: entry for key, entry in settings.items() if key in some}
+                ),
+                **options,
+            )
+            return schedule_multi(team_id, post_id, request)
 
-    return Announcement(team_id, post_id, accounts, call, scheduled_at, accounts_per_call)
+        return Announcement(team_id, post_id, accounts, call, instant, accounts_per_call, announce)
+
+    return announce(scheduled_at)
 
 
 def _options(given: Mapping[str, Any], zone: str | None) -> dict[str, Any]:

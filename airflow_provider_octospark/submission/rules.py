@@ -30,6 +30,9 @@ two runs: without a record, and in the notifier. A submission created this short
 LEAVE_WITHIN = timedelta(seconds=30)
 """How long after its fence a request may begin to leave; less than ``SETTLE_MARGIN``."""
 
+LATE_LEAD = timedelta(minutes=1)
+"""How long after the service's clock a late post is scheduled with ``if_late="now"``."""
+
 MAX_REFUSALS = 4
 """How often one try repeats a request after a transient refusal (429, no connection)."""
 
@@ -87,8 +90,10 @@ class Rules:
     :param allow_repeat: whether to submit although somebody else submitted the same target since the run began.
     :param max_lateness: how long after ``run_after`` something may still be submitted; None for any time.
     :param skip_in_backfill: whether a backfill run submits nothing.
-    :param if_late: what to do with a target that is too late.
+    :param if_late: what to do with a target that is too late; with ``now``, ``max_lateness`` counts from ``scheduled_at``.
     :param dry_run: whether to stop before the first request that submits.
+    :param is_scheduled: whether the task schedules posts. Publishing fails after ``scheduled_at`` only, so a retry is too late
+        for it unless ``if_late`` is ``now``.
     :param recurs: whether the post recurs. A failed occurrence is then not final.
     :param forgets: whether there is no store, so that a retry could not know whose failure it finds.
     """
@@ -101,15 +106,26 @@ class Rules:
     skip_in_backfill: bool = False
     if_late: IfLate = "fail"
     dry_run: bool = False
+    is_scheduled: bool = False
     recurs: bool = False
     forgets: bool = False
 
     def check(self, submit_timeout: float) -> None:
-        """Check the rules against the connection.
+        """Check the rules, alone and against the connection.
 
-        :raises OctosparkArgumentError: if ``settle_time`` could end while a request is still under way, or is beyond 30 days.
+        :raises OctosparkArgumentError: if ``settle_time`` could end while a request is still under way, or is beyond 30 days;
+            or if ``if_late`` is ``now`` for a task that schedules nothing, or without ``max_lateness``.
         """
         least = timedelta(seconds=submit_timeout) + SETTLE_MARGIN
+        if self.if_late == "now" and not self.is_scheduled:
+            raise OctosparkArgumentError(
+                "if_late is 'now', but the task publishes at once. Set 'fail' or 'skip'; 'now' is for a scheduled_at in the past."
+            )
+        if self.if_late == "now" and self.max_lateness is None:
+            raise OctosparkArgumentError(
+                "if_late is 'now' and max_lateness is not set. Set max_lateness to how long after scheduled_at the post may "
+                "still go out."
+            )
         if self.settle_time is not None and self.settle_time > LONGEST_SETTLE_TIME:
             raise OctosparkArgumentError(
                 f"settle_time is {self.settle_time}; it must be at most {LONGEST_SETTLE_TIME}. "
@@ -147,7 +163,15 @@ def is_retryable_failure(outcome: Outcome) -> bool:
 
 def is_submitted_by_retry(outcome: Outcome, rules: Rules) -> bool:
     """Whether the next try would submit a target that this one reports as failed."""
-    return is_retryable_failure(outcome) if outcome.reason == "not_sent" else frees(outcome, rules, cleared=False)
+    if outcome.reason == "not_sent":
+        return is_retryable_failure(outcome)
+    return not is_final_for_time(outcome, rules) and frees(outcome, rules, cleared=False)
+
+
+def is_final_for_time(outcome: Outcome, rules: Rules) -> bool:
+    """Whether only its time keeps a failure from being submitted again: a retry comes after ``scheduled_at``."""
+    is_past = rules.is_scheduled and outcome.scheduled_post_id is not None and rules.if_late != "now"
+    return is_past and frees(outcome, rules, cleared=False)
 
 
 def frees(outcome: Outcome, rules: Rules, *, cleared: bool) -> bool:

@@ -17,7 +17,7 @@ from airflow_provider_octospark.exceptions import (
 )
 from airflow_provider_octospark.outcomes import Outcome, describe
 from airflow_provider_octospark.parameters.defaults import PartialFailure
-from airflow_provider_octospark.submission.rules import Rules, is_submitted_by_retry
+from airflow_provider_octospark.submission.rules import Rules, is_final_for_time, is_submitted_by_retry
 
 Notes = Mapping[str, str]
 """What a user should know and do about targets in doubt, by :func:`note_key`."""
@@ -130,7 +130,12 @@ def _failure(
         )
     if all(outcome.reason == "cancelled" for outcome in failed):
         return OctosparkCancelledError(f"{counts}{what} A user took it off the schedule.")
-    return OctosparkPublishFailedError(f"{counts}{what}")
+    too_late = (
+        ' A retry cannot submit it again, because its scheduled_at is in the past; if_late="now" would.'
+        if rules is not None and any(is_final_for_time(outcome, rules) for outcome in failed)
+        else ""
+    )
+    return OctosparkPublishFailedError(f"{counts}{what}{too_late}")
 
 
 def _more(outcomes: Sequence[Outcome]) -> str:

@@ -539,7 +539,8 @@ class Job:
     @property
     def announced_rules(self) -> Rules:
         """The rules that `Submission` is given."""
-        return replace(self.rules, recurs=self.recurrence_interval_days is not None)
+        is_scheduled = self.kind == "schedule-multi"
+        return replace(self.rules, recurs=self.recurrence_interval_days is not None, is_scheduled=is_scheduled)
 
     def announcements(self, intent: str) -> list[Announcement]:
         """What `Submission` is given."""
@@ -562,7 +563,12 @@ class Job:
             )
             return schedule_multi(self.team_id, self.post_id, request)
 
-        return Announcement(self.team_id, self.post_id, self.accounts, call, self.scheduled_at, self.accounts_per_call)
+        def at(instant: datetime) -> Announcement:
+            return replace(self, scheduled_at=instant).announcement(intent)
+
+        due = self.scheduled_at
+        again = None if due is None else at
+        return Announcement(self.team_id, self.post_id, self.accounts, call, due, self.accounts_per_call, again)
 
 
 def x_of(bench: Bench) -> str:
