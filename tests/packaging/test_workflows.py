@@ -32,10 +32,14 @@ def test_every_target_of_make_is_there(path: Path) -> None:
     assert given <= set(re.findall(r"\$\((?:if \$\()?([A-Z_]+)\)", (ROOT / "Makefile").read_text()))
 
 
-def test_ci_runs_the_oldest_and_the_newest_airflow_and_the_newest_with_httpx2() -> None:
+def test_ci_runs_the_oldest_and_the_newest_airflow_the_lowest_versions_and_httpx2() -> None:
     named = read(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["airflow"]["strategy"]["matrix"]["airflow"]
-    assert named == [ENVIRONMENTS[0].name, ENVIRONMENTS[-2].name, ENVIRONMENTS[-1].name]
-    assert any("httpx2" in requirement for requirement in ENVIRONMENTS[-1].more)
+    by_name = {environment.name: environment for environment in ENVIRONMENTS}
+    oldest, newest, httpx2, lowest = (by_name[name] for name in named)
+    assert oldest == ENVIRONMENTS[0]
+    assert newest.airflow == max((each.airflow for each in ENVIRONMENTS), key=lambda each: [*map(int, each.split("."))])
+    assert any("httpx2" in requirement for requirement in httpx2.more)
+    assert lowest.lowest
 
 
 def test_ci_tries_the_ui_in_a_browser() -> None:
