@@ -29,6 +29,7 @@ from airflow.utils.session import create_session
 from airflow_provider_octospark.api import backoff as retrying
 from airflow_provider_octospark.emulator.http.server import Emulator
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
+from airflow_provider_octospark.submission import doubt as submission_doubt
 from airflow_provider_octospark.submission import rules as submission_rules
 from airflow_provider_octospark.tasks import submit as submit_task
 from airflow_provider_octospark.triggers import octospark as triggers
@@ -184,7 +185,7 @@ def _hurry() -> None:
         (retrying, "FIRST_DELAY", 0.02),
         (retrying, "LONGEST_DELAY", 0.2),
         (submission_rules, "SETTLE_MARGIN", timedelta(0)),
-        (submission_rules, "POLLS_IN_DOUBT", (timedelta(seconds=1),)),
+        (submission_doubt, "POLLS_IN_DOUBT", (timedelta(seconds=1),)),
         (submit_task, "SHORTEST_DEFERRAL", timedelta(seconds=0.5)),
         (triggers, "FIRST_POLL_AFTER", timedelta(seconds=0.3)),
         (triggers, "FIRST_POLLS_WITHIN", timedelta(seconds=0.1)),
