@@ -19,7 +19,7 @@ from tests.system.stack import AirflowStack
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 240.0
+PATIENCE = 480.0
 
 SUBMIT_TIMEOUT = 5
 

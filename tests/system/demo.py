@@ -25,7 +25,7 @@ from tests.system.scenario import RUN_STATES, Scenario
 from tests.system.stack import AirflowStack, StackError
 
 EXAMPLE_DAGS = Path(__file__).parents[2] / "example_dags"
-RUN_TIMEOUT = 240.0
+RUN_TIMEOUT = 480.0
 ERROR_WIDTH = 60
 # The provider's clock is the real one, so 'later' is a real time: when the tasks that submit have run for certain,
 # on a machine that starts Airflow in the usual time. A slower one is given longer.

@@ -24,7 +24,7 @@ from tests.system.stack import AirflowStack
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 240.0
+PATIENCE = 480.0
 
 WATCHED = f"""
 from airflow.sdk import DAG, Asset, AssetWatcher, get_current_context, task
