@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.matrix.environments import ENVIRONMENTS, ROOT, Environment, build_wheel, prepare
+from tests.matrix.environments import ENVIRONMENTS, ROOT, Environment, build_wheel, has_python, prepare
 
 # What a version can break: everything that reaches Airflow, and what the oldest dependencies can break.
 CORE = (
@@ -67,6 +67,12 @@ def main() -> int:
         stage(folder)
         for environment in ENVIRONMENTS:
             if environment.name not in options.only:
+                continue
+            if environment.interpreter is not None and not has_python(environment.interpreter):
+                print(
+                    f"== Airflow {environment.name}: skipped, Python {environment.interpreter} is not installed",
+                    flush=True,
+                )
                 continue
             begin = time.monotonic()
             prepare(environment, wheel, options.python)

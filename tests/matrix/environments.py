@@ -89,6 +89,12 @@ def uv(*arguments: str | Path) -> None:
         raise SystemExit(f"uv {' '.join(map(str, arguments))}\n{done.stdout}{done.stderr}")
 
 
+def has_python(version: str) -> bool:
+    """Whether an interpreter of this version is installed; none is downloaded."""
+    command = [find_uv(), "python", "find", "--no-python-downloads", "--quiet", version]
+    return subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
+
+
 def build_wheel(folder: Path) -> Path:
     """Build the provider's wheel."""
     uv("build", "--wheel", "--quiet", "--out-dir", folder)
