@@ -24,7 +24,8 @@ Four rules hold for the post as a whole:
 - A read is compared with all targets of the post. The service shows one submission of a post only, and the next request
   hides it.
 - What a read has shown is written before anything else is sent.
-- Nothing is sent to a post while one of its targets is in doubt: it would hide the submission that is looked for.
+- Nothing is sent to a post while one of its targets is in doubt: it would hide the submission that is looked for. A doubt
+  that is concluded as unknown does not hold the post any more.
 - The fence is written before the request leaves: state ``in_doubt``, with what the post showed as the baseline. Whatever ends
   the process from then on, the record says that a request may have left.
 """
