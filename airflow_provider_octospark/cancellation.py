@@ -1,4 +1,4 @@
-"""Take a post off the schedule when a user marks its task as failed.
+"""Take a post off the schedule when its task is stopped and has failed or was skipped.
 
 The service takes whole posts off the schedule (``move-to-draft``), not single submissions. So this applies only if the
 post has one submission, this task instance made it to one account, and it is still scheduled. A submission that is in
@@ -31,7 +31,10 @@ ASK_EVERY = 1.0
 """Pause between two reads of the task's state, in seconds."""
 
 NOT_YET = frozenset({"deferred", "restarting"})
-"""States that do not show yet what a user did to the task."""
+"""States that do not show yet what became of the task."""
+
+TAKES_BACK = frozenset({"failed", "skipped"})
+"""States after which submissions are taken back: a user set them, or Airflow did, by ``dagrun_timeout`` or ``fail_fast``."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,26 @@ def cancellable(records: Iterable[Record]) -> list[Cancellable]:
     ]
 
 
+def with_cancellable(outcomes: Sequence[Outcome], mine: Sequence[Cancellable]) -> list[Outcome]:
+    """Return outcomes that say which of them their task instance alone has put on the schedule.
+
+    :param mine: the task instance's submissions, see :func:`cancellable`.
+    """
+    ids = {each.scheduled_post_id for each in mine}
+    return [
+        outcome.model_copy(update={"cancellable": True})
+        if outcome.state == "pending" and outcome.scheduled_post_id in ids
+        else outcome
+        for outcome in outcomes
+    ]
+
+
 def cancellable_of(outcomes: Sequence[Outcome]) -> list[Cancellable]:
-    """Return the submissions of a sensor's outcomes that are the only ones of their posts."""
-    posts = [(outcome.team_id.lower(), outcome.post_id.lower()) for outcome in outcomes]
+    """Return the submissions of a sensor's outcomes that are the only ones of their posts, by the word of their task."""
     return [
         Cancellable(outcome.team_id, outcome.post_id, outcome.scheduled_post_id)
-        for outcome, post in zip(outcomes, posts, strict=True)
-        if outcome.scheduled_post_id is not None and outcome.state == "pending" and posts.count(post) == 1
+        for outcome in outcomes
+        if outcome.cancellable and outcome.scheduled_post_id is not None and outcome.state == "pending"
     ]
 
 
@@ -88,17 +104,21 @@ def cancel(octospark_conn_id: str, pending: Sequence[Cancellable], task: TaskNam
 
 
 async def acancel(octospark_conn_id: str, pending: Sequence[Cancellable], task: TaskName, log: Log) -> None:
-    """Take submissions off the schedule if a user marked the task as failed. Never raises; logs what it does."""
+    """Take submissions off the schedule if the task has failed or was skipped. Never raises; logs what it does."""
     try:
         state = await _state_after_the_kill(task)
-        if state != "failed":
-            log.info("cancel_on_kill: nothing is taken back, because the task's state is %s and not failed.", state)
+        if state not in TAKES_BACK:
+            log.info(
+                "cancel_on_kill: nothing is taken back, because the task's state is %s, and neither failed nor skipped.",
+                state,
+            )
         elif not pending:
             log.info("cancel_on_kill: there is nothing that this task alone has put on the schedule.")
         else:
+            log.info("cancel_on_kill: taking back %d posts, because the task's state is %s.", len(pending), state)
             async with AsyncOctosparkClient(await OctosparkHook(octospark_conn_id).aget_settings()) as client:
-                for each in pending:
-                    await _take_back(client, each, log)
+                # Airflow kills the process a few seconds later.
+                await asyncio.gather(*(_take_back(client, each, log) for each in pending))
     except Exception as error:  # noqa: BLE001 - best effort, and nobody is there to raise to
         log.warning("cancel_on_kill: given up: %s: %s", type(error).__name__, sanitize(error, 300))
 

@@ -97,6 +97,22 @@ class OctosparkHeldUpError(OctosparkNetworkError):
     """The process was held up between its fence and the first byte, so the request was not sent. May be retried."""
 
 
+class OctosparkHaltedError(OctosparkError):
+    """Nothing may be submitted now, so nothing was sent. May be retried."""
+
+
+class OctosparkStoppedError(OctosparkHaltedError):
+    """Airflow told the task to stop. May be retried: the retry sends what is left."""
+
+
+class OctosparkReadOnlyError(OctosparkHaltedError):
+    """The connection's extra has ``"read_only": true``, so nothing is submitted through it. May be retried."""
+
+
+class OctosparkInterruptedError(OctosparkError):
+    """Airflow told the task to stop while it waited for a response. May be retried: the retry reconciles."""
+
+
 class OctosparkAnswerError(OctosparkError):
     """The response is invalid: truncated, not JSON, too large, or of another shape. May be retried."""
 

@@ -106,6 +106,11 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "Send the API key unencrypted to hosts other than this machine.",
                         "schema": {"type": ["boolean", "null"]},
                     },
+                    "read_only": {
+                        "label": "Read only",
+                        "description": "Submit nothing through this connection. Waits go on, and tasks that submit fail.",
+                        "schema": {"type": ["boolean", "null"]},
+                    },
                     "max_in_flight": {
                         "label": "Requests at once",
                         "description": "Requests that one triggerer has under way at most. Empty: 12.",

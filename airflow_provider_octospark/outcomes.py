@@ -28,8 +28,10 @@ class Outcome(BaseModel):
     """The outcome of one target, in the shape of XComs, trigger events and records.
 
     ``state`` is ``pending`` (accepted, not published yet), ``published``, ``failed`` or ``unknown``; ``reason`` gives
-    details, or is None. The other fields are from the service's last response, or None. For a target that was not sent or
-    is in doubt, ``error_message`` says why, and ``error_category`` whether the reason is transient.
+    details, or is None. ``cancellable`` is true for a pending submission that the task instance which returns the outcome
+    has made, and that is the only one of its post as far as it knows. The other fields are from the service's last
+    response, or None. For a target that was not sent or is in doubt, ``error_message`` says why, and ``error_category``
+    whether the reason is transient.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
@@ -48,6 +50,7 @@ class Outcome(BaseModel):
     error_code: str | None = None
     error_category: str | None = None
     error_message: str | None = None
+    cancellable: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return the flat JSON object that goes into XCom, trigger events and the task state store."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_octospark.cancellation import Cancellable, cancellable, cancellable_of
+from airflow_provider_octospark.cancellation import Cancellable, cancellable, cancellable_of, with_cancellable
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.submission.records import Baseline, Record
 
@@ -32,7 +32,7 @@ def record(account: str = "a", **more: Any) -> Record:
 
 def test_the_only_submission_of_a_post_may_be_taken_back() -> None:
     assert cancellable([record()]) == [Cancellable("t", "p", "sp")]
-    assert cancellable_of([outcome()]) == [Cancellable("t", "p", "sp")]
+    assert cancellable_of([outcome(cancellable=True)]) == [Cancellable("t", "p", "sp")]
 
 
 @pytest.mark.parametrize(
@@ -62,5 +62,13 @@ def test_anything_else_is_left_alone(records: list[Record]) -> None:
     assert cancellable(records) == []
 
 
-def test_of_a_sensor_s_outcomes_those_that_share_a_post_are_left_alone() -> None:
-    assert cancellable_of([outcome(), outcome("b"), outcome(post_id="q", state="failed")]) == []
+def test_of_a_sensor_s_outcomes_only_those_are_taken_back_that_their_task_calls_its_own() -> None:
+    theirs = outcome(cancellable=False)
+    assert cancellable_of([theirs, outcome(post_id="q", state="failed", cancellable=True)]) == []
+
+
+def test_a_task_calls_its_own_what_it_alone_has_put_on_the_schedule() -> None:
+    mine, shared = outcome(), outcome("b", post_id="q", scheduled_post_id="sq")
+    out = outcome(post_id="r", state="published")
+    told = with_cancellable([mine, shared, out], cancellable([record()]))
+    assert [each.cancellable for each in told] == [True, False, False]

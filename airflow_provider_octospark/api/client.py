@@ -26,7 +26,7 @@ from airflow_provider_octospark import __version__
 from airflow_provider_octospark.api.backoff import delay_after, is_repeatable_at_once
 from airflow_provider_octospark.api.operations import Operation
 from airflow_provider_octospark.api.responses import MAX_RESPONSE_BYTES, RawResponse, Response, read_response
-from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.api.settings import ConnectionSettings, read_only_error
 from airflow_provider_octospark.api.text import Redaction, sanitize
 from airflow_provider_octospark.exceptions import (
     OctosparkAnswerError,
@@ -174,9 +174,12 @@ class AsyncOctosparkClient:
             swapped out) must not send, because another one may have taken over.
         :raises OctosparkConnectError: no connection could be made; nothing was sent.
         :raises OctosparkHeldUpError: ``leave_by`` had passed; nothing was sent.
+        :raises OctosparkReadOnlyError: the connection is read-only; nothing was sent.
         :raises OctosparkError: of the class that fits what happened. Only the status tells whether the request was
             processed.
         """
+        if (refusal := read_only_error(self._settings)) is not None:
+            raise refusal
         seconds = self._settings.submit_timeout + CONNECT_TIMEOUT
         return await self._exchange(self._own(), operation, seconds, leave_by)
 

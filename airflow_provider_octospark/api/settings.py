@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_octospark.api.text import HIDDEN, Secret
-from airflow_provider_octospark.exceptions import OctosparkSettingsError
+from airflow_provider_octospark.exceptions import OctosparkReadOnlyError, OctosparkSettingsError
 
 DEFAULT_HOST = "https://api.octospark.ai"
 """Base URL of the production service (API reference, 'Basics')."""
@@ -28,6 +28,12 @@ _SECRET_KEYS = frozenset(
 )
 
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
+
+
+EXTRA_KEYS = frozenset(
+    ["team_id", "timeout", "submit_timeout", "verify", "proxy", "trust_env", "allow_http", "max_in_flight", "read_only"]
+)
+"""The keys of the connection's extra that mean something."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,8 @@ class ConnectionSettings:
     :param trust_env: whether the environment's proxy variables (``HTTPS_PROXY``, ``NO_PROXY``, …) and
         ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` are used (default true). A service on loopback is reached directly.
     :param max_in_flight: maximum number of concurrent reading requests in a triggerer (default 12).
+    :param read_only: whether nothing may be submitted through the connection (default false); reading goes on.
+    :param unknown_extra: the keys of the connection's extra that mean nothing, for a warning.
     """
 
     base_url: str
@@ -57,6 +65,8 @@ class ConnectionSettings:
     proxy: str | None = field(default=None, repr=False)
     trust_env: bool = True
     max_in_flight: int = DEFAULT_MAX_IN_FLIGHT
+    read_only: bool = False
+    unknown_extra: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "token", Secret(self.token))
@@ -105,6 +115,15 @@ class ConnectionSettings:
         raise OctosparkSettingsError(problem)
 
 
+def read_only_error(settings: ConnectionSettings) -> OctosparkReadOnlyError | None:
+    """Return why nothing may be submitted with these settings, or None."""
+    if not settings.read_only:
+        return None
+    return OctosparkReadOnlyError(
+        'The connection\'s extra has "read_only": true, so nothing is submitted through it. Set it to false to publish again.'
+    )
+
+
 class _Fields:
     """The raw fields of one connection."""
 
@@ -140,6 +159,8 @@ class _Fields:
             proxy=options.proxy(in_clear=base_url.startswith("http:") and not allow_http),
             trust_env=options.flag("trust_env", default=True),
             max_in_flight=options.count("max_in_flight", DEFAULT_MAX_IN_FLIGHT, highest=100),
+            read_only=options.flag("read_only", default=False),
+            unknown_extra=options.unknown(),
         )
 
     def _token(self) -> str:
@@ -281,6 +302,9 @@ class _Extra:
             f"Connection {self._conn_id!r}: extra is {problem}. Write an object such as "
             '{"team_id": "…"}, or leave it empty.'
         )
+
+    def unknown(self) -> tuple[str, ...]:
+        return tuple(sorted(_short(key) for key in self._values if key not in EXTRA_KEYS))
 
     def _wrong(self, key: str, pending: str) -> OctosparkSettingsError:
         # A proxy's URL may hold credentials.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import datetime
@@ -15,19 +16,29 @@ from airflow_provider_octospark.api.client import AsyncOctosparkClient, utcnow
 from airflow_provider_octospark.api.operations import Operation
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.settings import ConnectionSettings
-from airflow_provider_octospark.exceptions import OctosparkError
+from airflow_provider_octospark.exceptions import OctosparkError, OctosparkInterruptedError
 
 T = TypeVar("T")
+
+LOOK_EVERY = 0.2
+"""How often a caller that waits for a response looks whether it is to stop, in seconds."""
+
+GRACE = 1.0
+"""How long a caller that is to stop still waits for the response of a request that has left, in seconds."""
 
 
 class BackgroundLoop:
     """Run coroutines for a synchronous caller. The thread starts with the first one.
 
     The thread is a daemon, so it does not keep a task process alive that Airflow ends. It also ends with this object.
+
+    :param name: the thread's name.
+    :param is_stopped: whether the caller is to stop; read while it waits.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, is_stopped: Callable[[], bool] = lambda: False) -> None:
         self._name = name
+        self._is_stopped = is_stopped
         self._starting = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -36,10 +47,21 @@ class BackgroundLoop:
         """Run ``coroutine`` and return its result.
 
         If the caller is interrupted (Airflow's execution timeout, a signal), the coroutine is cancelled.
+
+        :raises OctosparkInterruptedError: if the caller is to stop, and no result has come shortly after.
         """
         future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
+        stop_at: float | None = None
         try:
-            return future.result()
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    return future.result(LOOK_EVERY)
+                if future.done():
+                    return future.result()
+                if stop_at is None and self._is_stopped():
+                    stop_at = time.monotonic() + GRACE
+                if stop_at is not None and time.monotonic() >= stop_at:
+                    raise OctosparkInterruptedError("Airflow told the task to stop while it waited for a response.")
         except BaseException:
             future.cancel()
             raise
@@ -83,12 +105,22 @@ def _stop(loop: asyncio.AbstractEventLoop) -> None:
 
 
 class OctosparkClient:
-    """Synchronous client: every call blocks, and ends within its time limit."""
+    """Synchronous client: every call blocks, and ends within its time limit.
 
-    def __init__(self, settings: ConnectionSettings, now: Callable[[], datetime] = utcnow) -> None:
+    :param settings: how to reach the service.
+    :param now: our own clock, for tests that move it.
+    :param is_stopped: whether the task is to stop; a call that waits then raises :class:`OctosparkInterruptedError`.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        now: Callable[[], datetime] = utcnow,
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._settings = settings
         self._now = now
-        self._loop = BackgroundLoop("octospark-client")
+        self._loop = BackgroundLoop("octospark-client", is_stopped)
         self._client: AsyncOctosparkClient | None = None
 
     def __enter__(self) -> Self:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -12,13 +15,14 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from airflow_provider_octospark.api import operations
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
-from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.api.settings import EXTRA_KEYS, ConnectionSettings, read_only_error
 from airflow_provider_octospark.api.sync_client import OctosparkClient
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
     OctosparkAuthError,
     OctosparkError,
+    OctosparkReadOnlyError,
     OctosparkSettingsError,
 )
 from airflow_provider_octospark.hooks.connection_form import connection_form
@@ -43,6 +47,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SETTINGS_FRESH = 10.0
+"""How long a task that submits goes by the connection as it was read, in seconds; see ``read_only`` in its extra."""
+
+
+def _unknown_keys(keys: Sequence[str]) -> str:
+    return f"extra holds {', '.join(keys)}, which means nothing; known keys are {', '.join(sorted(EXTRA_KEYS))}"
+
+
+def _never() -> bool:
+    return False
+
 
 class OctosparkHook(BaseHook):
     """Interact with Octospark through an Airflow connection of type ``octospark``.
@@ -65,6 +80,8 @@ class OctosparkHook(BaseHook):
     def __init__(self, octospark_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.octospark_conn_id = octospark_conn_id
+        self.is_stopped: Callable[[], bool] = _never
+        """Whether the task is to stop; a blocking call that waits then raises :class:`OctosparkInterruptedError`."""
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -85,10 +102,27 @@ class OctosparkHook(BaseHook):
         :raises OctosparkSettingsError: if the connection is missing or one of its fields is unusable.
         """
         try:
-            return self._settings_of(self.get_connection(self.octospark_conn_id))
+            settings = self._settings_of(self.get_connection(self.octospark_conn_id))
         except AirflowNotFoundException:
             pass
+        else:
+            self._read_at = time.monotonic()
+            return settings
         raise self._missing()
+
+    def read_only_error(self) -> OctosparkReadOnlyError | None:
+        """Return why nothing may be submitted now, or None.
+
+        A user may make the connection read-only while a task runs, so it is read again after :data:`SETTINGS_FRESH` seconds.
+        If it cannot be read then, the settings of before stand.
+        """
+        settings = self.settings
+        if time.monotonic() > self._read_at + SETTINGS_FRESH:
+            self._read_at = time.monotonic()
+            with suppress(Exception):
+                settings = self._settings_of(self.get_connection(self.octospark_conn_id), is_repeated=True)
+                self.settings = dataclasses.replace(self.settings, read_only=settings.read_only)
+        return read_only_error(self.settings)
 
     async def aget_settings(self) -> ConnectionSettings:
         """Return the connection's settings, read again, without blocking the event loop."""
@@ -104,7 +138,7 @@ class OctosparkHook(BaseHook):
             "API key as its password and, if any, a JSON object as its extra, or name another one in octospark_conn_id."
         )
 
-    def _settings_of(self, connection: Any) -> ConnectionSettings:
+    def _settings_of(self, connection: Any, *, is_repeated: bool = False) -> ConnectionSettings:
         settings, problem = None, ""
         try:
             settings = ConnectionSettings.from_fields(
@@ -122,7 +156,9 @@ class OctosparkHook(BaseHook):
         del connection
         if settings is None:
             raise OctosparkSettingsError(problem)
-        if settings.verify is False:
+        if settings.unknown_extra and not is_repeated:
+            self.log.warning("Connection %r: %s.", self.octospark_conn_id, _unknown_keys(settings.unknown_extra))
+        if settings.verify is False and not is_repeated:
             self.log.warning(
                 'Connection %r has "verify": false: TLS certificates are not checked, so whoever sits on the way can read the '
                 "API key.",
@@ -132,7 +168,7 @@ class OctosparkHook(BaseHook):
 
     @cached_property
     def _client(self) -> OctosparkClient:
-        return OctosparkClient(self.settings)
+        return OctosparkClient(self.settings, is_stopped=lambda: self.is_stopped())
 
     def get_conn(self) -> OctosparkClient:
         """Return the blocking client. It is created once and closed by :meth:`close`."""
@@ -289,6 +325,10 @@ class OctosparkHook(BaseHook):
             if self.settings.team_id:
                 accounts = self.list_social_accounts(self.team(None))
                 message += f"; team {sanitize(self.settings.team_id, 80)} has {len(accounts)} social accounts"
+            if self.settings.read_only:
+                message += "; it is read-only, so nothing is submitted through it"
+            if self.settings.unknown_extra:
+                message += f"; {_unknown_keys(self.settings.unknown_extra)}"
         except OctosparkError as error:
             return False, sanitize(error, 500)
         finally:

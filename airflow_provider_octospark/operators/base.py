@@ -58,8 +58,8 @@ class OctosparkSubmitOperator(BaseOperator):
         ``scheduled_at``; a timedelta, seconds or None for any time (default None).
     :param if_late: what the task does if it is too late to submit: ``fail`` (default) or ``skip``; or ``now``: schedule
         a post with a ``scheduled_at`` in the past for a minute later, up to ``max_lateness``.
-    :param cancel_on_kill: whether to take scheduled submissions off the schedule when a user marks the task as failed
-        (default False). Applies only to a post that only this task instance submitted, to one account; see the
+    :param cancel_on_kill: whether to take scheduled submissions off the schedule when the task is stopped and its state is
+        failed or skipped (default False). Applies only to a post that only this task instance submitted, to one account; see the
         documentation, 'Stopping'.
     :param dry_run: do everything up to the request, and log the request instead of sending it (default False).
     :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``). (templated)
@@ -172,9 +172,10 @@ class OctosparkSubmitOperator(BaseOperator):
         return self._begin(context, resumed=True, page=page).complete(event, wait, notes)
 
     def on_kill(self) -> None:
-        """Take submissions off the schedule, if ``cancel_on_kill`` is set and a user marked the task as failed."""
-        if self._task is not None and self.cancel_on_kill:
-            self._task.cancel()
+        """Send nothing more. With ``cancel_on_kill``, take submissions off the schedule if the task has failed or was
+        skipped."""
+        if self._task is not None:
+            self._task.stopping.on_kill()
 
     def _begin(self, context: Context, *, resumed: bool = False, page: Any = None) -> SubmitTask:
         # Imported here, because parsing a DAG file should not import it.

@@ -61,9 +61,9 @@ class OctosparkPostSensor(BaseSensorOperator):
         unusable parameter still fails the task. ``never_fail`` has the same effect here.
     :param deferrable: whether the task waits in the triggerer, without a worker slot (default: Airflow's ``[operators]
         default_deferrable``).
-    :param cancel_on_kill: whether to take scheduled submissions off the schedule when a user marks the task as failed
-        (default False). Applies only with ``publication``, and only to a post with one submission in it; see the
-        documentation, 'Stopping'.
+    :param cancel_on_kill: whether to take scheduled submissions off the schedule when the task is stopped and its state is
+        failed or skipped (default False). Applies only with ``publication``, and only to outcomes that are ``cancellable``;
+        see the documentation, 'Stopping'.
     :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``). (templated)
 
     :raises OctosparkPublishFailedError: if publishing failed. Not retried.
@@ -172,9 +172,9 @@ class OctosparkPostSensor(BaseSensorOperator):
                 return task.give_up("no triggerer took over the wait")
 
     def on_kill(self) -> None:
-        """Take submissions off the schedule, if ``cancel_on_kill`` is set and a user marked the task as failed."""
-        if self._task is not None and self.cancel_on_kill:
-            self._task.cancel()
+        """With ``cancel_on_kill``, take submissions off the schedule if the task has failed or was skipped."""
+        if self._task is not None:
+            self._task.stopping.on_kill()
 
     def _begin(self, context: Context) -> WaitTask:
         # Imported here, because parsing a DAG file should not import it.

@@ -6,7 +6,7 @@ request is repeated. It does not import Airflow and knows nothing of HTTP: a sto
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -114,6 +114,7 @@ class Submission:
     :param journal: the task instance's record.
     :param log: the task's log.
     :param at_once: for a batch, the most requests under way at once; None (default) for one of each post.
+    :param refusal: returns why nothing may be sent now, or None; asked before every fence (default: nothing is refused).
 
     ``_unanswered_rounds`` counts the rounds in a row in which no request got a response.
     """
@@ -126,6 +127,7 @@ class Submission:
     run: Run
     log: Log
     at_once: int | None = None
+    refusal: Callable[[], OctosparkError | None] = lambda: None
     _concluded: dict[Target, Conclusion] = field(default_factory=dict, init=False)
     _posts: dict[tuple[str, str], _Post] = field(default_factory=dict, init=False)
     _halted: OctosparkError | None = field(default=None, init=False)
@@ -137,7 +139,7 @@ class Submission:
     _sender: Sender = field(init=False)
 
     def __post_init__(self) -> None:
-        self._sender = Sender(self.journal, self.api, self.clock, self.run, self.log)
+        self._sender = Sender(self.journal, self.api, self.clock, self.run, self.log, self.refusal)
         self._concurrency = ConcurrencyLimit(self.at_once)
 
     def advance(self) -> WaitUntil | Results:

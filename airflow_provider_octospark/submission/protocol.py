@@ -37,7 +37,7 @@ from datetime import datetime
 
 from airflow_provider_octospark.api.models import ScheduledPost
 from airflow_provider_octospark.api.text import sanitize
-from airflow_provider_octospark.exceptions import OctosparkAuthError, OctosparkError
+from airflow_provider_octospark.exceptions import OctosparkAuthError, OctosparkError, OctosparkHaltedError
 from airflow_provider_octospark.outcomes import Outcome, Reason, outcome_of, same_id
 from airflow_provider_octospark.parameters.times import format_instant, on_service_clock
 from airflow_provider_octospark.submission import conclusions, messages
@@ -111,9 +111,10 @@ def give_up(
     """Conclude that an announcement is not sent in this try.
 
     :param error: what refused the request.
-    :param for_all: whether it would refuse every other request too; a refused key does so in any case.
+    :param for_all: whether it would refuse every other request too; a refused key, a task that was told to stop and a
+        connection that is read-only do so in any case.
     """
-    halts = error if for_all or isinstance(error, OctosparkAuthError) else None
+    halts = error if for_all or isinstance(error, OctosparkAuthError | OctosparkHaltedError) else None
     protocol = _Protocol(post, rules, run, now)
     left = protocol.all_left() if halts else protocol.left_to_send(announcement)
     return protocol.give_up(left, error, LogLine("error", sanitize(error)), halts=halts)

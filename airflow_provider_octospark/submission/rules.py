@@ -12,6 +12,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
     OctosparkConnectError,
     OctosparkError,
+    OctosparkHaltedError,
     OctosparkHeldUpError,
 )
 from airflow_provider_octospark.outcomes import Outcome
@@ -141,10 +142,10 @@ class Rules:
 def proves_nothing_sent(error: OctosparkError) -> bool:
     """Whether an error of a submission proves that the service did not accept it.
 
-    These are: no connection, and a status 4xx other than 408 and 409. Everything else leaves the request in doubt: 3xx,
-    408, 409, 5xx, a lost connection, a time-out, an invalid response.
+    These are: a task or a connection that may send nothing, no connection, and a status 4xx other than 408 and 409.
+    Everything else leaves the request in doubt: 3xx, 408, 409, 5xx, a lost connection, a time-out, an invalid response.
     """
-    if isinstance(error, OctosparkConnectError | OctosparkHeldUpError | OctosparkArgumentError):
+    if isinstance(error, OctosparkConnectError | OctosparkHeldUpError | OctosparkHaltedError | OctosparkArgumentError):
         return True
     return error.status is not None and 400 <= error.status < 500 and error.status not in {408, 409}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -60,14 +60,25 @@ class Sender:
     :param clock: our own clock.
     :param run: the facts about the task instance and this try.
     :param log: the task's log.
+    :param refusal: returns why nothing may be sent now, or None. It is asked before the fence is written, and again
+        before the request leaves, because writing takes time.
     """
 
-    def __init__(self, journal: Journal, api: Api, clock: Clock, run: Run, log: Log) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        api: Api,
+        clock: Clock,
+        run: Run,
+        log: Log,
+        refusal: Callable[[], OctosparkError | None],
+    ) -> None:
         self._journal = journal
         self._api = api
         self._clock = clock
         self._run = run
         self._log = log
+        self._refusal = refusal
 
     def send(self, sends: Sequence[Send]) -> Sent:
         """Send requests together, each once.
@@ -77,11 +88,14 @@ class Sender:
         """
         if not sends:
             return Sent(False, {})
+        if (error := self._refusal()) is not None:
+            return Sent(False, {id(send): error for send in sends})
         # Before the fence: a request that cannot be made is not in doubt.
         operations = [send.announcement.operation(send.accounts) for send in sends]
         now = self._fence(sends)
         # Whatever happens from here on until the response is written, the record says ``in_doubt``.
-        results = self._api.submit_all(operations, now + LEAVE_WITHIN)
+        halted = self._refusal()
+        results = self._api.submit_all(operations, now + LEAVE_WITHIN) if halted is None else [halted] * len(sends)
         answered: list[Record] = []
         rejected: dict[int, OctosparkError] = {}
         for send, result in zip(sends, results, strict=True):

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipExc
 
 from airflow_provider_octospark.airflow_compat import run_of, task_state_store
 from airflow_provider_octospark.api.text import Log
-from airflow_provider_octospark.cancellation import Cancellable, cancel, cancellable
+from airflow_provider_octospark.cancellation import Cancellable, cancel, cancellable, with_cancellable
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError, OctosparkUnknownError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.links.octospark import published_url_of
@@ -49,6 +49,7 @@ from airflow_provider_octospark.tasks.result import (
     report_published,
     report_unknown,
 )
+from airflow_provider_octospark.tasks.stopping import LOOK_EVERY, Stopping
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -58,15 +59,28 @@ if TYPE_CHECKING:
 
 
 class SystemClock:
-    """The clock of this machine."""
+    """The clock of this machine.
+
+    :param stopping: ends a sleep when the task is told to stop.
+    """
+
+    def __init__(self, stopping: Stopping) -> None:
+        self._stopping = stopping
 
     def now(self) -> datetime:
         """Return aware UTC."""
         return datetime.now(UTC)
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
+        """Wait.
+
+        :raises OctosparkStoppedError: if the task is told to stop meanwhile.
+        """
+        ends_at = time.monotonic() + seconds
+        self._stopping.check()
+        while (remaining := ends_at - time.monotonic()) > 0:
+            time.sleep(min(LOOK_EVERY, remaining))
+            self._stopping.check()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +152,8 @@ class SubmitTask:
         self.context = context
         self.log = log
         self.run = run_of(context)
-        self._clock = clock or SystemClock()
+        self.stopping = Stopping(self.cancel if description.cancel_on_kill else None)
+        self._clock = clock or SystemClock(self.stopping)
         self._connect = connect
         self._store = task_state_store(context)
         # The journal is opened first, so that a try which fails on a parameter proves that it sent nothing.
@@ -151,7 +166,8 @@ class SubmitTask:
     def start(self) -> Any:
         """Submit what is not submitted yet, wait if asked to, and end the task."""
         description = self.description
-        with self._connect(description.octospark_conn_id) as hook:
+        with self.stopping.observed(), self._connect(description.octospark_conn_id) as hook:
+            hook.is_stopped = lambda: self.stopping.is_requested
             # All parameters are checked before anything is sent, also those of the wait.
             arguments.one_of(description.partial_failure, get_args(PartialFailure), "partial_failure")
             self._new_wait(())
@@ -167,12 +183,13 @@ class SubmitTask:
                 self.run,
                 self.log,
                 hook.settings.max_in_flight if description.page_size is not None else None,
+                lambda: self.stopping.error() or hook.read_only_error(),
             )
             while isinstance(results := submission.advance(), WaitUntil):
                 self._pause(results)
             outcomes = results.outcomes
             if results.is_skip:
-                self._push(outcomes)
+                self._push(with_cancellable(outcomes, self._cancellable()))
                 raise AirflowSkipException(str(results.error))
             notes = _by_name(results.notes)
             # Logged before the wait for the others, because a user has to act.
@@ -213,13 +230,14 @@ class SubmitTask:
 
         Makes no request, unless targets were added while the task was deferred; these are submitted first.
         """
-        seen = outcomes_or_wait(event, wait, self.log)
-        if isinstance(seen, Wait):
-            self._defer(seen, notes or {})
-        outcomes, doubts = self._record_final_outcomes(seen)
-        if self._is_asked_for_more(outcomes):
-            return self.start()
-        return self._finish(outcomes, {**(notes or {}), **doubts})
+        with self.stopping.observed():
+            seen = outcomes_or_wait(event, wait, self.log)
+            if isinstance(seen, Wait):
+                self._defer(seen, notes or {})
+            outcomes, doubts = self._record_final_outcomes(seen)
+            if self._is_asked_for_more(outcomes):
+                return self.start()
+            return self._finish(outcomes, {**(notes or {}), **doubts})
 
     def _is_asked_for_more(self, outcomes: Sequence[Outcome]) -> bool:
         """Whether targets were added while the task was deferred."""
@@ -249,6 +267,7 @@ class SubmitTask:
         return [] if self.journal.problem else cancellable(self.journal.records.values())
 
     def _pause(self, wait: WaitUntil) -> None:
+        self.stopping.check()
         remaining = wait.time - self._clock.now()
         if self.description.deferrable and remaining > SHORTEST_DEFERRAL:
             raise TaskDeferred(**until_in_doubt_resolved(wait.time, **self._carried()))
@@ -272,6 +291,7 @@ class SubmitTask:
                 self.log.info("%s", line)
             if wait.done:
                 break
+            self.stopping.check()
             if self.description.deferrable:
                 self._defer(wait, notes)
             now = self._clock.now()
@@ -303,6 +323,7 @@ class SubmitTask:
         resubmission_error: OctosparkError | None = None,
     ) -> Any:
         description = self.description
+        outcomes = with_cancellable(outcomes, self._cancellable())
         report_unknown([outcome for outcome in outcomes if not note_on(outcome, notes)], self.log)
         report_published(outcomes, self.log)
         result = description.result(outcomes)

@@ -31,6 +31,7 @@ from airflow_provider_octospark.polling.wait import Wait, same_targets
 from airflow_provider_octospark.tasks.asset_events import add_to_outlet_events
 from airflow_provider_octospark.tasks.deferral import FRAMEWORK_MARGIN, outcomes_or_wait, until_published
 from airflow_provider_octospark.tasks.result import raise_for_outcomes, report_published, report_unknown
+from airflow_provider_octospark.tasks.stopping import Stopping
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -84,6 +85,8 @@ class WaitTask:
         self.log = log
         self.run = run_of(context)
         self._hook = OctosparkHook(description.octospark_conn_id)
+        self.stopping = Stopping(self.cancel if description.cancel_on_kill else None)
+        self._hook.is_stopped = lambda: self.stopping.is_requested
 
     def __enter__(self) -> Self:
         return self
@@ -124,9 +127,11 @@ class WaitTask:
 
     def poll(self) -> bool:
         """Read the posts that are due; return whether all publications are final."""
-        for line in self._hook.poll(self.wait):
-            self.log.info("%s", line)
-        return self.wait.done
+        with self.stopping.observed():
+            for line in self._hook.poll(self.wait):
+                self.log.info("%s", line)
+            self.stopping.check()
+            return self.wait.done
 
     def pause(self, now: datetime) -> float:
         """Return the seconds until the next poll."""
@@ -163,7 +168,11 @@ class WaitTask:
 
     def _cancellable(self, wait: Wait) -> list[Cancellable]:
         # A post that is given by id may be submitted by somebody else.
-        return [] if arguments.is_absent(self.description.publication) else cancellable_of(wait.outcomes)
+        if arguments.is_absent(self.description.publication):
+            return []
+        # What was waited for says whose submission it is; a later read does not.
+        pending = {outcome.scheduled_post_id for outcome in wait.outcomes if outcome.state == "pending"}
+        return [each for each in cancellable_of(self._awaited()) if each.scheduled_post_id in pending]
 
     def _awaited(self) -> list[Outcome]:
         description = self.description

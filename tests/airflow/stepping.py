@@ -117,6 +117,12 @@ class TaskSteps:
             return str(self._stored(session).state)
 
     @property
+    def try_number(self) -> int:
+        """The number of the try that runs, or ran last."""
+        with create_session() as session:
+            return int(self._stored(session).try_number)
+
+    @property
     def error(self) -> BaseException | None:
         """What the last step raised."""
         return self.last.error

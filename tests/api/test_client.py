@@ -225,7 +225,7 @@ def test_an_interrupted_caller_ends_its_request() -> None:
             def __init__(self, future: object) -> None:
                 self.future = future
 
-            def result(self) -> object:
+            def result(self, timeout: float) -> object:
                 while not server.requests:
                     pass
                 raise InterruptError

@@ -421,6 +421,9 @@ class _Hook:
     def __exit__(self, *exc: object) -> None:
         pass
 
+    def read_only_error(self) -> None:
+        pass
+
     def get_conn(self) -> _Hook:
         return self
 

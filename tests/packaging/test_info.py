@@ -25,6 +25,7 @@ from airflow_provider_octospark.api.settings import (
     DEFAULT_MAX_IN_FLIGHT,
     DEFAULT_SUBMIT_TIMEOUT,
     DEFAULT_TIMEOUT,
+    EXTRA_KEYS,
     ConnectionSettings,
 )
 from airflow_provider_octospark.get_provider_info import get_provider_info
@@ -131,7 +132,8 @@ def test_every_module_that_a_dag_author_imports_is_named() -> None:
 def test_the_form_has_a_field_for_each_setting_that_is_kept_in_extra() -> None:
     settings = {field.name for field in fields(ConnectionSettings)}
     # allow_http decides about the base URL and is not kept.
-    assert set(CONNECTION["conn-fields"]) == (settings - {"base_url", "token"}) | {"allow_http"}
+    assert set(CONNECTION["conn-fields"]) == (settings - {"base_url", "token", "unknown_extra"}) | {"allow_http"}
+    assert set(CONNECTION["conn-fields"]) == EXTRA_KEYS
 
 
 def test_the_form_names_the_defaults_that_are_in_force() -> None:

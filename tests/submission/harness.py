@@ -301,6 +301,9 @@ class BenchHook:
     def __exit__(self, *exc: object) -> None:
         pass
 
+    def read_only_error(self) -> None:
+        """The connection may submit."""
+
     def get_conn(self) -> TappedApi:
         """The client."""
         return TappedApi(self._process, self._bench)

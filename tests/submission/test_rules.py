@@ -21,6 +21,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkAuthError,
     OctosparkConnectError,
     OctosparkError,
+    OctosparkHaltedError,
     OctosparkHeldUpError,
     OctosparkNetworkError,
     OctosparkServerError,
@@ -276,9 +277,11 @@ def test_which_status_proves_that_nothing_was_sent(status: int | None) -> None:
 
 @pytest.mark.parametrize("name", [name for name in vars(exceptions) if name.startswith("Octospark")])
 def test_which_error_proves_that_nothing_was_sent(name: str) -> None:
-    """A connection that was never made, a process that was held up, a parameter that is refused; no other."""
+    """A connection that was never made, a process that was held up or halted, a parameter that is refused; no other."""
     error = getattr(exceptions, name)("no")
-    proof = isinstance(error, OctosparkConnectError | OctosparkHeldUpError | OctosparkArgumentError)
+    proof = isinstance(
+        error, OctosparkConnectError | OctosparkHeldUpError | OctosparkHaltedError | OctosparkArgumentError
+    )
     assert proves_nothing_sent(error) == proof
 
 
