@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -120,6 +121,21 @@ def outcome_of(scheduled: ScheduledPost, team_id: str, post_id: str) -> Outcome:
         error_category=_text(scheduled.error_category),
         error_message=_text(scheduled.error_message),
     )
+
+
+def counts_of(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Return the counts of outcomes by the names of the service's answer, and ``unknownCount``.
+
+    An unknown outcome is no failure: a reader that publishes again what has failed would publish it twice.
+    """
+    unknown = sum(outcome.state == "unknown" for outcome in outcomes)
+    failed = sum(outcome.state == "failed" for outcome in outcomes)
+    return {
+        "totalCount": len(outcomes),
+        "successCount": len(outcomes) - unknown - failed,
+        "failureCount": failed,
+        "unknownCount": unknown,
+    }
 
 
 def same_id(one: str | None, other: str | None) -> bool:

@@ -124,8 +124,8 @@ class OctosparkScheduleMultiOperator(OctosparkSubmitPostOperator):
     """Schedule a prepared post on several social accounts.
 
     Returns the list of the outcomes of the accounts that were scheduled, so that a sensor can be mapped over it. XCom
-    ``accounts`` holds the outcomes of all accounts, ``outcome`` the counts ``totalCount``, ``successCount`` and
-    ``failureCount``. All are pushed before a partial failure raises.
+    ``accounts`` holds the outcomes of all accounts, ``outcome`` the counts ``totalCount``, ``successCount``,
+    ``failureCount`` and ``unknownCount``. All are pushed before a partial failure raises.
 
     .. code-block:: python
 
@@ -193,15 +193,9 @@ class OctosparkScheduleMultiOperator(OctosparkSubmitPostOperator):
 
     def extra_xcoms(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
         """Return ``accounts`` and ``outcome``."""
-        scheduled = sum(outcome.was_scheduled for outcome in outcomes)
-        return {
-            "accounts": [outcome.as_json() for outcome in outcomes],
-            "outcome": {
-                "totalCount": len(outcomes),
-                "successCount": scheduled,
-                "failureCount": len(outcomes) - scheduled,
-            },
-        }
+        from airflow_provider_octospark.outcomes import counts_of
+
+        return {"accounts": [outcome.as_json() for outcome in outcomes], "outcome": counts_of(outcomes)}
 
 
 class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from airflow_provider_octospark.exceptions import AirflowSkipException, OctosparkArgumentError
-from airflow_provider_octospark.outcomes import Outcome
+from airflow_provider_octospark.outcomes import Outcome, counts_of
 from airflow_provider_octospark.parameters import arguments
 from airflow_provider_octospark.parameters.defaults import IfBadItems, IfEmpty
 from airflow_provider_octospark.submission.announcements import Announcement
@@ -135,10 +135,7 @@ def manifest(outcomes: Sequence[Outcome], bad: Sequence[BadItem]) -> dict[str, A
     unknown = [outcome for outcome in outcomes if outcome.state == "unknown"]
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     return {
-        "totalCount": len(outcomes),
-        "successCount": len(outcomes) - len(unknown) - len(failed),
-        "failureCount": len(failed),
-        "unknownCount": len(unknown),
+        **counts_of(outcomes),
         "failures": [outcome.as_json() for outcome in [*unknown, *failed][:MOST_REPORTED]],
         "badItems": [{"index": each.index, "problem": each.problem} for each in bad[:MOST_REPORTED]],
         "badItemCount": len(bad),

@@ -39,7 +39,7 @@ class ConcurrencyLimit:
         """Log the progress, if it is time for it.
 
         :param whole: the number of targets.
-        :param count_left: counts the targets that are left to send.
+        :param count_left: counts the targets that are not done.
         """
         if self._most is None or (self._reported is not None and now < self._reported + LOG_EVERY):
             return
@@ -48,7 +48,7 @@ class ConcurrencyLimit:
             # The rate counts from this try on.
             self._begun, self._reported = (now, left), now
             if left < whole:
-                log.info("%d of %d targets are left to send.", left, whole)
+                log.info("Earlier tries have submitted %d of %d targets; %d remaining.", whole - left, whole, left)
             return
         began_at, left_then = self._begun
         self._reported = now

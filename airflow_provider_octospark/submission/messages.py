@@ -32,8 +32,8 @@ def adopting(record: Record, scheduled: ScheduledPost) -> LogLine:
     """Report that the submission of a request in doubt was found."""
     return LogLine(
         "info",
-        f"{request_of(record)} for account {record.social_account_id} was accepted: adopting submission {scheduled.id}, "
-        f"created {sanitize(scheduled.created_at, 40)}.",
+        f"{request_of(record)} for {_target(record)} was accepted: adopting submission {scheduled.id}, created "
+        f" {sanitize(scheduled.created_at, 40)}.",
     )
 
 
@@ -41,7 +41,7 @@ def adopting_late(record: Record, scheduled: ScheduledPost) -> LogLine:
     """Report that a submission was found after its request had been taken for not accepted."""
     return LogLine(
         "warning",
-        f"{request_of(record)} for account {record.social_account_id} was accepted after all: adopting submission "
+        f"{request_of(record)} for {_target(record)} was accepted after all: adopting submission "
         f"{scheduled.id}, which shows up only now. Raise settle_time.",
     )
 
@@ -50,7 +50,7 @@ def not_accepted(record: Record, why: str) -> LogLine:
     """Report that a request in doubt was not accepted."""
     return LogLine(
         "info",
-        f"{request_of(record)} for account {record.social_account_id} was not accepted{why}. It may be sent again.",
+        f"{request_of(record)} for {_target(record)} was not accepted{why}. It may be sent again.",
     )
 
 
@@ -60,7 +60,7 @@ def resubmitting(record: Record) -> LogLine:
     category = f" ({outcome.error_category})" if outcome.error_category else ""
     return LogLine(
         "info",
-        f"Submitting again to account {record.social_account_id}: the earlier submission "
+        f"Submitting {_target(record)} again: the earlier submission "
         f"{outcome.scheduled_post_id or '(refused)'} ended as {outcome.state}{category}.",
     )
 
@@ -69,14 +69,13 @@ def not_resubmitting(record: Record, seen: Outcome) -> LogLine:
     """Report that an earlier submission has changed, so that its target is not submitted again."""
     return LogLine(
         "warning",
-        f"Not submitting again to account {record.social_account_id}: submission {seen.scheduled_post_id} is {seen.state} "
-        "after all.",
+        f"Not submitting {_target(record)} again: submission {seen.scheduled_post_id} is {seen.state} after all.",
     )
 
 
 def not_once_more(record: Record, error: OctosparkError) -> LogLine:
     """Report that a target was to be submitted again and is not; its earlier outcome stands."""
-    return LogLine("warning", f"Not submitted to account {record.social_account_id} once more: {sanitize(error)}")
+    return LogLine("warning", f"Not submitted again: {_target(record)}: {sanitize(error)}")
 
 
 def scheduling_late(announcement: Announcement, instant: datetime) -> LogLine:
@@ -94,7 +93,7 @@ def reattached(record: Record) -> LogLine:
     outcome = record.known_outcome
     return LogLine(
         "info",
-        f"{request_of(record)} submitted to account {record.social_account_id} already: submission "
+        f"{request_of(record)} has submitted {_target(record)} already: submission "
         f"{outcome.scheduled_post_id or '(id not known)'} ({outcome.state}). Not sending again.",
     )
 
@@ -137,4 +136,5 @@ def used_up(record: Record) -> OctosparkServerError:
 
 
 def _target(record: Record) -> str:
+    """Return the words for a target; a batch has hundreds, so both ids are named."""
     return f"post {record.post_id} account {record.social_account_id}"

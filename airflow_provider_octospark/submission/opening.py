@@ -81,8 +81,7 @@ class Opening:
             self.log.append(
                 LogLine(
                     "warning",
-                    f"{len(sent)} targets of an earlier try are not asked for any more, and are left as they are: "
-                    f"{_named(sent)}.",
+                    f"Earlier tries have sent targets that are not asked for any more; they are left as they are: {_named(sent)}.",
                 )
             )
 

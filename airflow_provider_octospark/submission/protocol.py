@@ -121,8 +121,8 @@ def give_up(
 
 
 def count_left(post: PostState, rules: Rules, run: Run, now: datetime) -> int:
-    """Return how many targets of a post are left to send, by what is known now."""
-    return len(_Protocol(post, rules, run, now).all_left())
+    """Return how many targets of a post are not done: left to send, or in doubt and perhaps to be sent again."""
+    return len(_Protocol(post, rules, run, now).all_left()) + len(post.in_doubt())
 
 
 class _Protocol:

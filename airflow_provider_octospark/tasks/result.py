@@ -92,7 +92,7 @@ def raise_for_outcomes(
         if resubmission_error is not None:
             raise resubmission_error
         return
-    counts = f"{bad} of {len(outcomes)} not published. " if len(outcomes) > 1 else ""
+    counts = _counts(outcomes, len(failed), len(unknown)) if len(outcomes) > 1 else ""
     if unknown:
         reported = " ".join(_what_to_do(outcome, notes or {}) for outcome in unknown[:SHOWN]) + _more(unknown)
         raise OctosparkUnknownError(f"{counts}{reported}")
@@ -100,6 +100,11 @@ def raise_for_outcomes(
     if soft_fail:
         raise AirflowSkipException(str(error))
     raise error
+
+
+def _counts(outcomes: Sequence[Outcome], failed: int, unknown: int) -> str:
+    parts = [f"{failed} failed"] * bool(failed) + [f"{unknown} unknown"] * bool(unknown)
+    return f"Of {len(outcomes)} targets: {', '.join(parts)}. "
 
 
 def fails_for_retry(outcomes: Sequence[Outcome], partial_failure: PartialFailure, rules: Rules) -> bool:

@@ -143,5 +143,6 @@ def test_a_batch_stops_submitting_when_its_connection_becomes_read_only(
     monkeypatch.setattr(hook_module.OctosparkHook, "read_only_error", quiet_after_two)
     assert steps.try_once() == "up_for_retry"
     assert len(emulator.submissions()) == 2
+    connect(max_in_flight=1)
     assert steps.try_once() == "success"
     assert submissions(emulator) == Counter(posts)

@@ -497,7 +497,7 @@ def test_an_error_of_xcom_after_a_success_is_retried_and_nothing_is_sent_again(
     steps = TaskSteps(dag)
     assert steps.try_once() == "up_for_retry"
     assert steps.try_once() == "success"
-    assert steps.xcom("outcome") == {"totalCount": 1, "successCount": 1, "failureCount": 0}
+    assert steps.xcom("outcome") == {"totalCount": 1, "successCount": 1, "failureCount": 0, "unknownCount": 0}
     assert counts(emulator) == (1, 1)
 
 

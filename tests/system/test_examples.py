@@ -140,6 +140,7 @@ def test_everywhere(run_dag: RunDag, octospark_emulator: Emulator, scenario: Sce
         "totalCount": len(targets),
         "successCount": len(targets) - 1,
         "failureCount": 1,
+        "unknownCount": 0,
     }
     report = run.xcom("report")
     for end, account_ids in report.items():

@@ -94,7 +94,12 @@ def test_schedule_multi_and_a_sensor_in_each_mode(emulator: Emulator, run: Run, 
 
     finished = run(tasks)
     assert finished.state == "success"
-    assert finished.xcom("schedule", key="outcome") == {"totalCount": 1, "successCount": 1, "failureCount": 0}
+    assert finished.xcom("schedule", key="outcome") == {
+        "totalCount": 1,
+        "successCount": 1,
+        "failureCount": 0,
+        "unknownCount": 0,
+    }
     assert [each["state"] for each in finished.xcom("wait")] == ["published"]
     assert len(emulator.publications()) == 1
 
