@@ -58,13 +58,13 @@ test-more: $(READY) ## what takes longer: real Airflows, complete tables, mutate
 	@echo "== mutation of each guard"
 	@$(PYTHON) -m tests.mutation
 	@echo "== random histories"
-	@OCTOSPARK_HISTORIES=1000 $(PYTHON) -m pytest -m '' tests/submission_histories/test_random_histories.py
+	@OCTOSPARK_HISTORIES=1000 $(PYTHON) -m pytest --numprocesses 2 tests/submission_histories/test_random_histories.py
 
 # Each part runs, whatever the others say; the target fails if one of them does. SEED=N draws the same histories again.
 SEED ?= $(shell date +%s)
 chaos: $(READY) ## random histories, a mutation of each guard, real kills of a real Airflow; half an hour
 	@failed=; \
-	OCTOSPARK_HISTORIES=2500 $(PYTHON) -m pytest -m '' --hypothesis-seed=$(SEED) tests/submission_histories/test_random_histories.py || failed="$$failed histories"; \
+	OCTOSPARK_HISTORIES=2500 $(PYTHON) -m pytest --numprocesses 2 --hypothesis-seed=$(SEED) tests/submission_histories/test_random_histories.py || failed="$$failed histories"; \
 	$(PYTHON) -m tests.mutation || failed="$$failed mutation"; \
 	$(PYTHON) -m tests.chaos || failed="$$failed kills"; \
 	test -z "$$failed" || { echo "chaos: failed:$$failed"; exit 1; }

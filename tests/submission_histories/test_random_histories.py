@@ -1,6 +1,7 @@
 """Random histories: the same ones each time in `make test` and `make test-more`, others each time in `make chaos`.
 
-`OCTOSPARK_HISTORIES` is their number. `--hypothesis-seed=N` draws others: the same ones for the same N.
+`OCTOSPARK_HISTORIES` is their number. `--hypothesis-seed=N` draws others: the same ones for the same N. They are drawn in
+parts, each with a seed of its own, so that several workers share them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import os
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.submission_histories.histories import HistoryBench
@@ -17,17 +18,19 @@ from tests.submission_histories.machine import Histories
 
 HISTORIES = 60
 RULES_IN_EACH = 30
+PARTS = 4
 
 
-def test_no_history_breaks_a_promise(bench: HistoryBench, pytestconfig: pytest.Config) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_history_breaks_a_promise(part: int, bench: HistoryBench, pytestconfig: pytest.Config) -> None:
     """Whatever is mixed, and in whatever order: nothing goes out twice, and what is said is true."""
     total: Counter[str] = Counter()
+    given = pytestconfig.getoption("--hypothesis-seed")
     run_state_machine_as_test(
-        lambda: Histories(bench, total),  # type: ignore[arg-type]
+        seed(f"{0 if given is None else int(given)}, part {part}")(lambda: Histories(bench, total)),  # type: ignore[arg-type]
         settings=settings(
-            max_examples=int(os.environ.get("OCTOSPARK_HISTORIES", HISTORIES)),
+            max_examples=-(-int(os.environ.get("OCTOSPARK_HISTORIES", HISTORIES)) // PARTS),
             stateful_step_count=RULES_IN_EACH,
-            derandomize=pytestconfig.getoption("--hypothesis-seed") is None,
             database=None,
             deadline=None,
             print_blob=True,
