@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar
@@ -11,6 +10,7 @@ from urllib.parse import quote
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from airflow_provider_octospark.api.ids import require_id
 from airflow_provider_octospark.api.models import (
     NamedList,
     Performance,
@@ -31,8 +31,6 @@ T = TypeVar("T")
 
 ACCOUNTS_SHOWN = 3
 """How many accounts of a request a message names. The task's outcomes name all."""
-
-_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 
 
 @dataclass(frozen=True)
@@ -79,41 +77,6 @@ class Operation(Generic[T]):
             operation=self.name,
             target=self.about,
         )
-
-
-def require_id(value: object, field: str) -> str:
-    """Return an id for a path, without surrounding whitespace.
-
-    The reference pages call path parameters 'string', so every form is accepted that a path can carry unchanged.
-
-    :raises OctosparkArgumentError: if it is not a string, is empty, or has characters that a path cannot carry.
-    """
-    if not isinstance(value, str):
-        raise OctosparkArgumentError(f"{field} is {value!r:.80}; it must be the id as a text.")
-    text = value.strip()
-    if not text or text in {"None", "null", "undefined"}:
-        raise OctosparkArgumentError(
-            f"{field} is {value!r:.80}; it must be an id. Look at the template or upstream task that gives it."
-        )
-    if len(text) > 200 or ".." in text or text == "." or not text.isascii() or not text.isprintable():
-        raise OctosparkArgumentError(f"{field} is {value!r:.80}, which is no id.")
-    wrong = sorted(set(text) & set('/\\?#%&" \t<>{}[]'))
-    if wrong:
-        raise OctosparkArgumentError(f"{field} is {value!r:.80}, which holds {' '.join(wrong)!r}; that is no id.")
-    return text
-
-
-def require_uuid(value: object, field: str) -> str:
-    """Return an id that must be a UUID by the reference pages.
-
-    :raises OctosparkArgumentError: if it is none.
-    """
-    text = require_id(value, field)
-    if not _UUID.fullmatch(text):
-        raise OctosparkArgumentError(
-            f"{field} is {text!r:.80}; it must be a UUID such as 3c90c3cc-0d44-4b50-8888-8dd25736052a."
-        )
-    return text
 
 
 _POST = TypeAdapter(Post)

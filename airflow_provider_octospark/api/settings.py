@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_provider_octospark.api.text import HIDDEN, Secret
+from airflow_provider_octospark.api.text import HIDDEN, Secret, as_flag
 from airflow_provider_octospark.exceptions import OctosparkReadOnlyError, OctosparkSettingsError
 
 DEFAULT_HOST = "https://api.octospark.ai"
@@ -26,8 +26,6 @@ _PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
 _SECRET_KEYS = frozenset(
     {"api_key", "apikey", "api_token", "token", "access_token", "secret", "password", "authorization"}
 )
-
-_TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
 
 EXTRA_KEYS = frozenset(
@@ -341,7 +339,7 @@ class _Extra:
         value = self._values.get(key)
         if value is None or value == "":
             return default
-        parsed = _flag(value)
+        parsed = as_flag(value)
         if parsed is None:
             raise self._wrong(key, "true or false")
         return parsed
@@ -350,7 +348,7 @@ class _Extra:
         value = self._values.get("verify")
         if value is None or value == "":
             return True
-        parsed = _flag(value)
+        parsed = as_flag(value)
         if parsed is not None:
             return parsed
         if not isinstance(value, str):
@@ -379,17 +377,6 @@ class _Extra:
                 '"allow_http": true in extra if you accept that',
             )
         return value
-
-
-def _flag(value: object) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    word = str(value).strip().lower() if isinstance(value, str) else ""
-    if word in _TRUE:
-        return True
-    if word in _FALSE:
-        return False
-    return None
 
 
 def _number(value: object) -> float | None:

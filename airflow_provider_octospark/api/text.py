@@ -98,3 +98,18 @@ def _forms(secret: str) -> set[str]:
         kept = kept[:-1] if encoded.endswith("=") else kept
         forms |= {kept, kept.replace("+", "-").replace("/", "_")}
     return forms
+
+
+_TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
+
+
+def as_flag(value: object) -> bool | None:
+    """Return a yes/no value that may be a word, or None if it is neither."""
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower() if isinstance(value, str) else ""
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    return None

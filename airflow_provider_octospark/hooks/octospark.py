@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from airflow_provider_octospark.api import operations
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
+from airflow_provider_octospark.api.ids import require_id
 from airflow_provider_octospark.api.settings import EXTRA_KEYS, ConnectionSettings, read_only_error
 from airflow_provider_octospark.api.sync_client import OctosparkClient
 from airflow_provider_octospark.api.text import sanitize
@@ -203,7 +204,7 @@ class OctosparkHook(BaseHook):
                 "team_id is not set. Pass team_id to the task, or set a default in the connection's extra: "
                 '{"team_id": "…"}.'
             )
-        return operations.require_id(team_id, "team_id")
+        return require_id(team_id, "team_id")
 
     def poll(self, wait: Wait) -> list[str]:
         """Read every post of a wait that is due, all at the same time; return lines for the log.

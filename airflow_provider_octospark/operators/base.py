@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
+from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.links.octospark import OctosparkPublishedPostLink
+from airflow_provider_octospark.parameters import arguments
+from airflow_provider_octospark.parameters.checks import check_fixed, check_literals
 from airflow_provider_octospark.parameters.defaults import (
     CONN_ID,
     HIDDEN_TIMEOUT,
@@ -37,6 +40,7 @@ class OctosparkSubmitOperator(BaseOperator):
 
     :param team_id: id of the posts' team; default: ``team_id`` in the connection's extra. (templated)
     :param wait_for_completion: whether the task waits until every target is published or failed (default False).
+        (templated)
     :param deferrable: whether the task waits in the triggerer, without a worker slot (default: Airflow's ``[operators]
         default_deferrable``).
     :param publish_timeout: with ``wait_for_completion``, how long after its time to wait for a publication; then its
@@ -62,10 +66,11 @@ class OctosparkSubmitOperator(BaseOperator):
         failed or skipped (default False). Applies only to a post that only this task instance submitted, to one account; see the
         documentation, 'Stopping'.
     :param dry_run: do everything up to the request, and log the request instead of sending it (default False).
+        (templated)
     :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``). (templated)
     """
 
-    template_fields: Sequence[str] = ("team_id", "octospark_conn_id")
+    template_fields: Sequence[str] = ("team_id", "wait_for_completion", "dry_run", "octospark_conn_id")
     operator_extra_links = (OctosparkPublishedPostLink(),)
     ui_color = "#ede7fb"
     partial_failure: PartialFailure = "fail"
@@ -75,7 +80,7 @@ class OctosparkSubmitOperator(BaseOperator):
         self,
         *,
         team_id: Any = None,
-        wait_for_completion: bool = False,
+        wait_for_completion: Any = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         publish_timeout: timedelta | float = PUBLISH_TIMEOUT,
         hidden_timeout: timedelta | float = HIDDEN_TIMEOUT,
@@ -88,7 +93,7 @@ class OctosparkSubmitOperator(BaseOperator):
         max_lateness: timedelta | float | None = None,
         if_late: IfLate = "fail",
         cancel_on_kill: bool = False,
-        dry_run: bool = False,
+        dry_run: Any = False,
         octospark_conn_id: str = CONN_ID,
         **kwargs: Any,
     ) -> None:
@@ -107,9 +112,35 @@ class OctosparkSubmitOperator(BaseOperator):
         self.max_lateness = max_lateness
         self.if_late = if_late
         self.cancel_on_kill = cancel_on_kill
-        self.is_dry_run = dry_run  # ``dry_run`` is a method of every operator
+        # Hides a method of every operator. A template field must be called as its parameter: Airflow finds the upstream
+        # tasks of a mapped operator by the names of its parameters.
+        self.dry_run = dry_run  # type: ignore[method-assign]
         self.octospark_conn_id = octospark_conn_id
         self._task: SubmitTask | None = None
+
+    def check_parameters(self) -> None:
+        """Check what no template can change; subclasses add their own.
+
+        :raises OctosparkArgumentError: naming the parameter, its value, and what to write.
+        """
+        check_fixed(
+            self,
+            deferrable=arguments.fixed_flag,
+            resubmit_failed=arguments.fixed_flag,
+            allow_repeat=arguments.fixed_flag,
+            cancel_on_kill=arguments.fixed_flag,
+            publish_timeout=arguments.required_duration,
+            hidden_timeout=arguments.required_duration,
+            settle_time=arguments.optional_duration,
+            max_lateness=arguments.optional_duration,
+            if_already_submitted=lambda value, name: arguments.one_of(value, get_args(IfSubmitted), name),
+            if_late=lambda value, name: arguments.one_of(value, get_args(IfLate), name),
+            poll_interval=lambda value, _: arguments.poll_interval(value),
+            poll_backoff=lambda value, _: arguments.poll_backoff(value),
+        )
+        check_literals(self, wait_for_completion=arguments.flag, dry_run=arguments.flag, team_id=arguments.optional_id)
+        if self.multiple_outputs:
+            raise OctosparkArgumentError("multiple_outputs is True; leave it out. The XComs have keys of their own.")
 
     @abstractmethod
     def to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
@@ -141,7 +172,6 @@ class OctosparkSubmitOperator(BaseOperator):
 
         :raises OctosparkArgumentError: naming the parameter that is unusable.
         """
-        from airflow_provider_octospark.parameters import arguments
         from airflow_provider_octospark.submission.rules import Rules
 
         return Rules(
@@ -153,7 +183,7 @@ class OctosparkSubmitOperator(BaseOperator):
             allow_repeat=self.allow_repeat,
             max_lateness=arguments.optional_duration(self.max_lateness, "max_lateness"),
             if_late=arguments.one_of(self.if_late, get_args(IfLate), "if_late"),
-            dry_run=self.is_dry_run,
+            dry_run=arguments.flag(self.dry_run, "dry_run"),
             recurs=self.recurs,
         )
 
@@ -177,13 +207,17 @@ class OctosparkSubmitOperator(BaseOperator):
         if self._task is not None:
             self._task.stopping.on_kill()
 
+    def _checked(self, hook: OctosparkHook) -> Sequence[Announcement]:
+        self.check_parameters()
+        return self.to_submit(hook)
+
     def _begin(self, context: Context, *, resumed: bool = False, page: Any = None) -> SubmitTask:
         # Imported here, because parsing a DAG file should not import it.
         from airflow_provider_octospark.tasks.submit import SubmitDescription, SubmitTask
 
         description = SubmitDescription(
             octospark_conn_id=self.octospark_conn_id,
-            to_submit=self.to_submit,
+            to_submit=self._checked,
             rules=self.rules,
             result=self.result,
             extra_xcoms=self.extra_xcoms,

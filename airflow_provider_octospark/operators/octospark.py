@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_octospark.operators.base import OctosparkSubmitOperator
+from airflow_provider_octospark.parameters import arguments
+from airflow_provider_octospark.parameters.checks import check_at_parsing, check_fixed, check_literals
 from airflow_provider_octospark.parameters.defaults import PAGE_SIZE, IfBadItems, IfEmpty, PartialFailure
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ __all__ = [
     "OctosparkScheduleMultiOperator",
     "OctosparkSubmitOperator",
 ]
+
+
+def _partial_failure(value: PartialFailure, name: str) -> PartialFailure:
+    return arguments.one_of(value, get_args(PartialFailure), name)
 
 
 class OctosparkSubmitPostOperator(OctosparkSubmitOperator):
@@ -104,6 +110,13 @@ class OctosparkPostNowOperator(OctosparkSubmitPostOperator):
         super().__init__(**kwargs)
         self.social_account_id = social_account_id
         self.allow_backfill = allow_backfill
+        check_at_parsing(self)
+
+    def check_parameters(self) -> None:
+        """Check what no template can change."""
+        super().check_parameters()
+        check_fixed(self, allow_backfill=arguments.fixed_flag)
+        check_literals(self, post_id=arguments.required_id, social_account_id=arguments.required_account)
 
     def rules(self) -> Rules:
         """Return the rules of the task's parameters; a backfill run submits nothing unless allowed."""
@@ -174,6 +187,21 @@ class OctosparkScheduleMultiOperator(OctosparkSubmitPostOperator):
         self.platform_settings_by_social_account_id = platform_settings_by_social_account_id
         self.partial_failure = partial_failure
         self.accounts_per_call = accounts_per_call
+        check_at_parsing(self)
+
+    def check_parameters(self) -> None:
+        """Check what no template can change."""
+        super().check_parameters()
+        check_fixed(self, partial_failure=_partial_failure, accounts_per_call=arguments.optional_count)
+        check_literals(
+            self,
+            post_id=arguments.required_id,
+            social_account_ids=arguments.required_accounts,
+            timezone=arguments.optional_timezone,
+        )
+        if arguments.is_literal([self.scheduled_at, self.timezone]):
+            zone = arguments.optional_timezone(self.timezone, "timezone")
+            arguments.required_instant(self.scheduled_at, zone, "scheduled_at")
 
     def rules(self) -> Rules:
         """Return the rules of the task's parameters."""
@@ -253,6 +281,18 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
         self.partial_failure = partial_failure
         self.accounts_per_call = accounts_per_call
         self._batch: Batch | None = None
+        check_at_parsing(self)
+
+    def check_parameters(self) -> None:
+        """Check what no template can change."""
+        super().check_parameters()
+        check_fixed(
+            self,
+            if_bad_items=lambda value, name: arguments.one_of(value, get_args(IfBadItems), name),
+            if_empty=lambda value, name: arguments.one_of(value, get_args(IfEmpty), name),
+            partial_failure=_partial_failure,
+            accounts_per_call=arguments.optional_count,
+        )
 
     def rules(self) -> Rules:
         """Return the rules of the task's parameters."""

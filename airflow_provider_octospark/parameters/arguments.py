@@ -12,7 +12,8 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from airflow_provider_octospark.api.operations import require_id, require_uuid
+from airflow_provider_octospark.api.ids import require_id, require_uuid
+from airflow_provider_octospark.api.text import as_flag
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.parameters.times import (
     format_instant,
@@ -22,6 +23,20 @@ from airflow_provider_octospark.parameters.times import (
 )
 
 Word = TypeVar("Word", bound=str)
+
+LONGEST_POLL_INTERVAL = 86_400.0
+"""The longest pause between two polls, in seconds."""
+
+_TEMPLATE_MARKS = ("{{", "{%", "{#")
+
+
+def is_literal(value: object) -> bool:
+    """Whether a value of a template field stays what it is: plain values and texts without Jinja's marks, and lists of them."""
+    if isinstance(value, str):
+        return not any(mark in value for mark in _TEMPLATE_MARKS)
+    if isinstance(value, list | tuple):
+        return all(is_literal(entry) for entry in value)
+    return value is None or isinstance(value, bool | int | float | datetime | timedelta)
 
 
 def is_absent(value: object) -> bool:
@@ -136,7 +151,7 @@ def optional_timezone(value: object, field: str) -> str | None:
 def required_id(value: object, field: str) -> str:
     """Return a required id for a path.
 
-    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.api.operations.require_id`.
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.api.ids.require_id`.
     """
     return require_id(value, field)
 
@@ -144,7 +159,7 @@ def required_id(value: object, field: str) -> str:
 def required_account(value: object, field: str) -> str:
     """Return a required social account id, a UUID by the reference pages.
 
-    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.api.operations.require_uuid`.
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.api.ids.require_uuid`.
     """
     return require_uuid(value, field)
 
@@ -152,7 +167,7 @@ def required_account(value: object, field: str) -> str:
 def optional_id(value: object, field: str) -> str | None:
     """Return an optional id.
 
-    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.api.operations.require_id`.
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.api.ids.require_id`.
     """
     return None if is_absent(value) else require_id(value, field)
 
@@ -160,7 +175,7 @@ def optional_id(value: object, field: str) -> str | None:
 def optional_account(value: object, field: str) -> str | None:
     """Return an optional social account id.
 
-    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.api.operations.require_uuid`.
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.api.ids.require_uuid`.
     """
     return None if is_absent(value) else require_uuid(value, field)
 
@@ -188,6 +203,51 @@ def required_accounts(value: object, field: str) -> tuple[str, ...]:
     return tuple(accounts)
 
 
+def flag(value: object, field: str) -> bool:
+    """Return a yes/no parameter; a template renders it to a word, or to 1 or 0.
+
+    :raises OctosparkArgumentError: if it is neither. Nothing is taken for its default.
+    """
+    parsed = as_flag(str(value)) if isinstance(value, bool | str | int) else None
+    if parsed is None:
+        raise OctosparkArgumentError(f"{field} is {value!r:.60}; write True or False.")
+    return parsed
+
+
+def fixed_flag(value: object, field: str) -> bool:
+    """Return a yes/no parameter that is no template.
+
+    :raises OctosparkArgumentError: if it is neither True nor False.
+    """
+    if not isinstance(value, bool):
+        raise OctosparkArgumentError(f"{field} is {value!r:.60}; write True or False, without quotes.")
+    return value
+
+
+def poll_interval(value: object) -> float:
+    """Return the shortest pause between two polls, in seconds.
+
+    :raises OctosparkArgumentError: if it is no number above 0, or above a day.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_POLL_INTERVAL:
+        raise OctosparkArgumentError(
+            f"poll_interval is {value!r:.80}; it must be a number of seconds above 0, at most {LONGEST_POLL_INTERVAL:.0f}."
+        )
+    return value
+
+
+def poll_backoff(value: object) -> float:
+    """Return the growth of the pause between polls.
+
+    :raises OctosparkArgumentError: if it is no number from 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_POLL_INTERVAL:
+        raise OctosparkArgumentError(
+            f"poll_backoff is {value!r:.80}; it must be a number from 0 to {LONGEST_POLL_INTERVAL:.0f}."
+        )
+    return value
+
+
 def one_of(value: Word, words: Collection[Word], field: str) -> Word:
     """Return a parameter that must be one of some strings.
 
@@ -196,6 +256,14 @@ def one_of(value: Word, words: Collection[Word], field: str) -> Word:
     if value not in words:
         raise OctosparkArgumentError(f"{field} is {value!r:.60}; write {' or '.join(repr(word) for word in words)}.")
     return value
+
+
+def required_duration(value: object, field: str) -> timedelta:
+    """Return a duration.
+
+    :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.parameters.times.require_duration`.
+    """
+    return require_duration(value, field=field)
 
 
 def optional_duration(value: object, field: str) -> timedelta | None:

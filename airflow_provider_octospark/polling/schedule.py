@@ -8,9 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 from airflow_provider_octospark.parameters.defaults import POLL_BACKOFF, POLL_INTERVAL
 
-LONGEST_POLL_INTERVAL = 86_400.0
-"""Maximum ``poll_interval``, in seconds."""
-
 LONGEST_PAUSE = 60.0
 """Maximum pause between polls of a post that is due, in seconds, unless ``poll_interval`` is longer."""
 

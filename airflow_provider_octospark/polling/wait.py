@@ -21,11 +21,11 @@ from airflow_provider_octospark.outcomes import (
     Outcome,
     Reason,
 )
+from airflow_provider_octospark.parameters import arguments
 from airflow_provider_octospark.parameters.defaults import HIDDEN_TIMEOUT, POLL_BACKOFF, POLL_INTERVAL, PUBLISH_TIMEOUT
 from airflow_provider_octospark.parameters.times import format_instant, parse_instant
 from airflow_provider_octospark.polling.schedule import (
     JITTER_AFTER_ERROR,
-    LONGEST_POLL_INTERVAL,
     later,
     next_poll,
     pause_after_due,
@@ -75,15 +75,8 @@ class Wait:
     _by_post: dict[tuple[str, str], list[Watch]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not (_is_number(self.interval) and 0 < self.interval <= LONGEST_POLL_INTERVAL):
-            raise OctosparkArgumentError(
-                f"poll_interval is {self.interval!r:.80}; it must be a number of seconds above 0, "
-                f"at most {LONGEST_POLL_INTERVAL:.0f}."
-            )
-        if not (_is_number(self.backoff) and 0 <= self.backoff <= LONGEST_POLL_INTERVAL):
-            raise OctosparkArgumentError(
-                f"poll_backoff is {self.backoff!r:.80}; it must be a number from 0 to {LONGEST_POLL_INTERVAL:.0f}."
-            )
+        arguments.poll_interval(self.interval)
+        arguments.poll_backoff(self.backoff)
         self._by_post = {}
         for watch in self.watches:
             self._by_post.setdefault(watch.post, []).append(watch)
@@ -305,10 +298,6 @@ def same_targets(one: Sequence[Outcome], other: Sequence[Outcome]) -> bool:
         return tuple((part or "").lower() for part in (outcome.team_id, outcome.post_id, account, scheduled))
 
     return len(one) == len(other) and all(identity(a, b) == identity(b, b) for a, b in zip(one, other, strict=True))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _instant(text: object) -> datetime:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, conf
 
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.links.octospark import OctosparkPublishedPostLink
+from airflow_provider_octospark.parameters import arguments
+from airflow_provider_octospark.parameters.checks import check_at_parsing, check_fixed, check_literals
 from airflow_provider_octospark.parameters.defaults import (
     CONN_ID,
     HIDDEN_TIMEOUT,
@@ -129,6 +131,34 @@ class OctosparkPostSensor(BaseSensorOperator):
         self.octospark_conn_id = octospark_conn_id
         self.skips_failures = self.soft_fail or self.never_fail
         self._task: WaitTask | None = None
+        check_at_parsing(self)
+
+    def check_parameters(self) -> None:
+        """Check what no template can change.
+
+        :raises OctosparkArgumentError: naming the parameter, its value, and what to write.
+        """
+        check_fixed(
+            self,
+            deferrable=arguments.fixed_flag,
+            cancel_on_kill=arguments.fixed_flag,
+            partial_failure=lambda value, name: arguments.one_of(value, get_args(PartialFailure), name),
+            publish_timeout=arguments.required_duration,
+            hidden_timeout=arguments.required_duration,
+            poll_interval=lambda value, _: arguments.poll_interval(value),
+            poll_backoff=lambda value, _: arguments.poll_backoff(value),
+        )
+        arguments.optional_duration(self.wait_at_most, "timeout")
+        check_literals(
+            self,
+            post_id=arguments.optional_id,
+            scheduled_post_id=arguments.optional_id,
+            social_account_id=arguments.optional_account,
+            team_id=arguments.optional_id,
+            since=lambda value, name: arguments.optional_instant(value, None, name),
+        )
+        if self.publication is None and self.post_id is None:
+            raise OctosparkArgumentError("Neither publication nor post_id is set; there is nothing to wait for.")
 
     @property
     def published_url(self) -> str | None:

@@ -13,7 +13,12 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipExc
 from airflow_provider_octospark.airflow_compat import run_of, task_state_store
 from airflow_provider_octospark.api.text import Log
 from airflow_provider_octospark.cancellation import Cancellable, cancel, cancellable, with_cancellable
-from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError, OctosparkUnknownError
+from airflow_provider_octospark.exceptions import (
+    OctosparkArgumentError,
+    OctosparkError,
+    OctosparkSettingsError,
+    OctosparkUnknownError,
+)
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.links.octospark import published_url_of
 from airflow_provider_octospark.outcomes import Outcome
@@ -94,7 +99,7 @@ class SubmitDescription:
     :param extra_xcoms: returns the task's other XComs for its outcomes, by key.
     :param page_size: for a batch, how many targets share a page of the record; None (default) for all on one page.
     :param partial_failure: one of `PartialFailure`.
-    :param wait_for_completion: whether the task waits until all submissions are published or failed.
+    :param wait_for_completion: whether the task waits until all submissions are published or failed; True, False or a word.
     :param deferrable: whether the task waits in the triggerer.
     :param publish_timeout: how long after its time to wait for a publication; a timedelta or seconds.
     :param hidden_timeout: how long a publication may be hidden by a newer one of its post; a timedelta or seconds.
@@ -112,7 +117,7 @@ class SubmitDescription:
     extra_xcoms: Callable[[Sequence[Outcome]], Mapping[str, Any]]
     page_size: int | None = None
     partial_failure: PartialFailure = "fail"
-    wait_for_completion: bool = False
+    wait_for_completion: bool | str = False
     deferrable: bool = False
     publish_timeout: timedelta | float = PUBLISH_TIMEOUT
     hidden_timeout: timedelta | float = HIDDEN_TIMEOUT
@@ -168,12 +173,7 @@ class SubmitTask:
         description = self.description
         with self.stopping.observed(), self._connect(description.octospark_conn_id) as hook:
             hook.is_stopped = lambda: self.stopping.is_requested
-            # All parameters are checked before anything is sent, also those of the wait.
-            arguments.one_of(description.partial_failure, get_args(PartialFailure), "partial_failure")
-            self._new_wait(())
-            announcements = self._to_submit(hook)
-            rules = description.rules()
-            rules.check(hook.settings.submit_timeout)
+            announcements, rules, waits = self._checked(hook)
             submission = Submission(
                 announcements,
                 self.journal,
@@ -195,7 +195,7 @@ class SubmitTask:
             # Logged before the wait for the others, because a user has to act.
             report_unknown([outcome for outcome in outcomes if note_on(outcome, notes)], self.log, notes)
             is_open = not all(outcome.is_final for outcome in outcomes) and results.resubmission_error is None
-            if description.wait_for_completion and is_open and not self._is_for_retry(outcomes, rules):
+            if waits and is_open and not self._is_for_retry(outcomes, rules):
                 wait = self._new_wait(outcomes)
                 self._await(hook, wait, notes)
                 outcomes, doubts = self._record_final_outcomes(wait.outcomes)
@@ -209,10 +209,21 @@ class SubmitTask:
             outcomes, self.description.partial_failure, replace(rules, forgets=self._store is None)
         )
 
-    def _to_submit(self, hook: OctosparkHook) -> Sequence[Announcement]:
+    def _checked(self, hook: OctosparkHook) -> tuple[Sequence[Announcement], Rules, bool]:
+        """Check all parameters before anything is sent, also those of the wait.
+
+        :returns: the announcements, the rules, and whether the task waits.
+        :raises OctosparkError: naming what is unusable.
+        """
+        description = self.description
         try:
-            return self.description.to_submit(hook)
-        except (OctosparkArgumentError, AirflowSkipException) as error:
+            announcements = description.to_submit(hook)
+            arguments.one_of(description.partial_failure, get_args(PartialFailure), "partial_failure")
+            self._new_wait(())
+            rules = description.rules()
+            rules.check(hook.settings.submit_timeout)
+            return announcements, rules, arguments.flag(description.wait_for_completion, "wait_for_completion")
+        except (OctosparkArgumentError, OctosparkSettingsError, AirflowSkipException) as error:
             earlier = [record for record in self.journal.records.values() if record.state != "unsent"]
             if not earlier:
                 raise

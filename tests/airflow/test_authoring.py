@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, BaseHook, BaseOperator, BaseSensorOperator
+from airflow.providers.common.compat.sdk import DAG, BaseHook, BaseOperator, BaseSensorOperator, XComArg
 
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
@@ -20,6 +20,7 @@ from airflow_provider_octospark.operators.octospark import (
     OctosparkScheduleMultiOperator,
     OctosparkSubmitOperator,
 )
+from airflow_provider_octospark.parameters import arguments
 from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
 
 A, B = "3c90c3cc-0d44-4b50-8888-8dd25736052a", "77a1b2c3-0d44-4b50-9999-8dd25736052b"
@@ -123,12 +124,12 @@ def test_operators_can_be_copied_and_pickled(offline: list[str]) -> None:
             BaseOperator,
             {"post_id": "p", "social_account_ids": [A], "scheduled_at": "2030-01-01T00:00:00Z"},
         ),
-        (OctosparkPostSensor, BaseSensorOperator, {}),
+        (OctosparkPostSensor, BaseSensorOperator, {"post_id": "p"}),
     ],
 )
 def test_names_of_our_own_hide_none_of_airflow_s(operator: Any, base: Any, required: dict[str, Any]) -> None:
     sanitize, ours = base(task_id="plain"), operator(task_id="ours", **required)
-    assert {name for name in vars(ours) if name not in vars(sanitize) and hasattr(sanitize, name)} == set()
+    assert {name for name in vars(ours) if name not in vars(sanitize) and hasattr(sanitize, name)} <= {"dry_run"}
     if base is BaseSensorOperator:
         # Private to Airflow, but the one place where it asks how long to pause: a version without it would not ask us.
         assert hasattr(base, "_get_next_poke_interval")
@@ -211,7 +212,8 @@ def test_every_field_of_the_request_arrives_as_it_was_meant(
     sent = body(kind, {name: write(name, value) for name, value in params.items()}, params, native)
     assert sent == {camel(name): meant for name, (_, meant) in fields.items() if meant is not None}
     # Each of these has its template; a field that is forgotten would arrive as it is written.
-    assert set(fields) | {"team_id", "octospark_conn_id"} == set(kind.template_fields)
+    others = {"team_id", "wait_for_completion", "dry_run", "octospark_conn_id"}
+    assert set(fields) | others == set(kind.template_fields)
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -243,10 +245,72 @@ def test_every_field_of_the_sensor_is_a_template() -> None:
 
 
 def test_poke_interval_is_airflow_s_name_for_poll_interval() -> None:
-    assert OctosparkPostSensor(task_id="default").poll_interval == 4.0
-    assert OctosparkPostSensor(task_id="given", poll_interval=60).poll_interval == 60
-    assert OctosparkPostSensor(task_id="poked", poke_interval=timedelta(minutes=2)).poll_interval == 120.0
+    assert OctosparkPostSensor(task_id="default", post_id="p").poll_interval == 4.0
+    assert OctosparkPostSensor(task_id="given", post_id="p", poll_interval=60).poll_interval == 60
+    assert OctosparkPostSensor(task_id="poked", post_id="p", poke_interval=timedelta(minutes=2)).poll_interval == 120.0
     with pytest.raises(
         OctosparkArgumentError, match=r"poll_interval is 1 and poke_interval is 30; .* Give one of them"
     ):
-        OctosparkPostSensor(task_id="both", poke_interval=30, poll_interval=1)
+        OctosparkPostSensor(task_id="both", post_id="p", poke_interval=30, poll_interval=1)
+
+
+# Flags
+
+
+@pytest.mark.parametrize("flag", ["wait_for_completion", "dry_run"])
+@pytest.mark.parametrize(
+    ("rendered", "meant"), [("True", True), ("false", False), ("1", True), ("no", False), (True, True), (False, False)]
+)
+def test_a_templated_flag_means_what_it_renders_to(flag: str, rendered: Any, meant: bool) -> None:
+    templates: dict[str, Any] = {flag: "{{ params.flag }}"}
+    with DAG("flags", schedule=None, render_template_as_native_obj=True) as dag:
+        operator = OctosparkPostNowOperator(task_id="t", post_id="p", social_account_id=A, **templates)
+    operator.render_template_fields({"params": {"flag": rendered}}, dag.get_template_env())
+    assert arguments.flag(getattr(operator, flag), flag) is meant
+    if flag == "dry_run":
+        assert operator.rules().dry_run is meant
+
+
+@pytest.mark.parametrize("rendered", [None, "", "None", "perhaps", 2, []])
+def test_a_flag_that_renders_to_nothing_is_refused(rendered: Any) -> None:
+    with pytest.raises(OctosparkArgumentError, match=r"dry_run is .*; write True or False"):
+        arguments.flag(rendered, "dry_run")
+
+
+@pytest.mark.parametrize(
+    "flag", ["resubmit_failed", "allow_backfill", "allow_repeat", "cancel_on_kill", "deferrable", "dry_run"]
+)
+@pytest.mark.parametrize("value", ["perhaps", None, 2])
+def test_a_flag_that_is_neither_is_refused_when_the_dag_is_parsed(flag: str, value: Any) -> None:
+    with pytest.raises(OctosparkArgumentError, match=rf"Task 't': {flag} is .*; write True or False"):
+        OctosparkPostNowOperator(task_id="t", post_id="p", social_account_id=A, **{flag: value})
+
+
+def test_a_flag_that_is_no_template_takes_no_word() -> None:
+    given: dict[str, Any] = {"resubmit_failed": "false"}
+    with pytest.raises(OctosparkArgumentError, match="resubmit_failed is 'false'; write True or False, without quotes"):
+        OctosparkPostNowOperator(task_id="t", post_id="p", social_account_id=A, **given)
+
+
+@pytest.mark.parametrize("flag", ["wait_for_completion", "dry_run"])
+def test_a_flag_from_another_task_makes_it_upstream(flag: str) -> None:
+    with DAG("flags_upstream", schedule=None) as dag:
+        given: dict[str, Any] = {flag: XComArg(BaseOperator(task_id="up"))}
+        OctosparkPostNowOperator(task_id="plain", post_id="p", social_account_id=A, **given)
+        OctosparkPostNowOperator.partial(task_id="mapped", post_id="p", **given).expand(social_account_id=[A, B])
+    assert dag.get_task("plain").upstream_task_ids == dag.get_task("mapped").upstream_task_ids == {"up"}
+
+
+def test_a_mapped_task_is_not_refused_when_the_dag_is_parsed_nor_made() -> None:
+    with DAG("mapped", schedule=None) as dag:
+        OctosparkPostNowOperator.partial(task_id="mapped", post_id="p", settle_time="10m").expand(social_account_id=[A])
+    made: Any = dag.get_task("mapped").unmap({"social_account_id": "a handle"})
+    with pytest.raises(OctosparkArgumentError, match="settle_time is '10m'"):
+        made.check_parameters()
+
+
+def test_multiple_outputs_is_refused() -> None:
+    with pytest.raises(OctosparkArgumentError, match="multiple_outputs"):
+        OctosparkScheduleMultiOperator(
+            task_id="t", post_id="p", social_account_ids=[A], scheduled_at="2030-01-01T00:00:00Z", multiple_outputs=True
+        )

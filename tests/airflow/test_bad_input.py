@@ -11,7 +11,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_octospark.emulator import Emulator
-from airflow_provider_octospark.exceptions import OctosparkError
+from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator, OctosparkScheduleMultiOperator
 from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
 from tests.airflow.conftest import Recorder
@@ -138,12 +138,29 @@ def task_of(number: int, bad: Bad) -> None:
 def test_every_mistake_is_refused_by_its_name(
     emulator: Emulator, connections: None, run_dag: RunDag, recorder: Recorder
 ) -> None:
+    """When the DAG is parsed, or before the task sends anything."""
+    refused: dict[int, OctosparkArgumentError] = {}
     with DAG("bad_input", schedule=None, default_args=recorder.default_args()) as dag:
         for number, bad in enumerate(CASES):
-            task_of(number, bad)
+            try:
+                task_of(number, bad)
+            except OctosparkArgumentError as mistake:
+                refused[number] = mistake
     run = run_dag(dag)
     assert set(run.states().values()) == {"failed"}
     assert sorted(recorder.ends) == sorted((f"bad_{number}", -1, 1, "failed") for number in range(len(CASES)))
+    # A task that was added to its DAG before it was refused says the same when it runs, as one of ``expand()`` does.
+    for number, told in refused.items():
+        assert str(told) == f"Task 'bad_{number}': {recorder.error(f'bad_{number}')}"
+    at_parsing = {CASES[number].named for number in refused}
+    assert at_parsing >= {
+        "partial_failure is",
+        "settle_time is",
+        "poll_interval is",
+        "social_account_id is",
+        "if_late is",
+    }
+    assert at_parsing >= {"Neither publication nor post_id", "scheduled_at", "accounts_per_call is", "timeout is"}
     for number, bad in enumerate(CASES):
         error = recorder.error(f"bad_{number}")
         assert isinstance(error, OctosparkError), (bad, error)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_octospark.api.operations import require_id
+from airflow_provider_octospark.api.ids import require_id
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.submission.batch import PART, Batch, manifest, parts
