@@ -61,9 +61,14 @@ GUARDS = (
         (_SENDING, "        now = self._fence(sends)\n", "        now = self._clock.now()\n"),
         (
             _SENDING,
-            "        results = self._api.submit_all(operations, now + LEAVE_WITHIN)\n",
-            ("        results = self._api.submit_all(operations, now + LEAVE_WITHIN)\n        self._fence(sends)\n"),
+            "        answered: list[Record] = []\n",
+            "        self._fence(sends)\n        answered: list[Record] = []\n",
         ),
+    ),
+    _guard(
+        "whether it may send is asked again when the fence stands",
+        "test_nothing_leaves_once_it_may_not_although_the_fence_stands",
+        (_SENDING, "        halted = self._refusal()\n", "        halted = None\n"),
     ),
     _guard(
         "a first try writes an empty page",

@@ -15,7 +15,7 @@ from airflow_provider_octospark.api.operations import get_post, post_now
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.api.sync_client import OctosparkClient
-from airflow_provider_octospark.exceptions import OctosparkAlreadySubmittedError
+from airflow_provider_octospark.exceptions import OctosparkAlreadySubmittedError, OctosparkReadOnlyError
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
 from airflow_provider_octospark.parameters.defaults import SETTLE_TIME
 from airflow_provider_octospark.parameters.times import format_instant
@@ -24,7 +24,7 @@ from airflow_provider_octospark.submission.records import Baseline, Record
 from airflow_provider_octospark.submission.rules import MAX_SENDS, Rules
 from tests.api.hostile import Exchange, response
 from tests.api.own_server import ServerThread
-from tests.submission.harness import Job
+from tests.submission.harness import BenchHook, Job
 from tests.submission_histories.histories import HistoryBench, HistoryTask, Strike
 from tests.submission_histories.promises import broken
 
@@ -96,6 +96,25 @@ def test_a_process_that_may_not_write_does_not_send(bench: HistoryBench) -> None
 def test_the_fence_stands_before_the_request_leaves(bench: HistoryBench) -> None:
     task = HistoryTask(bench, Job.post_now(bench))
     stop(task, "while it is under way")
+    finish(task)
+    assert kept(bench)
+    assert accepted(task) == 1
+
+
+def test_nothing_leaves_once_it_may_not_although_the_fence_stands(
+    bench: HistoryBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def after_the_fence(hook: object) -> OctosparkReadOnlyError | None:
+        asked.append(hook)
+        return None if len(asked) == 1 else OctosparkReadOnlyError("quiet")
+
+    task = HistoryTask(bench, Job.post_now(bench))
+    with monkeypatch.context() as patch:
+        patch.setattr(BenchHook, "read_only_error", after_the_fence)
+        task.step()
+    assert accepted(task) == 0
     finish(task)
     assert kept(bench)
     assert accepted(task) == 1

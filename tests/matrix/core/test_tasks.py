@@ -198,7 +198,9 @@ def test_a_mapped_operator_and_one_sensor_for_all(emulator: Emulator, run: Run) 
 
 def test_a_refused_argument_names_itself_and_sends_nothing(emulator: Emulator, run: Run) -> None:
     def tasks() -> None:
-        OctosparkPostNowOperator(task_id="publish", post_id=emulator.posts[0]["id"], social_account_id="my account")
+        OctosparkPostNowOperator(
+            task_id="publish", post_id=emulator.posts[0]["id"], social_account_id="{{ 'my account' }}"
+        )
 
     finished = run(tasks)
     assert finished.state == "failed"
@@ -210,6 +212,7 @@ def test_the_outcome_is_the_same_flat_object_everywhere(emulator: Emulator, run:
     finished = run(lambda: _publish(emulator))
     outcome = finished.xcom("publish")
     assert set(outcome) == set(Outcome.model_fields)
+    assert outcome.pop("cancellable") is False
     assert all(value is None or isinstance(value, str) for value in outcome.values())
 
 
