@@ -74,7 +74,10 @@ def test_a_dag_with_it_survives_being_stored() -> None:
 
     with DAG("polite", schedule=None) as dag:
         OctosparkPostNowOperator(
-            task_id="publish", post_id="p", social_account_id="a", retry_policy=OctosparkRetryPolicy()
+            task_id="publish",
+            post_id="p",
+            social_account_id="3c90c3cc-0d44-4b50-8888-8dd25736052a",
+            retry_policy=OctosparkRetryPolicy(),
         )
     stored = json.loads(json.dumps(DagSerialization.to_dict(dag)))
     assert DagSerialization.from_dict(stored).get_task("publish").has_retry_policy
