@@ -6,7 +6,8 @@ driver (``driver.py``) carries the step out. For each target the step follows fr
 ============  ==================================================================  =========================================
 the record    the post shows                                                      step
 ============  ==================================================================  =========================================
-``unsent``    a submission with the marks of an earlier request of this task      adopt; unknown if that request was refused
+``unsent``    a submission with the marks of an earlier request of this task      adopt; unknown if that request was refused, or
+                                                                                  while the submission has failed
 ``unsent``    somebody else's submission of the target since the run began        record it; conclude ``not_sent``
 ``unsent``    anything else                                                       send: fence, request, response
 ``in_doubt``  a submission with its marks that is scheduled, under way or out     adopt
