@@ -121,9 +121,9 @@ class OctosparkHook(BaseHook):
         if time.monotonic() > self._read_at + SETTINGS_FRESH:
             self._read_at = time.monotonic()
             with suppress(Exception):
-                settings = self._settings_of(self.get_connection(self.octospark_conn_id), is_repeated=True)
-                self.settings = dataclasses.replace(self.settings, read_only=settings.read_only)
-        return read_only_error(self.settings)
+                now = self._settings_of(self.get_connection(self.octospark_conn_id), is_repeated=True)
+                settings = self.settings = dataclasses.replace(settings, read_only=now.read_only)
+        return read_only_error(settings)
 
     async def aget_settings(self) -> ConnectionSettings:
         """Return the connection's settings, read again, without blocking the event loop."""

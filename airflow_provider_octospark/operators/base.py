@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.links.octospark import OctosparkPublishedPostLink
 from airflow_provider_octospark.parameters import arguments
-from airflow_provider_octospark.parameters.checks import check_fixed, check_literals
+from airflow_provider_octospark.parameters.checks import check_fixed, check_literals, check_wait
 from airflow_provider_octospark.parameters.defaults import (
     CONN_ID,
     HIDDEN_TIMEOUT,
@@ -123,20 +123,15 @@ class OctosparkSubmitOperator(BaseOperator):
 
         :raises OctosparkArgumentError: naming the parameter, its value, and what to write.
         """
+        check_wait(self)
         check_fixed(
             self,
-            deferrable=arguments.fixed_flag,
             resubmit_failed=arguments.fixed_flag,
             allow_repeat=arguments.fixed_flag,
-            cancel_on_kill=arguments.fixed_flag,
-            publish_timeout=arguments.required_duration,
-            hidden_timeout=arguments.required_duration,
             settle_time=arguments.optional_duration,
             max_lateness=arguments.optional_duration,
             if_already_submitted=lambda value, name: arguments.one_of(value, get_args(IfSubmitted), name),
             if_late=lambda value, name: arguments.one_of(value, get_args(IfLate), name),
-            poll_interval=lambda value, _: arguments.poll_interval(value),
-            poll_backoff=lambda value, _: arguments.poll_backoff(value),
         )
         check_literals(self, wait_for_completion=arguments.flag, dry_run=arguments.flag, team_id=arguments.optional_id)
         if self.multiple_outputs:

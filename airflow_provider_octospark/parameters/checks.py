@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
-from airflow_provider_octospark.parameters.arguments import is_literal
+from airflow_provider_octospark.parameters import arguments
 
 Check = Callable[[Any, str], object]
 """Takes a value and the name of its parameter; raises `OctosparkArgumentError` if it is unusable."""
@@ -26,6 +26,22 @@ def check_fixed(operator: Any, **checks: Check) -> None:
         check(getattr(operator, name), name)
 
 
+def check_wait(operator: Any) -> None:
+    """Check the parameters of a wait, which the operators and the sensor share.
+
+    :raises OctosparkArgumentError: naming the parameter, its value, and what to write.
+    """
+    check_fixed(
+        operator,
+        deferrable=arguments.fixed_flag,
+        cancel_on_kill=arguments.fixed_flag,
+        publish_timeout=arguments.required_duration,
+        hidden_timeout=arguments.required_duration,
+        poll_interval=lambda value, _: arguments.poll_interval(value),
+        poll_backoff=lambda value, _: arguments.poll_backoff(value),
+    )
+
+
 def check_literals(operator: Any, **checks: Check) -> None:
     """Check template fields that hold no template.
 
@@ -34,7 +50,7 @@ def check_literals(operator: Any, **checks: Check) -> None:
     """
     for name, check in checks.items():
         value = getattr(operator, name)
-        if is_literal(value):
+        if arguments.is_literal(value):
             check(value, name)
 
 

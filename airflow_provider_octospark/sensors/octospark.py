@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensor
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.links.octospark import OctosparkPublishedPostLink
 from airflow_provider_octospark.parameters import arguments
-from airflow_provider_octospark.parameters.checks import check_at_parsing, check_fixed, check_literals
+from airflow_provider_octospark.parameters.checks import check_at_parsing, check_fixed, check_literals, check_wait
 from airflow_provider_octospark.parameters.defaults import (
     CONN_ID,
     HIDDEN_TIMEOUT,
@@ -138,16 +138,8 @@ class OctosparkPostSensor(BaseSensorOperator):
 
         :raises OctosparkArgumentError: naming the parameter, its value, and what to write.
         """
-        check_fixed(
-            self,
-            deferrable=arguments.fixed_flag,
-            cancel_on_kill=arguments.fixed_flag,
-            partial_failure=lambda value, name: arguments.one_of(value, get_args(PartialFailure), name),
-            publish_timeout=arguments.required_duration,
-            hidden_timeout=arguments.required_duration,
-            poll_interval=lambda value, _: arguments.poll_interval(value),
-            poll_backoff=lambda value, _: arguments.poll_backoff(value),
-        )
+        check_wait(self)
+        check_fixed(self, partial_failure=lambda value, name: arguments.one_of(value, get_args(PartialFailure), name))
         arguments.optional_duration(self.wait_at_most, "timeout")
         check_literals(
             self,
@@ -168,6 +160,7 @@ class OctosparkPostSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait until all publications are final."""
         with self._own_skips(), self._begin(context) as task:
+            self.check_parameters()
             # A scheduled time that the first poll shows counts for the deadline.
             if task.poll() and self.deferrable:
                 return task.finish()

@@ -33,7 +33,7 @@ def adopting(record: Record, scheduled: ScheduledPost) -> LogLine:
     return LogLine(
         "info",
         f"{request_of(record)} for {_target(record)} was accepted: adopting submission {scheduled.id}, created "
-        f" {sanitize(scheduled.created_at, 40)}.",
+        f"{sanitize(scheduled.created_at, 40)}.",
     )
 
 

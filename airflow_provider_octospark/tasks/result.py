@@ -11,6 +11,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkCancelledError,
     OctosparkError,
     OctosparkFailError,
+    OctosparkHaltedError,
     OctosparkPublishFailedError,
     OctosparkPublishRetryableError,
     OctosparkUnknownError,
@@ -88,7 +89,9 @@ def raise_for_outcomes(
     skips = rules is not None and rules.if_late == "skip"
     failed = [o for o in outcomes if o.state == "failed" and not (skips and o.reason == "late")]
     bad = len(unknown) + len(failed)
-    if not bad or (partial_failure == "succeed" and bad < len(outcomes)):
+    # What a halted task has not sent is no partial failure: a retry sends it.
+    is_tolerated = partial_failure == "succeed" and bad < len(outcomes) and not isinstance(cause, OctosparkHaltedError)
+    if not bad or is_tolerated:
         if resubmission_error is not None:
             raise resubmission_error
         return

@@ -7,9 +7,6 @@ from contextlib import contextmanager
 
 from airflow_provider_octospark.exceptions import OctosparkStoppedError
 
-LOOK_EVERY = 0.2
-"""How often a wait of the main thread looks whether the task was told to stop, in seconds."""
-
 
 class Stopping:
     """Whether Airflow has told the task to stop, and what follows from it.
@@ -51,9 +48,7 @@ class Stopping:
         """Return the error that the task ends with if it was told to stop, or None. Airflow may retry it."""
         if not self.is_requested:
             return None
-        return OctosparkStoppedError(
-            "Airflow told the task to stop, so it sends nothing more. A retry sends what is left: nothing of it has left."
-        )
+        return OctosparkStoppedError("Airflow told the task to stop, so it sends nothing more. A retry sends the rest.")
 
     def check(self) -> None:
         """Raise if the task was told to stop.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_octospark.airflow_compat import run_of, task_state_store
+from airflow_provider_octospark.api.sync_client import LOOK_EVERY
 from airflow_provider_octospark.api.text import Log
 from airflow_provider_octospark.cancellation import Cancellable, cancel, cancellable, with_cancellable
 from airflow_provider_octospark.exceptions import (
@@ -54,7 +55,7 @@ from airflow_provider_octospark.tasks.result import (
     report_published,
     report_unknown,
 )
-from airflow_provider_octospark.tasks.stopping import LOOK_EVERY, Stopping
+from airflow_provider_octospark.tasks.stopping import Stopping
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

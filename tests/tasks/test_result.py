@@ -16,6 +16,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkPublishFailedError,
     OctosparkPublishRetryableError,
     OctosparkServerError,
+    OctosparkStoppedError,
     OctosparkTooLateError,
     OctosparkUnknownError,
 )
@@ -184,3 +185,11 @@ def test_each_unknown_is_one_line_and_one_count(caplog: pytest.LogCaptureFixture
     assert "it may be live as 1900" in lines[1]
     assert {record.levelname for record in caplog.records} == {"ERROR"}
     assert counted == ["octospark.unknown", "octospark.unknown"]
+
+
+def test_what_a_halted_task_has_not_sent_is_no_partial_failure() -> None:
+    left = NOT_SENT.model_copy(update={"error_category": "transient"})
+    with pytest.raises(OctosparkPublishRetryableError):
+        raise_for_outcomes(
+            [PUBLISHED, left], partial_failure="succeed", rules=RULES, cause=OctosparkStoppedError("stopped")
+        )
