@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -26,6 +26,7 @@ from tests.canary.stage import EXAMPLE_DAGS, QUOTED
 from tests.system.demo import play
 from tests.system.emulated import EmulatorControl
 from tests.system.rest import RUN_ENDS
+from tests.system.scenario import CAMPAIGN, Scenario
 from tests.system.stack import AirflowStack
 
 pytestmark = pytest.mark.slow
@@ -102,12 +103,16 @@ def _watched(stack: AirflowStack) -> Iterator[_TriggerWatch]:
         thread.join()
 
 
-def _make_trouble(emulator: Emulator) -> None:
-    """What is transient, at each stage; the demo must come out as it does without."""
+def _make_trouble(emulator: Emulator, campaign_post: str) -> None:
+    """What is transient, at each stage; the demo must come out as it does without.
+
+    The answer that is cut off is that of a post with one target. For a post with several, it leaves those in
+    doubt that a later submission hides, and that takes a quarter of an hour.
+    """
     quoted: Any = QUOTED
     emulator.fault("get-post", "status", status=503, times=3, **quoted)
     emulator.fault("post-now", "reset", when="after")
-    emulator.fault("schedule-multi", "truncate", skip=1)
+    emulator.fault("schedule-multi", "truncate", post_id=campaign_post)
     emulator.fault("get-post", "status", status=500, skip=12, times=4, **quoted)
     emulator.fault("list-posts", "status", status=500, times=2, **quoted)
     emulator.fault("get-post", "not_json", skip=10, times=2)
@@ -126,10 +131,11 @@ def test_the_key_shows_nowhere_in_a_real_airflow(tmp_path: Path, capfd: pytest.C
             "AIRFLOW__CORE__HIDE_SENSITIVE_VAR_CONN_FIELDS": "False",
         }
         with AirflowStack(dags, home=home, env=env) as stack, _watched(stack) as watch:
-            _make_trouble(emulator)
+            emulated: Any = _Emulated(emulator, control)
+            _make_trouble(emulator, Scenario(emulated).of(CAMPAIGN)[0].post_id)
             stack.wait_for_dags(["careless"])
             run = stack.rest.trigger("careless", {})
-            right = play(cast("Any", _Emulated(emulator, control)), stack, lambda line: print(line, flush=True))
+            right = play(emulated, stack, lambda line: print(line, flush=True))
             while stack.rest.run_state("careless", run) not in RUN_ENDS:
                 time.sleep(0.5)
             key = stack.env["AIRFLOW__CORE__FERNET_KEY"]
