@@ -70,7 +70,8 @@ class OctosparkHook(BaseHook):
     response is, and keep no record. Operators use :class:`~airflow_provider_octospark.submission.driver.Submission`
     instead, which keeps a record.
 
-    :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``).
+    :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``, also for what a template renders
+        to nothing).
     """
 
     conn_name_attr = "octospark_conn_id"
@@ -80,7 +81,7 @@ class OctosparkHook(BaseHook):
 
     def __init__(self, octospark_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.octospark_conn_id = octospark_conn_id
+        self.octospark_conn_id = self.default_conn_name if is_absent(octospark_conn_id) else octospark_conn_id
         self.is_stopped: Callable[[], bool] = _never
         """Whether the task is to stop; a blocking call that waits then raises :class:`OctosparkInterruptedError`."""
 

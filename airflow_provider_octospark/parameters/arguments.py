@@ -16,7 +16,6 @@ from airflow_provider_octospark.api.ids import require_id, require_uuid
 from airflow_provider_octospark.api.text import as_flag
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.parameters.times import (
-    format_instant,
     require_duration,
     require_instant,
     require_timezone,
@@ -120,14 +119,12 @@ def optional_interval_days(value: object, field: str) -> int | None:
     return number
 
 
-def optional_instant(value: object, zone: str | None, field: str) -> str | None:
-    """Return an optional time as ISO 8601 in UTC.
+def optional_instant(value: object, zone: str | None, field: str) -> datetime | None:
+    """Return an optional time as aware UTC.
 
     :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.parameters.times.require_instant`.
     """
-    if is_absent(value):
-        return None
-    return format_instant(require_instant(value, zone, field=field))
+    return None if is_absent(value) else require_instant(value, zone, field=field)
 
 
 def required_instant(value: object, zone: str | None, field: str) -> datetime:

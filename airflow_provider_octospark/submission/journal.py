@@ -75,6 +75,7 @@ class Journal:
 
     ``problem`` is None, or says why a page is invalid. The other pages are read, and the invalid one is not changed.
     ``lost`` is true if a page is missing that must have existed, in this try or an earlier one.
+    ``unsaved`` has the keys of the records whose responses could not be written.
     """
 
     def __init__(self, store: Store, *, is_first_try: bool, page_size: int | None = None) -> None:
@@ -87,6 +88,7 @@ class Journal:
         self.records: dict[Target, Record] = {}
         self.problem: str | None = None
         self.lost = False
+        self.unsaved: set[Target] = set()
         first = self._get(PAGE_KEY)
         if first is None and is_first_try:
             # A first try writes a page first. So a later try without a page knows that it was lost.
@@ -158,7 +160,14 @@ class Journal:
 
         :raises OctosparkStateStoreError: if it cannot be written. The caller must not send then.
         """
-        self._write(self._place(records))
+        given = list(records)
+        before = {record.key: self.records.get(record.key) for record in given}
+        try:
+            self._write(self._place(given))
+        except OctosparkStateStoreError:
+            # Nothing is sent on it, so the task must not report it.
+            self.records = {key: value for key, value in {**self.records, **before}.items() if value is not None}
+            raise
 
     def put_surely(self, records: Iterable[Record]) -> None:
         """Do the same, with retries, because the response must not be lost.
@@ -166,13 +175,18 @@ class Journal:
         :raises OctosparkStateStoreError: if it still cannot be written. The record stays in doubt, and the next try
             resolves it.
         """
-        pages = self._place(records)
-        Retrying(
-            retry=retry_if_exception_type(OctosparkStateStoreError),
-            stop=stop_after_attempt(4),
-            wait=wait_exponential(multiplier=0.1, max=2),
-            reraise=True,
-        )(self._write, pages)
+        given = list(records)
+        pages = self._place(given)
+        try:
+            Retrying(
+                retry=retry_if_exception_type(OctosparkStateStoreError),
+                stop=stop_after_attempt(4),
+                wait=wait_exponential(multiplier=0.1, max=2),
+                reraise=True,
+            )(self._write, pages)
+        except OctosparkStateStoreError:
+            self.unsaved.update(record.key for record in given)
+            raise
 
     def _place(self, records: Iterable[Record]) -> list[int]:
         """Assign records to pages; return the pages to write.

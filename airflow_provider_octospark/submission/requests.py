@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_provider_octospark.api.models import PostNowRequest, PublishOptions, ScheduleMultiRequest
 from airflow_provider_octospark.api.operations import Operation, post_now, schedule_multi
+from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.parameters import arguments
 from airflow_provider_octospark.parameters.times import format_instant
 from airflow_provider_octospark.submission.announcements import Announcement
@@ -48,7 +49,7 @@ def to_post_now(given: Mapping[str, Any], team_of: TeamOf) -> Announcement:
     """
     post_id = arguments.required_id(given.get("post_id"), "post_id")
     account = arguments.required_account(given.get("social_account_id"), "social_account_id")
-    options = _options(given, None)
+    options = _options(given, None, None)
     team_id = team_of(given.get("team_id"))
     request = PostNowRequest(social_account_id=account, **options)
     return Announcement(team_id, post_id, (account,), lambda _: post_now(team_id, post_id, request))
@@ -67,7 +68,7 @@ def to_schedule(given: Mapping[str, Any], team_of: TeamOf, accounts_per_call: in
     settings = arguments.optional_objects_by_account(
         given.get("platform_settings_by_social_account_id"), accounts, "platform_settings_by_social_account_id"
     )
-    options = _options(given, zone)
+    options = _options(given, zone, scheduled_at)
     team_id = team_of(given.get("team_id"))
 
     def announce(instant: datetime) -> Announcement:
@@ -88,12 +89,22 @@ def to_schedule(given: Mapping[str, Any], team_of: TeamOf, accounts_per_call: in
     return announce(scheduled_at)
 
 
-def _options(given: Mapping[str, Any], zone: str | None) -> dict[str, Any]:
+def _options(given: Mapping[str, Any], zone: str | None, scheduled_at: datetime | None) -> dict[str, Any]:
     objects = ("platform_settings", "first_comment", "engagement_comment_trigger", "repost_after")
+    interval_days = arguments.optional_interval_days(given.get("recurrence_interval_days"), "recurrence_interval_days")
+    ends_at = arguments.optional_instant(given.get("recurrence_ends_at"), zone, "recurrence_ends_at")
+    if ends_at is not None and interval_days is None:
+        raise OctosparkArgumentError(
+            f"recurrence_ends_at is {format_instant(ends_at)}, but nothing recurs: set recurrence_interval_days as well, or "
+            "leave recurrence_ends_at out."
+        )
+    if ends_at is not None and scheduled_at is not None and ends_at <= scheduled_at:
+        raise OctosparkArgumentError(
+            f"recurrence_ends_at is {format_instant(ends_at)}, but scheduled_at is {format_instant(scheduled_at)}; the end "
+            "must be after the start."
+        )
     return PublishOptions(
         **{name: arguments.optional_object(given.get(name), name) for name in objects},
-        recurrence_interval_days=arguments.optional_interval_days(
-            given.get("recurrence_interval_days"), "recurrence_interval_days"
-        ),
-        recurrence_ends_at=arguments.optional_instant(given.get("recurrence_ends_at"), zone, "recurrence_ends_at"),
+        recurrence_interval_days=interval_days,
+        recurrence_ends_at=None if ends_at is None else format_instant(ends_at),
     ).model_dump()

@@ -80,6 +80,11 @@ class Run:
         """Whether no try of this task instance came before."""
         return self.try_number <= 1
 
+    @property
+    def has_retry(self) -> bool:
+        """Whether Airflow starts another try if this one fails."""
+        return self.try_number <= self.max_tries
+
 
 @dataclass(frozen=True)
 class Rules:

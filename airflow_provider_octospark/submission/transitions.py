@@ -188,6 +188,25 @@ def with_response(records: Sequence[Record], response: Response[Any], log: Log) 
     return result
 
 
+def outcomes_without_record(journal: Journal, why: str) -> list[Outcome]:
+    """Return what is known when the record can no longer be written.
+
+    Unknown is what is in doubt, and what was accepted without being recorded; the latter has the submission's id.
+
+    :param why: why the record cannot be written.
+    """
+    outcomes = []
+    for record in journal.records.values():
+        known = record.outcome
+        is_unsaved = record.key in journal.unsaved and known is not None and known.was_scheduled
+        if record.state == "in_doubt" or is_unsaved:
+            unknown = {"state": "unknown", "reason": "in_doubt", "error_message": why}
+            known = (known or outcome_about(record, "unknown", "in_doubt")).model_copy(update=unknown)
+        if known is not None:
+            outcomes.append(known)
+    return outcomes
+
+
 def record_final_outcomes(
     journal: Journal, outcomes: Sequence[Outcome], run: Run
 ) -> tuple[list[Outcome], dict[Target, str]]:

@@ -18,6 +18,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
     OctosparkError,
     OctosparkSettingsError,
+    OctosparkStateStoreError,
     OctosparkUnknownError,
 )
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
@@ -38,7 +39,11 @@ from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.driver import Submission, WaitUntil
 from airflow_provider_octospark.submission.journal import Journal, MemoryStore
 from airflow_provider_octospark.submission.records import Target, target_key
-from airflow_provider_octospark.submission.transitions import outcome_about, record_final_outcomes
+from airflow_provider_octospark.submission.transitions import (
+    outcome_about,
+    outcomes_without_record,
+    record_final_outcomes,
+)
 from airflow_provider_octospark.tasks.asset_events import add_to_outlet_events
 from airflow_provider_octospark.tasks.deferral import (
     SHORTEST_DEFERRAL,
@@ -186,8 +191,12 @@ class SubmitTask:
                 hook.settings.max_in_flight if description.page_size is not None else None,
                 lambda: self.stopping.error() or hook.read_only_error(),
             )
-            while isinstance(results := submission.advance(), WaitUntil):
-                self._pause(results)
+            try:
+                while isinstance(results := submission.advance(), WaitUntil):
+                    self._pause(results)
+            except OctosparkStateStoreError as error:
+                self._report_unsaved(error)
+                raise
             outcomes = results.outcomes
             if results.is_skip:
                 self._push(with_cancellable(outcomes, self._cancellable()))
@@ -205,10 +214,22 @@ class SubmitTask:
 
     def _is_for_retry(self, outcomes: Sequence[Outcome], rules: Rules) -> bool:
         """Whether the task fails before it waits, so that a retry submits refused targets before their time has passed."""
-        has_retry = self.run.try_number <= self.run.max_tries
-        return has_retry and fails_for_retry(
+        return self.run.has_retry and fails_for_retry(
             outcomes, self.description.partial_failure, replace(rules, forgets=self._store is None)
         )
+
+    def _report_unsaved(self, error: OctosparkStateStoreError) -> None:
+        """Report what was accepted or is in doubt, if no retry can find it.
+
+        :raises OctosparkUnknownError: if there is such a target.
+        """
+        if self.run.has_retry:
+            return
+        outcomes = outcomes_without_record(self.journal, str(error))
+        if any(outcome.state == "unknown" for outcome in outcomes):
+            report_unknown(outcomes, self.log)
+            self._push(outcomes)
+            raise_for_outcomes(outcomes)
 
     def _checked(self, hook: OctosparkHook) -> tuple[Sequence[Announcement], Rules, bool]:
         """Check all parameters before anything is sent, also those of the wait.

@@ -84,6 +84,11 @@ async def _awaited(made: Awaitable[Any]) -> Any:
     return await made
 
 
+@pytest.mark.parametrize("value", [None, "", " ", "None"])
+def test_a_connection_id_that_renders_to_nothing_is_the_default(value: Any) -> None:
+    assert OctosparkHook(value).octospark_conn_id == "octospark_default"
+
+
 def test_get_post(hook: OctosparkHook, emulator: Emulator) -> None:
     for call in (READS["get_post"], READS["aget_post"]):
         post = result(call, hook, emulator)

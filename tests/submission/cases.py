@@ -607,12 +607,15 @@ def _store_down_at_fence(bench: Bench) -> Task:
     return task
 
 
-def _store_down_after_answer(bench: Bench) -> Task:
-    task = _task(bench, Job.post_now(bench))
-    at = _point(task, "after submission")
-    task.run({at: lambda _: task.table.fail_next("set", times=10)})
-    task.table.failures.clear()
-    return _played(task)
+def _store_down_after_answer(retries: int) -> Callable[[Bench], Task]:
+    def play(bench: Bench) -> Task:
+        task = _task(bench, Job.post_now(bench), retries=retries)
+        at = _point(task, "after submission")
+        task.run({at: lambda _: task.table.fail_next("set", times=10)})
+        task.table.failures.clear()
+        return _played(task)
+
+    return play
 
 
 # Time
@@ -1129,7 +1132,13 @@ CASES: list[Case] = [
         "The record",
         "The state store fails when the response is written",
         "Tries to write it some times, then fails; the retry finds the submission, and adopts it.",
-        _store_down_after_answer, "success", (_P,), (1,),
+        _store_down_after_answer(retries=1), "success", (_P,), (1,),
+    ),
+    Case(
+        "The record",
+        "The same, without a retry",
+        "Unknown, with the id of the submission; it may go out.",
+        _store_down_after_answer(retries=0), "failed", (_U,), (1,), OctosparkUnknownError,
     ),
     Case(
         "Time", "The run was due longer ago than `max_lateness`", "Fails; nothing is sent.",

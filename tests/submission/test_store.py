@@ -15,7 +15,11 @@ from typing import NoReturn
 import airflow.sdk
 import pytest
 
-from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkStateStoreError
+from airflow_provider_octospark.exceptions import (
+    OctosparkArgumentError,
+    OctosparkStateStoreError,
+    OctosparkUnknownError,
+)
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.journal import PAGE_KEY, Journal, MemoryStore
@@ -100,6 +104,24 @@ def test_nothing_leaves_without_a_fence(bench: Bench) -> None:
     assert posts(bench) == 0
     bench.settle()
     assert task.count()[0].accepted == 0
+
+
+def test_an_answer_that_no_retry_can_find_is_unknown(bench: Bench) -> None:
+    """The accepted call names its submission; the call before it is on the record, and the one after it is not sent."""
+    task = Task(bench, Job.schedule_multi(bench, accounts=3, accounts_per_call=1), retries=0)
+    calls = itertools.count(1)
+
+    def fail(moment: Moment) -> None:
+        if moment.name == "after submission" and next(calls) == 2:
+            moment.task.table.fail_next("set", 10)
+
+    task.run(fail)
+    error = task.tries[0].error
+    assert isinstance(error, OctosparkUnknownError)
+    assert posts(bench) == 2
+    second = bench.service.submissions()[1]["scheduled_post_id"]
+    assert f"submission {second}: unknown" in str(error)
+    assert list(task.ends) == ["pending", "unknown"]
 
 
 class UnusableJob(Job):
