@@ -16,7 +16,7 @@ class Choices:
     """The choices of one history.
 
     :param departures: which option is taken at which choice; the first one everywhere else.
-    :param seen: the states at the begin of a try that were explored, with the number of departures that were left.
+    :param seen: the states before and after a try that were explored, with the number of departures that were left.
     :param left: how many departures may follow those of this history.
     """
 

@@ -48,7 +48,7 @@ def test_every_history_keeps_the_promises(setting: Setting, monkeypatch: pytest.
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=lambda _: None))
     explored = explore(run, DEPTH)
     print(
-        f"{setting}, {DEPTH} departures: {explored.histories} histories, {explored.states} states at the begin of a try"
+        f"{setting}, {DEPTH} departures: {explored.histories} histories, {explored.states} states before and after a try"
     )
     print(", ".join(f"{kind}: {count}" for kind, count in sorted(explored.kinds.items())))
     assert explored.violations == []

@@ -140,6 +140,8 @@ class World:
             if state in {"none", "retry"}:
                 self.choices.reach(self._state())
                 state = self._try()
+                if not self.violations:
+                    self.choices.reach((state, *self._state()))
             self._between()
             if state == "retry":
                 self.service.advance(RETRY_DELAY)
