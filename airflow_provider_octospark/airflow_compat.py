@@ -15,6 +15,13 @@ from airflow_provider_octospark.exceptions import OctosparkVersionError
 from airflow_provider_octospark.parameters.times import parse_instant
 from airflow_provider_octospark.submission.rules import Run
 
+try:
+    from airflow.sdk.exceptions import TaskDeferralError as TaskDeferralError
+    from airflow.sdk.exceptions import TaskDeferralTimeout as TaskDeferralTimeout
+except ImportError:
+    from airflow.exceptions import TaskDeferralError as TaskDeferralError  # type: ignore[no-redef]
+    from airflow.exceptions import TaskDeferralTimeout as TaskDeferralTimeout  # type: ignore[no-redef]
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
@@ -127,7 +134,7 @@ class _NeverExpiring:
 
         if self._has_backend:
             # Airflow refuses a write of a process that was replaced, but only after it has passed the value to the
-            # backend. # So this writes a key first that nobody reads.
+            # backend. So this writes a key first that nobody reads.
             self._accessor.set(_PROBE_KEY, True, retention=NEVER_EXPIRE)
         self._accessor.set(key, value, retention=NEVER_EXPIRE)
 
@@ -148,6 +155,22 @@ def task_state_store(context: Context) -> Store | None:
     values: Any = context
     accessor = values.get("task_state_store")
     return None if accessor is None else _NeverExpiring(accessor)
+
+
+def starts_try(context: Context) -> bool:
+    """Whether this process runs a task from its start; false after a deferral, and in ``airflow tasks render``.
+
+    False before Airflow 3.3, and where Airflow's internals do not tell.
+    """
+    values: Any = context
+    if values.get("task_state_store") is None:
+        return False
+    from airflow.sdk.execution_time import task_runner
+
+    # Only a process that runs a task has a supervisor.
+    has_supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None) is not None
+    server_context = getattr(values["ti"], "_ti_context_from_server", None)
+    return has_supervisor and server_context is not None and not getattr(server_context, "next_method", True)
 
 
 def asset_state_stores(trigger: Any) -> list[Any]:

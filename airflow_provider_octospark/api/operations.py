@@ -45,6 +45,7 @@ class Operation(Generic[T]):
     :param query: query parameters.
     :param body: JSON body, or None for a request without one.
     :param submits: whether sending it twice can publish twice. The client never repeats such a request.
+    :param expected_id: the ``id`` that a valid response has; None if it has no id that is known before.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Operation(Generic[T]):
     query: Mapping[str, str | int] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
     submits: bool = False
+    expected_id: str | None = None
 
     @property
     def url_path(self) -> str:
@@ -95,7 +97,8 @@ _PERFORMANCE = TypeAdapter(Performance)
 
 def get_post(team_id: str, post_id: str) -> Operation[Post]:
     """Read a post and its latest submission."""
-    return Operation("get-post", "GET", _post_path(team_id, post_id), _POST, _about(team_id, post_id))
+    path = _post_path(team_id, post_id)
+    return Operation("get-post", "GET", path, _POST, _about(team_id, post_id), expected_id=path[-1])
 
 
 def list_posts(team_id: str, limit: int) -> Operation[PostList]:

@@ -109,7 +109,11 @@ def read_response(operation: Operation[T], raw: RawResponse, now: datetime, reda
     except RecursionError:
         problem = "nested too deeply"
     else:
-        return Response(value, service_time)
+        found = getattr(value, "id", None)
+        if operation.expected_id is None or operation.expected_id.casefold() == str(found).casefold():
+            return Response(value, service_time)
+        # Another post's state would be taken for this post's.
+        problem = sanitize(f"id is {found!r}, not the requested {operation.expected_id!r}", 200)
     # Raised here and not inside ``except``: the cause would carry the response along into logs.
     raise OctosparkAnswerError(
         f"{operation.name} ({operation.about}): the service answered {raw.status}, but the response cannot be "

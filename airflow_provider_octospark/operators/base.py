@@ -182,9 +182,40 @@ class OctosparkSubmitOperator(BaseOperator):
             recurs=self.recurs,
         )
 
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Any, context: Context, *args: Any, **kwargs: Any
+    ) -> None:
+        """Open the record first: a try that fails while its templates are rendered has then shown that it sent nothing.
+
+        Airflow calls this for mapped tasks as well, but ``render_template_fields`` only for tasks that are not mapped.
+        """
+        if parent is self:
+            from airflow_provider_octospark.tasks.first_try import open_record
+
+            open_record(context)
+        super()._do_render_template_fields(parent, template_fields, context, *args, **kwargs)
+
     def execute(self, context: Context) -> Any:
         """Submit what is not submitted yet, and wait if ``wait_for_completion`` is set."""
+        from airflow_provider_octospark.tasks.first_try import require_only_operator
+
+        require_only_operator(context, self)
         return self._begin(context).start()
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after a deferral; if no triggerer ran, read the posts once, and report what is not known as unknown."""
+        from airflow_provider_octospark.airflow_compat import TaskDeferralError, TaskDeferralTimeout
+
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout:
+            why = "no triggerer took over the wait"
+        except TaskDeferralError as error:
+            if context["ti"].try_number <= context["ti"].max_tries:
+                raise
+            why = f"the trigger failed ({error})"
+        self.log.warning("The deferral ended without an event: %s. Reading the posts once.", why)
+        return self._begin(context, resumed=True).start(give_up=why)
 
     def resume_submission(self, context: Context, event: Any = None, page: Any = None) -> Any:  # noqa: ARG002
         """Continue after a deferral for a request in doubt."""

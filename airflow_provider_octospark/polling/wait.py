@@ -123,6 +123,12 @@ class Wait:
         """Whether all publications are final."""
         return all(watch.outcome.is_final for watch in self.watches)
 
+    def end_unknown(self, reason: Reason, message: str) -> None:
+        """End the wait; pending outcomes are unknown."""
+        for watch in self.watches:
+            if not watch.outcome.is_final:
+                watch.end_unknown(reason, message)
+
     @property
     def deadline(self) -> datetime:
         """The latest deadline."""

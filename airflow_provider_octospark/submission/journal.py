@@ -90,6 +90,9 @@ class Journal:
         self.lost = False
         self.unsaved: set[Target] = set()
         first = self._get(PAGE_KEY)
+        if first is None:
+            # Airflow takes any 404 for a missing key, also that of a proxy.
+            first = self._get(PAGE_KEY)
         if first is None and is_first_try:
             # A first try writes a page first. So a later try without a page knows that it was lost.
             self._write([0])

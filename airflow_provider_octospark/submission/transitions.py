@@ -188,23 +188,25 @@ def with_response(records: Sequence[Record], response: Response[Any], log: Log) 
     return result
 
 
-def outcomes_without_record(journal: Journal, why: str) -> list[Outcome]:
-    """Return what is known when the record can no longer be written.
+def outcomes_on_record(journal: Journal, why: str, run: Run) -> tuple[list[Outcome], dict[Target, str]]:
+    """Return what is known of each target, and notes on those in doubt, for a try that ends before the protocol does.
 
     Unknown is what is in doubt, and what was accepted without being recorded; the latter has the submission's id.
 
-    :param why: why the record cannot be written.
+    :param why: why the try cannot find out more.
     """
-    outcomes = []
-    for record in journal.records.values():
-        known = record.outcome
-        is_unsaved = record.key in journal.unsaved and known is not None and known.was_scheduled
+    outcomes, notes = [], {}
+    for key, record in journal.records.items():
+        outcome = record.outcome
+        is_unsaved = key in journal.unsaved and outcome is not None and outcome.was_scheduled
         if record.state == "in_doubt" or is_unsaved:
             unknown = {"state": "unknown", "reason": "in_doubt", "error_message": why}
-            known = (known or outcome_about(record, "unknown", "in_doubt")).model_copy(update=unknown)
-        if known is not None:
-            outcomes.append(known)
-    return outcomes
+            outcome = (outcome or outcome_about(record, "unknown", "in_doubt")).model_copy(update=unknown)
+            if outcome.scheduled_post_id is None:
+                notes[key] = note_on_doubt(record, why, record.request or "", run.state_store)
+        if outcome is not None:
+            outcomes.append(outcome)
+    return outcomes, notes
 
 
 def record_final_outcomes(

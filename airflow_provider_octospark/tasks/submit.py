@@ -12,14 +12,13 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipExc
 
 from airflow_provider_octospark.airflow_compat import run_of, task_state_store
 from airflow_provider_octospark.api.sync_client import LOOK_EVERY
-from airflow_provider_octospark.api.text import Log
+from airflow_provider_octospark.api.text import Log, sanitize
 from airflow_provider_octospark.cancellation import Cancellable, cancel, cancellable, with_cancellable
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
     OctosparkError,
     OctosparkSettingsError,
     OctosparkStateStoreError,
-    OctosparkUnknownError,
 )
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.links.octospark import published_url_of
@@ -39,11 +38,7 @@ from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.driver import Submission, WaitUntil
 from airflow_provider_octospark.submission.journal import Journal, MemoryStore
 from airflow_provider_octospark.submission.records import Target, target_key
-from airflow_provider_octospark.submission.transitions import (
-    outcome_about,
-    outcomes_without_record,
-    record_final_outcomes,
-)
+from airflow_provider_octospark.submission.transitions import outcomes_on_record, record_final_outcomes
 from airflow_provider_octospark.tasks.asset_events import add_to_outlet_events
 from airflow_provider_octospark.tasks.deferral import (
     SHORTEST_DEFERRAL,
@@ -147,6 +142,7 @@ class SubmitTask:
     """
 
     published_url: str | None = None
+    _give_up: str | None = None
 
     def __init__(
         self,
@@ -174,9 +170,14 @@ class SubmitTask:
             page_size=description.page_size if self._store is not None else None,
         )
 
-    def start(self) -> Any:
-        """Submit what is not submitted yet, wait if asked to, and end the task."""
+    def start(self, *, give_up: str | None = None) -> Any:
+        """Submit what is not submitted yet, wait if asked to, and end the task.
+
+        :param give_up: why the task cannot wait in the triggerer; what is not final after one poll is then unknown. None
+            (default) if it can.
+        """
         description = self.description
+        self._give_up = give_up
         with self.stopping.observed(), self._connect(description.octospark_conn_id) as hook:
             hook.is_stopped = lambda: self.stopping.is_requested
             announcements, rules, waits = self._checked(hook)
@@ -195,7 +196,9 @@ class SubmitTask:
                 while isinstance(results := submission.advance(), WaitUntil):
                     self._pause(results)
             except OctosparkStateStoreError as error:
-                self._report_unsaved(error)
+                if not self.run.has_retry:
+                    # No retry can find what this try has sent.
+                    self._report_record(str(error))
                 raise
             outcomes = results.outcomes
             if results.is_skip:
@@ -218,18 +221,17 @@ class SubmitTask:
             outcomes, self.description.partial_failure, replace(rules, forgets=self._store is None)
         )
 
-    def _report_unsaved(self, error: OctosparkStateStoreError) -> None:
-        """Report what was accepted or is in doubt, if no retry can find it.
+    def _report_record(self, why: str) -> None:
+        """Report what the record shows, for a try that ends before the protocol does.
 
-        :raises OctosparkUnknownError: if there is such a target.
+        :raises OctosparkUnknownError: if a target is in doubt.
         """
-        if self.run.has_retry:
-            return
-        outcomes = outcomes_without_record(self.journal, str(error))
+        outcomes, doubts = outcomes_on_record(self.journal, sanitize(why), self.run)
+        notes = _by_name(doubts)
+        report_unknown(outcomes, self.log, notes)
         if any(outcome.state == "unknown" for outcome in outcomes):
-            report_unknown(outcomes, self.log)
             self._push(outcomes)
-            raise_for_outcomes(outcomes)
+            raise_for_outcomes(outcomes, notes=notes)
 
     def _checked(self, hook: OctosparkHook) -> tuple[Sequence[Announcement], Rules, bool]:
         """Check all parameters before anything is sent, also those of the wait.
@@ -246,17 +248,12 @@ class SubmitTask:
             rules.check(hook.settings.submit_timeout)
             return announcements, rules, arguments.flag(description.wait_for_completion, "wait_for_completion")
         except (OctosparkArgumentError, OctosparkSettingsError, AirflowSkipException) as error:
-            earlier = [record for record in self.journal.records.values() if record.state != "unsent"]
-            if not earlier:
-                raise
-            said = str(error)
+            problem = error
         # A parameter that is unusable now says nothing about earlier submissions.
-        why = f"what the task asks for now cannot be used: {said}"
-        known = {record.key: record.outcome or outcome_about(record, "unknown", "in_doubt", why) for record in earlier}
-        report_unknown(known.values(), self.log)
-        if any(outcome.state == "unknown" for outcome in known.values()):
-            raise OctosparkUnknownError(f"A request of an earlier try may have been accepted, and {why}")
-        raise OctosparkArgumentError(f"{said} Earlier tries have submitted something; see the record of the task.")
+        self._report_record(f"what the task asks for now cannot be used: {problem}")
+        if all(record.state == "unsent" for record in self.journal.records.values()):
+            raise problem
+        raise OctosparkArgumentError(f"{problem} Earlier tries have submitted something; see the record of the task.")
 
     def complete(self, event: Any, wait: Any, notes: Notes | None) -> Any:
         """Take the trigger's event and end the task.
@@ -302,7 +299,7 @@ class SubmitTask:
     def _pause(self, wait: WaitUntil) -> None:
         self.stopping.check()
         remaining = wait.time - self._clock.now()
-        if self.description.deferrable and remaining > SHORTEST_DEFERRAL:
+        if self.description.deferrable and self._give_up is None and remaining > SHORTEST_DEFERRAL:
             raise TaskDeferred(**until_in_doubt_resolved(wait.time, **self._carried()))
         self._clock.sleep(max(0.0, remaining.total_seconds()))
 
@@ -322,6 +319,8 @@ class SubmitTask:
         while True:
             for line in hook.poll(wait):
                 self.log.info("%s", line)
+            if self._give_up is not None:
+                wait.end_unknown("deadline", self._give_up)
             if wait.done:
                 break
             self.stopping.check()

@@ -143,9 +143,7 @@ class WaitTask:
 
     def give_up(self, why: str) -> Any:
         """End the task; pending outcomes are unknown."""
-        for watch in self.wait.watches:
-            if not watch.outcome.is_final:
-                watch.end_unknown("deadline", why)
+        self.wait.end_unknown("deadline", why)
         return self.finish()
 
     def defer(self, wait: Wait | None = None) -> NoReturn:

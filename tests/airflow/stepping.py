@@ -108,6 +108,11 @@ class TaskSteps:
             trigger_id = self._stored(session).trigger_id
             Trigger.submit_event(trigger_id, TriggerEvent(payload), session=session)  # type: ignore[no-untyped-call]
 
+    def fail_trigger(self) -> None:
+        """Let the trigger fail, as when the triggerer cannot import it."""
+        with create_session() as session:
+            Trigger.submit_failure(self._stored(session).trigger_id, ImportError("no trigger"), session=session)
+
     # What is to be seen
 
     @property

@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import DAG, task
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.exceptions import (
     OctosparkAlreadySubmittedError,
+    OctosparkArgumentError,
     OctosparkAuthError,
     OctosparkCancelledError,
     OctosparkError,
@@ -419,6 +420,48 @@ def test_mapped_tasks_and_what_they_hand_on(
     assert settings[posts[0]] == {"a": 1}
     assert settings[posts[1]] == {}
     assert settings[posts[2]] == {"b": run.dag_run.run_id}
+
+
+def test_a_mapped_try_that_ends_while_its_templates_are_rendered_has_sent_nothing(
+    emulator: Emulator, prepared: Prepared, run_dag: RunDag, recorder: Recorder
+) -> None:
+    """Its record shows that; without one, ``settle_time=None`` would make the next try unknown."""
+    post_id = prepared.post("mapped")
+    with DAG("mapped_templates", schedule=None, default_args=recorder.default_args()) as dag:
+        OctosparkPostNowOperator.partial(
+            task_id="publish",
+            post_id=post_id,
+            team_id="{{ params.none.here if ti.try_number == 1 else '' }}",
+            settle_time=None,
+            retries=1,
+            retry_delay=timedelta(0),
+        ).expand(social_account_id=[emulator.account_id("x")])
+    run_dag(dag)
+    assert [state for *_, state in recorder.ends] == ["up_for_retry", "success"]
+    assert prepared.counts() == {"mapped": (1, 1)}
+
+
+def test_two_operators_in_one_task_are_refused(
+    emulator: Emulator, prepared: Prepared, run_dag: RunDag, recorder: Recorder
+) -> None:
+    posts = [prepared.post("first"), prepared.post("second")]
+    account = emulator.account_id("x")
+    with DAG("two_in_one", schedule=None, default_args=recorder.default_args()) as dag:
+
+        @task
+        def publish(**context: Any) -> None:
+            given: Any = context
+            for number, post_id in enumerate(posts):
+                OctosparkPostNowOperator(task_id=f"post_{number}", post_id=post_id, social_account_id=account).execute(
+                    given
+                )
+
+        publish()
+    run_dag(dag)
+    error = recorder.error("publish")
+    assert isinstance(error, OctosparkArgumentError)
+    assert "Use one task for each, or OctosparkScheduleBatchOperator" in str(error)
+    assert prepared.counts() == {"first": (1, 1), "second": (0, 0)}
 
 
 def test_an_unusable_answer_to_the_look_before_sending_stops_it(

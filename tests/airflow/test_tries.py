@@ -183,6 +183,37 @@ def test_a_later_try_that_cannot_be_understood_says_that_something_is_out(emulat
     assert counts(emulator) == (1, 1)
 
 
+@pytest.mark.parametrize("trouble", ["settle_time", "publish_timeout", "connection"])
+def test_a_later_try_with_unusable_settings_says_what_may_be_out(
+    trouble: str, emulator: Emulator, post_now: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.fault("post-now", "no_answer", when="after")
+    steps = post_now(execution_timeout=STRIKES)
+    assert steps.try_once() == "up_for_retry"
+    match trouble:
+        case "settle_time":
+            steps.task.settle_time = 0.1
+        case "publish_timeout":
+            steps.task.publish_timeout = -1
+        case "connection":
+            monkeypatch.delenv("AIRFLOW_CONN_OCTOSPARK_DEFAULT")
+    assert steps.try_once() == "failed"
+    assert isinstance(steps.error, OctosparkUnknownError)
+    assert trouble in str(steps.error)
+    assert steps.xcom()["state"] == "unknown"
+    assert counts(emulator) == (1, 1)
+
+
+def test_a_try_that_ends_while_its_templates_are_rendered_has_sent_nothing(emulator: Emulator, post_now: Steps) -> None:
+    """Its record shows that; without one, ``settle_time=None`` would make the next try unknown."""
+    steps = post_now(settle_time=None, team_id="{{ params.none.here if ti.try_number == 1 else '' }}")
+    assert steps.try_once() == "up_for_retry"
+    assert "UndefinedError" in repr(steps.error)
+    assert steps.read_state("octospark")["records"] == []
+    assert steps.try_once() == "success"
+    assert counts(emulator) == (1, 1)
+
+
 @pytest.mark.parametrize("broken", ["{}", "error", "text"])
 def test_an_event_that_cannot_be_read_is_retried_and_nothing_is_sent_again(
     broken: str, frozen: Emulator, post_now: Steps
@@ -244,15 +275,37 @@ def test_the_end_that_was_waited_for_is_on_record(frozen: Emulator, post_id: str
     assert counts(frozen) == (2, 1)
 
 
-def test_a_deferral_that_no_triggerer_took_over(frozen: Emulator, post_now: Steps) -> None:
+@pytest.mark.parametrize("is_out", [True, False])
+def test_a_deferral_that_no_triggerer_took_over(is_out: bool, frozen: Emulator, post_now: Steps) -> None:
+    """The post is read once more; what is not out then is unknown, although there are retries."""
     steps = post_now(wait_for_completion=True, deferrable=True)
     assert steps.try_once() == "deferred"
     assert steps.deferral.trigger_timeout is not None
     assert steps.deferral.trigger_timeout > timedelta(seconds=QUICK["publish_timeout"])
+    if is_out:
+        frozen.advance(5)
     steps.time_out()
-    assert steps.resume() == "up_for_retry"
-    frozen.advance(5)
-    assert steps.try_once() == "success"
+    assert steps.resume() == ("success" if is_out else "failed")
+    outcome = steps.xcom()
+    if is_out:
+        assert outcome["state"] == "published"
+    else:
+        assert (outcome["state"], outcome["reason"]) == ("unknown", "deadline")
+        assert isinstance(steps.error, OctosparkUnknownError)
+        assert "no triggerer" in str(steps.error)
+    assert counts(frozen) == (1, 1)
+
+
+@pytest.mark.parametrize("retries", [1, 0])
+def test_a_trigger_that_fails(retries: int, frozen: Emulator, post_now: Steps) -> None:
+    """A retry waits again; without one, what is not out is unknown."""
+    steps = post_now(wait_for_completion=True, deferrable=True, retries=retries)
+    assert steps.try_once() == "deferred"
+    steps.fail_trigger()
+    assert steps.resume() == ("up_for_retry" if retries else "failed")
+    if not retries:
+        assert isinstance(steps.error, OctosparkUnknownError)
+        assert steps.xcom()["state"] == "unknown"
     assert counts(frozen) == (1, 1)
 
 
@@ -301,17 +354,17 @@ def test_a_request_that_was_lost_is_sent_again_after_it_has_settled(
 def test_a_wait_for_a_request_to_settle_that_nobody_ended(
     times_out: bool, store: bool, emulator: Emulator, post_now: Steps, settling: dict[str, Any]
 ) -> None:
-    """The task is thrown out of its deferral, and the next try finds what was sent."""
+    """The task goes on in the worker, or a clear's try finds what was sent."""
     emulator.fault("post-now", "late", seconds=6.0)
     steps = post_now(deferrable=True, **{**settling, "settle_time": 12.0})
     assert steps.try_once() == "deferred"
     if times_out:
         steps.time_out()
-        assert steps.resume() == "up_for_retry"
+        assert steps.resume() == "success"
     else:
         steps.clear()
-    wait_for_submission(emulator)
-    assert steps.try_once() == "success"
+        wait_for_submission(emulator)
+        assert steps.try_once() == "success"
     assert counts(emulator) == (1, 1)
 
 

@@ -263,3 +263,10 @@ def test_ids_of_the_wrong_form_are_not_believed() -> None:
     for name in ("a b", "a\nb", "a/b", "", "x" * 129, "../x"):
         with pytest.raises(OctosparkAnswerError):
             read(CALLS[3], json.dumps({"id": name, "socialAccountId": ACCOUNT}).encode())
+
+
+def test_the_state_of_another_post_is_not_taken_for_that_of_the_post() -> None:
+    [call] = [each for each in CALLS if each.make().name == "get-post"]
+    assert read(call, json.dumps({"id": POST.upper()}).encode()).id == POST.upper()
+    with pytest.raises(OctosparkAnswerError, match=f"id is 'another', not the requested '{POST}'"):
+        read(call, b'{"id": "another"}')

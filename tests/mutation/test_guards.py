@@ -52,11 +52,11 @@ def accepted(task: HistoryTask) -> int:
 
 
 POINTS = {
-    "before the fence": 6,
-    "before the request leaves": 8,
-    "while it is under way": 9,
-    "before the response is written": 10,
-    "after the response was written": 12,
+    "before the fence": 8,
+    "before the request leaves": 10,
+    "while it is under way": 11,
+    "before the response is written": 12,
+    "after the response was written": 14,
 }
 """The points of a first try of a task that is not mapped."""
 
@@ -194,7 +194,7 @@ def test_what_another_position_of_a_mapped_list_may_have_sent_is_not_sent(bench:
 
 def test_a_mapped_task_notes_what_it_is_about_before_all_else(bench: HistoryBench) -> None:
     first, second = mapped(bench, 0), mapped(bench, 1)
-    first.step(Strike(6, "kill"))
+    first.step(Strike(8, "kill"))
     assert first.tries[0].points.names[-1] == "before request"
     second.step()
     first.move_to(second.job)
@@ -506,7 +506,7 @@ def test_what_is_in_doubt_and_not_asked_for_is_looked_for(bench: HistoryBench, x
     task = HistoryTask(bench, Job.schedule_multi(bench, accounts=[x, linkedin], accounts_per_call=1))
     bench.fault("schedule-multi", "reset", when="after")
     bench.fault("get-post", "status", status=404, skip=1)
-    task.step(Strike(12, "kill"))
+    task.step(Strike(14, "kill"))
     bench.user_action("post_now", task.job.post_id, linkedin)
     task.job = replace(task.job, accounts=(linkedin,))
     finish(task)

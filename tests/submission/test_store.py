@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import airflow.sdk
 import pytest
@@ -104,6 +104,25 @@ def test_nothing_leaves_without_a_fence(bench: Bench) -> None:
     assert posts(bench) == 0
     bench.settle()
     assert task.count()[0].accepted == 0
+
+
+def test_a_record_that_is_not_found_once_is_asked_for_again(bench: Bench) -> None:
+    """A 404 of a proxy is no missing record; the first page of a new one would overwrite it."""
+    task = Task(bench, Job.post_now(bench))
+    task.run()
+    found = task.table.read(PAGE_KEY)
+
+    class Proxied(MemoryStore):
+        """A store whose first read goes astray."""
+
+        reads = 0
+
+        def get(self, key: str) -> Any:
+            self.reads += 1
+            return None if self.reads == 1 else super().get(key)
+
+    journal = Journal(Proxied(found), is_first_try=True)
+    assert journal.page() == found
 
 
 def test_an_answer_that_no_retry_can_find_is_unknown(bench: Bench) -> None:

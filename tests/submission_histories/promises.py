@@ -237,6 +237,8 @@ def _wrong_unknown(
                 return  # It failed, and may be live all the same.
             if task.has_moved or task.was_damaged:
                 return
+            if report.error is not None and isinstance(report.error.__context__, OctosparkStateStoreError):
+                return  # What the task could find out, it could not record.
             yield from _could_be_known(bench, report, outcome, own)
         case _:
             yield "this is no reason"

@@ -40,7 +40,7 @@ def test_anothers_failure_is_not_taken_for_ours(
         bench.fault("post-now", "late", seconds=500.0)
         task.step(lingers=True)
     else:
-        task.step(Strike(9, "kill"))
+        task.step(Strike(11, "kill"))
         assert task.tries[0].points.names[-1] == "during submission"
         bench.advance(bench.in_flight_takes + 5)
     bench.service.script("fail", social_account_id=account, times=1, error_category=category)
