@@ -211,6 +211,48 @@ def _first_reschedule_in_database(ti: Any) -> datetime | None:
         return first.start_date if first else None
 
 
+def other_runs_of(context: Context, limit: int) -> list[str]:
+    """Return the ids of other runs of the DAG that have the same task, the latest first.
+
+    Airflow 3 gives no order. There it follows from the time in the ids that Airflow makes.
+    """
+    values: Any = context
+    ti = values["ti"]
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:
+        return _other_runs_in_database(ti, limit)
+    found = RuntimeTaskInstance.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id])
+    return sorted(set(found) - {ti.run_id}, key=lambda run_id: run_id.partition("__")[2], reverse=True)[:limit]
+
+
+def _other_runs_in_database(ti: Any, limit: int) -> list[str]:
+    """Read the database, which tasks of Airflow 2 may do."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        query = select(DagRun.run_id).where(DagRun.dag_id == ti.dag_id, DagRun.run_id != ti.run_id)
+        return list(session.scalars(query.order_by(DagRun.id.desc()).limit(limit)))
+
+
+def xcoms_of_run(context: Context, run_id: str, key: str) -> list[Any]:
+    """Return the same task's XComs of another run, of all map indexes."""
+    values: Any = context
+    ti = values["ti"]
+    try:
+        from airflow.sdk.execution_time.xcom import XCom
+    except ImportError:
+        from airflow.models.xcom import XCom  # type: ignore[no-redef]
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            query = XCom.get_many(run_id=run_id, key=key, dag_ids=ti.dag_id, task_ids=ti.task_id, session=session)
+            return [XCom.deserialize_value(row) for row in query]
+    return list(XCom.get_all(key=key, dag_id=ti.dag_id, task_id=ti.task_id, run_id=run_id) or [])
+
+
 class TaskName(Protocol):
     """The identifiers of a task instance."""
 

@@ -23,6 +23,7 @@ from airflow_provider_octospark.parameters.defaults import (
     IfLate,
     IfSubmitted,
     PartialFailure,
+    Repeats,
 )
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ class OctosparkSubmitOperator(BaseOperator):
         (default True).
     :param if_already_submitted: what a later try does with the submissions of an earlier one: ``reattach`` (default)
         continues from them, ``fail`` fails, and ``resubmit`` submits again after a user's clear, if they have ended.
-    :param allow_repeat: whether to submit although somebody else submitted the same post to the same account since this
-        run began (default False).
+    :param repeats: what the task does if the post has another submission to the same account since this run began:
+        ``refuse`` (default) fails; ``other_runs`` submits if the same task reports that submission in another run of the DAG,
+        of which the latest 20 are asked; ``allow`` submits in any case.
     :param max_lateness: how long after the run was due the task may submit, or with ``if_late="now"`` how long after
         ``scheduled_at``; a timedelta, seconds or None for any time (default None).
     :param if_late: what the task does if it is too late to submit: ``fail`` (default) or ``skip``; or ``now``: schedule
@@ -89,7 +91,7 @@ class OctosparkSubmitOperator(BaseOperator):
         settle_time: timedelta | float | None = SETTLE_TIME,
         resubmit_failed: bool = True,
         if_already_submitted: IfSubmitted = "reattach",
-        allow_repeat: bool = False,
+        repeats: Repeats = "refuse",
         max_lateness: timedelta | float | None = None,
         if_late: IfLate = "fail",
         cancel_on_kill: bool = False,
@@ -108,7 +110,7 @@ class OctosparkSubmitOperator(BaseOperator):
         self.settle_time = settle_time
         self.resubmit_failed = resubmit_failed
         self.if_already_submitted = if_already_submitted
-        self.allow_repeat = allow_repeat
+        self.repeats = repeats
         self.max_lateness = max_lateness
         self.if_late = if_late
         self.cancel_on_kill = cancel_on_kill
@@ -127,11 +129,11 @@ class OctosparkSubmitOperator(BaseOperator):
         check_fixed(
             self,
             resubmit_failed=arguments.fixed_flag,
-            allow_repeat=arguments.fixed_flag,
             settle_time=arguments.optional_duration,
             max_lateness=arguments.optional_duration,
             if_already_submitted=lambda value, name: arguments.one_of(value, get_args(IfSubmitted), name),
             if_late=lambda value, name: arguments.one_of(value, get_args(IfLate), name),
+            repeats=lambda value, name: arguments.one_of(value, get_args(Repeats), name),
         )
         check_literals(self, wait_for_completion=arguments.flag, dry_run=arguments.flag, team_id=arguments.optional_id)
         if self.multiple_outputs:
@@ -175,7 +177,7 @@ class OctosparkSubmitOperator(BaseOperator):
             if_already_submitted=arguments.one_of(
                 self.if_already_submitted, get_args(IfSubmitted), "if_already_submitted"
             ),
-            allow_repeat=self.allow_repeat,
+            repeats=arguments.one_of(self.repeats, get_args(Repeats), "repeats"),
             max_lateness=arguments.optional_duration(self.max_lateness, "max_lateness"),
             if_late=arguments.one_of(self.if_late, get_args(IfLate), "if_late"),
             dry_run=arguments.flag(self.dry_run, "dry_run"),

@@ -33,6 +33,7 @@ IfSubmitted = Literal["reattach", "resubmit", "fail"]
 """What a later try does with a target that was submitted already."""
 
 IfLate = Literal["fail", "skip", "now"]
+Repeats = Literal["refuse", "other_runs", "allow"]
 """What happens to a target that is too late to submit."""
 
 IfBadItems = Literal["fail", "skip"]

@@ -31,6 +31,7 @@ from airflow_provider_octospark.submission.sending import Api, Clock, Sender
 from airflow_provider_octospark.submission.steps import (
     Conclusion,
     DecisionKey,
+    FindRun,
     Finish,
     Observed,
     PollLater,
@@ -115,6 +116,7 @@ class Submission:
     :param log: the task's log.
     :param at_once: for a batch, the most requests under way at once; None (default) for one of each post.
     :param refusal: returns why nothing may be sent now, or None; asked before every fence (default: nothing is refused).
+    :param run_of: returns the other run of the DAG that reports a submission, by its id; None (default) if none is known.
 
     ``_unanswered_rounds`` counts the rounds in a row in which no request got a response.
     """
@@ -128,9 +130,11 @@ class Submission:
     log: Log
     at_once: int | None = None
     refusal: Callable[[], OctosparkError | None] = lambda: None
+    run_of: Callable[[str], str | None] = lambda _: None
     _concluded: dict[Target, Conclusion] = field(default_factory=dict, init=False)
     _posts: dict[tuple[str, str], _Post] = field(default_factory=dict, init=False)
     _halted: OctosparkError | None = field(default=None, init=False)
+    _runs: dict[str, str | None] = field(default_factory=dict, init=False)
     _is_opened: bool = field(default=False, init=False)
     # What could not be read because the service limits the rate.
     _limited: list[tuple[_Post, OctosparkRateLimitError]] = field(default_factory=list, init=False)
@@ -251,7 +255,9 @@ class Submission:
                         post.is_finished, post.poll_at = True, None
                     case Send() | Refuse():
                         post.poll_at = None
-                if not isinstance(step, Update | Read):
+                    case FindRun(submission_id):
+                        self._runs[submission_id] = self.run_of(submission_id)
+                if not isinstance(step, Update | Read | FindRun):
                     result[id(post)] = (post, step)
             limited = {id(post) for post, _ in self._limited}
             pending = [post for post in pending if id(post) not in result.keys() | limited]
@@ -267,6 +273,7 @@ class Submission:
             post.decisions,
             post.was_read,
             self._halted,
+            self._runs,
         )
 
     def _update(self, updates: Sequence[Update]) -> None:

@@ -115,13 +115,21 @@ def already_submitted(record: Record) -> OctosparkAlreadySubmittedError:
     )
 
 
-def repeat(record: Record, run: Run) -> OctosparkAlreadySubmittedError:
-    """Return the error for a target that somebody else submitted since the run began."""
+def repeat(record: Record, run: Run, run_id: str | None) -> OctosparkAlreadySubmittedError:
+    """Return the error for a target that has another submission since the run began.
+
+    :param run_id: the run of the DAG that reports that submission; None if none is known.
+    """
     other = record.other_submission
+    if run_id is None:
+        made_by, advice = "that this task did not make", 'Set repeats="allow" to submit it all the same.'
+    else:
+        made_by = f"that run {run_id} of this DAG made"
+        advice = 'Set repeats="other_runs" if each run is to submit it.'
     return OctosparkAlreadySubmittedError(
-        f"Post {record.post_id} has a submission to account {record.social_account_id} that this task did not "
-        f"make: {other.scheduled_post_id if other else None}, created after this run began ({run.began_at.isoformat()}). "
-        "Nothing was sent. Set allow_repeat=True to submit it all the same.",
+        f"Post {record.post_id} has a submission to account {record.social_account_id} {made_by}: "
+        f"{other.scheduled_post_id if other else None}, created after this run began ({run.began_at.isoformat()}). "
+        f"Nothing was sent. {advice}",
         target=_target(record),
     )
 

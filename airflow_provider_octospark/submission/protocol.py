@@ -8,7 +8,8 @@ the record    the post shows                                                    
 ============  ==================================================================  =========================================
 ``unsent``    a submission with the marks of an earlier request of this task      adopt; unknown if that request was refused, or
                                                                                   while the submission has failed
-``unsent``    somebody else's submission of the target since the run began        record it; conclude ``not_sent``
+``unsent``    another submission of the target since the run began                record it; conclude ``not_sent``, unless
+                                                                                  ``repeats`` lets it pass
 ``unsent``    anything else                                                       send: fence, request, response
 ``in_doubt``  a submission with its marks that is scheduled, under way or out     adopt
 ``in_doubt``  anything, and a user decided ``accepted``                           record it as answered
@@ -59,6 +60,7 @@ from airflow_provider_octospark.submission.rules import LATE_LEAD, MAX_SENDS, Ru
 from airflow_provider_octospark.submission.steps import (
     Conclusion,
     DecisionKey,
+    FindRun,
     Finish,
     LogLine,
     Observed,
@@ -88,8 +90,8 @@ def next_step(post: PostState, rules: Rules, run: Run, now: datetime) -> Step:
     :param now: our clock.
     """
     protocol = _Protocol(post, rules, run, now)
-    if update := protocol.conclude_without_reading():
-        return update
+    if step := protocol.conclude_without_reading():
+        return step
     if post.observed is None:
         return Read(protocol.decision_keys()) if protocol.needs_read() else protocol.send_or_finish()
     if update := protocol.compare_with_targets(post.observed):
@@ -164,12 +166,24 @@ class _Protocol:
             return False
         return frees(outcome, self.rules, cleared=cleared)
 
-    def _is_repeat(self, record: Record) -> bool:
-        return record.other_submission is not None and not self.rules.allow_repeat
+    def _refuse_repeats(self, records: Iterable[Record]) -> Update | FindRun | None:
+        """Refuse the first target that another submission keeps from being sent."""
+        for record in records:
+            other = record.other_submission
+            if other is None or self.rules.repeats == "allow":
+                continue
+            submission_id = other.scheduled_post_id or ""
+            if submission_id not in self.post.runs:
+                return FindRun(submission_id)
+            run_id = self.post.runs[submission_id]
+            if run_id is None or self.rules.repeats == "refuse":
+                error = messages.repeat(record, self.run, run_id)
+                return self.give_up([record], error, LogLine("error", str(error)))
+        return None
 
     # Before the post is read
 
-    def conclude_without_reading(self) -> Update | None:
+    def conclude_without_reading(self) -> Update | FindRun | None:
         """Conclude what no read can change, so that a post that may not be sent costs no request."""
         left = self.all_left()
         if left and self.post.halted is not None:
@@ -178,8 +192,8 @@ class _Protocol:
         for record in unsent:
             if record.try_number == self.run.try_number and record.sends >= MAX_SENDS:
                 return self._give_up_used_up(record)
-            if self._is_repeat(record):
-                return self._refuse_repeat(record)
+        if step := self._refuse_repeats(unsent):
+            return step
         return None if self.post.in_doubt() or self._is_behind() else self._give_up_late()
 
     def _is_behind(self) -> bool:
@@ -233,7 +247,9 @@ class _Protocol:
         refused = in_doubt_over_refused(record)
         if refused is not None and self._is_marked(refused, latest, observed):
             return refused, None
-        if record.other_submission is None and not self.rules.allow_repeat and self._is_since_begin(latest, observed):
+        other = record.other_submission
+        is_new = other is None or not same_id(other.scheduled_post_id, latest.id)
+        if is_new and self.rules.repeats != "allow" and self._is_since_begin(latest, observed):
             return record.model_copy(update={"other_submission": seen}), None
         return None
 
@@ -297,10 +313,9 @@ class _Protocol:
             earlier = [*earlier, outcome_of(latest, record.team_id, record.post_id)]
         return record.model_copy(update={"state": "unsent", "earlier": earlier, "refused": None})
 
-    def conclude_after_reading(self) -> Update | None:
+    def conclude_after_reading(self) -> Update | FindRun | None:
         """Conclude what is not sent although an earlier submission would allow it."""
-        repeat = next((record for record in self.all_left() if self._is_repeat(record)), None)
-        return self._give_up_late() if repeat is None else self._refuse_repeat(repeat)
+        return self._refuse_repeats(self.all_left()) or self._give_up_late()
 
     # What is left
 
@@ -354,10 +369,6 @@ class _Protocol:
 
     def _give_up_used_up(self, record: Record) -> Update:
         error = messages.used_up(record)
-        return self.give_up([record], error, LogLine("error", str(error)))
-
-    def _refuse_repeat(self, record: Record) -> Update:
-        error = messages.repeat(record, self.run)
         return self.give_up([record], error, LogLine("error", str(error)))
 
     def give_up(

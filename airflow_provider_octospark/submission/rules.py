@@ -16,7 +16,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkHeldUpError,
 )
 from airflow_provider_octospark.outcomes import Outcome
-from airflow_provider_octospark.parameters.defaults import SETTLE_TIME, IfLate, IfSubmitted
+from airflow_provider_octospark.parameters.defaults import SETTLE_TIME, IfLate, IfSubmitted, Repeats
 
 LONGEST_SETTLE_TIME = timedelta(days=30)
 """The longest ``settle_time``."""
@@ -93,7 +93,8 @@ class Rules:
     :param settle_time: time after which a request in doubt that left no trace is sent again; None never sends it again.
     :param resubmit_failed: whether a proven failure frees a target for a retry.
     :param if_already_submitted: what a later try does with a target that was submitted and is not free.
-    :param allow_repeat: whether to submit although somebody else submitted the same target since the run began.
+    :param repeats: what to do if another submission of the same target was made since the run began: ``refuse``, submit if
+        it is one of ``other_runs`` of the DAG, or ``allow``.
     :param max_lateness: how long after ``run_after`` something may still be submitted; None for any time.
     :param skip_in_backfill: whether a backfill run submits nothing.
     :param if_late: what to do with a target that is too late; with ``now``, ``max_lateness`` counts from ``scheduled_at``.
@@ -107,7 +108,7 @@ class Rules:
     settle_time: timedelta | None = SETTLE_TIME
     resubmit_failed: bool = True
     if_already_submitted: IfSubmitted = "reattach"
-    allow_repeat: bool = False
+    repeats: Repeats = "refuse"
     max_lateness: timedelta | None = None
     skip_in_backfill: bool = False
     if_late: IfLate = "fail"

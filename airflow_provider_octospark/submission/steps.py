@@ -75,6 +75,7 @@ class PostState:
     :param decisions: what a user decided, for each key that was looked up with ``observed``.
     :param was_read: whether this try has read the post.
     :param halted: why this try sends nothing more to any post, or None.
+    :param runs: which other run of the DAG reports a submission, by the submission's id; None if it is not known.
     """
 
     announcements: tuple[Announcement, ...]
@@ -84,6 +85,7 @@ class PostState:
     decisions: Mapping[DecisionKey, object] = field(default_factory=dict)
     was_read: bool = False
     halted: OctosparkError | None = None
+    runs: Mapping[str, str | None] = field(default_factory=dict)
 
     def open_records(self, announcement: Announcement | None = None) -> list[Record]:
         """Return the records about which nothing is concluded: all, or those of one announcement."""
@@ -100,6 +102,13 @@ class Read:
     """Read the post, and what a user decided about the requests in ``decisions``."""
 
     decisions: tuple[DecisionKey, ...] = ()
+
+
+@dataclass(frozen=True)
+class FindRun:
+    """Find out which other run of the DAG reports a submission; ask for the next step with the result in ``runs``."""
+
+    submission_id: str
 
 
 @dataclass(frozen=True)
@@ -152,4 +161,4 @@ class Finish:
     log: tuple[LogLine, ...] = ()
 
 
-Step = Read | Update | Send | PollLater | Refuse | Finish
+Step = Read | FindRun | Update | Send | PollLater | Refuse | Finish

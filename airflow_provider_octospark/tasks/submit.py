@@ -46,6 +46,7 @@ from airflow_provider_octospark.tasks.deferral import (
     until_in_doubt_resolved,
     until_published,
 )
+from airflow_provider_octospark.tasks.other_runs import run_with_submission
 from airflow_provider_octospark.tasks.result import (
     Notes,
     fails_for_retry,
@@ -191,6 +192,7 @@ class SubmitTask:
                 self.log,
                 hook.settings.max_in_flight if description.page_size is not None else None,
                 lambda: self.stopping.error() or hook.read_only_error(),
+                lambda submission_id: run_with_submission(self.context, submission_id, self.log),
             )
             try:
                 while isinstance(results := submission.advance(), WaitUntil):

@@ -287,9 +287,7 @@ def test_a_flag_that_renders_to_nothing_is_refused(rendered: Any) -> None:
         arguments.flag(rendered, "dry_run")
 
 
-@pytest.mark.parametrize(
-    "flag", ["resubmit_failed", "allow_backfill", "allow_repeat", "cancel_on_kill", "deferrable", "dry_run"]
-)
+@pytest.mark.parametrize("flag", ["resubmit_failed", "allow_backfill", "cancel_on_kill", "deferrable", "dry_run"])
 @pytest.mark.parametrize("value", ["perhaps", None, 2])
 def test_a_flag_that_is_neither_is_refused_when_the_dag_is_parsed(flag: str, value: Any) -> None:
     with pytest.raises(OctosparkArgumentError, match=rf"Task 't': {flag} is .*; write True or False"):

@@ -27,7 +27,11 @@ from airflow_provider_octospark.exceptions import (
     OctosparkTooLateError,
     OctosparkUnknownError,
 )
-from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator, OctosparkScheduleMultiOperator
+from airflow_provider_octospark.operators.octospark import (
+    OctosparkPostNowOperator,
+    OctosparkScheduleBatchOperator,
+    OctosparkScheduleMultiOperator,
+)
 from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
 from airflow_provider_octospark.submission import rules as submission_rules
 from airflow_provider_octospark.tasks.wait import WAIT_KEY
@@ -454,7 +458,7 @@ def test_a_person_s_decision_is_obeyed_by_the_next_try(
 def test_a_clear_of_what_was_published(
     policy: str, state: str, submissions: int, emulator: Emulator, post_now: Steps
 ) -> None:
-    steps = post_now(wait_for_completion=True, if_already_submitted=policy, allow_repeat=True)
+    steps = post_now(wait_for_completion=True, if_already_submitted=policy, repeats="allow")
     assert steps.try_once() == "success"
     steps.clear()
     assert steps.try_once() == state
@@ -483,6 +487,56 @@ def test_a_person_s_cancellation_is_respected_by_retry_and_clear(
     assert steps.try_once() == "failed"
     assert isinstance(steps.error, OctosparkCancelledError)
     assert counts(emulator) == (1, 0)
+
+
+# Other runs of the same DAG
+
+
+@pytest.mark.parametrize("repeats", ["refuse", "other_runs"])
+def test_a_post_that_another_run_of_the_dag_submitted(repeats: str, emulator: Emulator, post_now: Steps) -> None:
+    first, second = post_now(repeats=repeats), post_now(repeats=repeats)
+    assert first.try_once() == "success"
+    assert second.try_once() == ("failed" if repeats == "refuse" else "success")
+    if repeats == "refuse":
+        assert isinstance(second.error, OctosparkAlreadySubmittedError)
+        assert f"that run {first.run_id} of this DAG made" in str(second.error)
+        assert 'repeats="other_runs"' in str(second.error)
+    assert counts(emulator) == ((1, 1) if repeats == "refuse" else (2, 2))
+
+
+def test_what_a_user_submitted_is_of_no_other_run(
+    emulator: Emulator, post_now: Steps, post_id: str, account_id: str
+) -> None:
+    """Nor is it after another run's submission has been let pass."""
+    first, second = post_now(repeats="other_runs"), post_now(repeats="other_runs")
+    assert first.try_once() == "success"
+    emulator.user_action("post_now", post_id, social_account_id=account_id)
+    assert second.try_once() == "failed"
+    assert isinstance(second.error, OctosparkAlreadySubmittedError)
+    assert "that this task did not make" in str(second.error)
+    assert counts(emulator) == (1, 2)
+
+
+@pytest.mark.parametrize("repeats", ["refuse", "other_runs"])
+def test_a_batch_of_which_another_run_submitted_a_part(repeats: str, emulator: Emulator, account_id: str) -> None:
+    posts = [emulator.add_post(f"Post {number}") for number in range(2)]
+    soon = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+
+    def run_with(some: list[str]) -> TaskSteps:
+        with DAG(f"batch_repeats_{repeats}", schedule=None) as dag:
+            OctosparkScheduleBatchOperator(
+                task_id="schedule",
+                announcements=[
+                    {"post_id": post, "social_account_ids": [account_id], "scheduled_at": soon} for post in some
+                ],
+                repeats=repeats,
+            )
+        return TaskSteps(dag)
+
+    first, second = run_with(posts[:1]), run_with(posts)
+    assert first.try_once() == "success"
+    assert second.try_once() == ("failed" if repeats == "refuse" else "success")
+    assert counts(emulator) == ((2, 2) if repeats == "refuse" else (3, 3))
 
 
 # Runs that come too late

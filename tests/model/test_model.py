@@ -16,7 +16,9 @@ from tests.model.world import ACTS, BEGINNINGS, DEFERRED, ENDS, READS, SUBMISSIO
 DEPTH = 3 if os.environ.get("OCTOSPARK_COMPLETE") else 2
 
 SETTINGS = [
-    Setting(accounts, latest, recurs, allow_repeat=recurs == (latest == "updated"), deferrable=recurs)
+    Setting(
+        accounts, latest, recurs, repeats="allow" if recurs == (latest == "updated") else "refuse", deferrable=recurs
+    )
     for accounts in (("a",), ("a", "b"))
     for latest in ("created", "updated")
     for recurs in (False, True)

@@ -23,7 +23,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkStateStoreError,
 )
 from airflow_provider_octospark.outcomes import Outcome
-from airflow_provider_octospark.parameters.defaults import SETTLE_TIME
+from airflow_provider_octospark.parameters.defaults import SETTLE_TIME, Repeats
 from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.rules import Rules
 from airflow_provider_octospark.tasks.submit import SubmitDescription, SubmitTask
@@ -91,18 +91,18 @@ class Setting:
     :param accounts: of the post.
     :param latest: by what the service chooses the submission that it shows.
     :param recurs: whether the post comes again.
-    :param allow_repeat: whether others may submit the same.
+    :param repeats: what another submission of the same target means.
     :param deferrable: whether the triggerer waits for what is in doubt.
     """
 
     accounts: tuple[str, ...]
     latest: Literal["created", "updated"]
     recurs: bool
-    allow_repeat: bool
+    repeats: Repeats
     deferrable: bool
 
     def __str__(self) -> str:
-        words = ["recurring" if self.recurs else "plain", "repeats" if self.allow_repeat else "no repeats"]
+        words = ["recurring" if self.recurs else "plain", "repeats" if self.repeats == "allow" else "no repeats"]
         words += ["deferrable"] if self.deferrable else []
         return ", ".join((f"{len(self.accounts)} accounts", f"latest {self.latest}", *words))
 
@@ -240,7 +240,7 @@ class World:
         return SubmitDescription(
             octospark_conn_id="octospark",
             to_submit=lambda _: [self._announcement()],
-            rules=lambda: Rules(recurs=self.setting.recurs, allow_repeat=self.setting.allow_repeat),
+            rules=lambda: Rules(recurs=self.setting.recurs, repeats=self.setting.repeats),
             result=result,
             extra_xcoms=lambda _: {},
             deferrable=self.setting.deferrable,

@@ -346,7 +346,7 @@ GUARDS = (
         "test_what_somebody_else_submitted_is_not_submitted_again",
         (
             _PROTOCOL,
-            "        if record.other_submission is None and not self.rules.allow_repeat and ",
+            '        if is_new and self.rules.repeats != "allow" and ',
             "        if False and ",
         ),
     ),

@@ -28,7 +28,7 @@ from tests.submission.harness import BenchHook, Job
 from tests.submission_histories.histories import HistoryBench, HistoryTask, Strike
 from tests.submission_histories.promises import broken
 
-ANY_NUMBER = Rules(allow_repeat=True)
+ANY_NUMBER = Rules(repeats="allow")
 """Others may submit the same: the check for repetitions stands behind many a guard, and would hide that it is gone."""
 
 
@@ -153,7 +153,7 @@ def test_a_record_that_is_lost_during_a_deferral_is_not_an_empty_one(
     )
     dag_run = SimpleNamespace(run_after=bench.service.now() - timedelta(seconds=1), run_type="manual")
     operator = OctosparkPostNowOperator(
-        task_id="task", post_id=post_id, social_account_id=x, allow_repeat=True, deferrable=True
+        task_id="task", post_id=post_id, social_account_id=x, repeats="allow", deferrable=True
     )
     context: Any = {"ti": ti, "dag_run": dag_run, "task_state_store": store}
     operator.execute(context)
@@ -487,7 +487,7 @@ def test_what_shows_up_after_a_refusal_is_unknown(bench: HistoryBench, rules: Ru
     finish(task)
     assert task.ends == ["unknown"]
     assert "refused it with status 400" in task.tries[-1].notes[0]
-    assert "allow_repeat" not in str(task.tries[-1].error)
+    assert "repeats=" not in str(task.tries[-1].error)
     assert accepted(task) == 1
 
 

@@ -409,7 +409,7 @@ def _fails_unseen(bench: Bench) -> Task:
 
 def _recurs_after_failure(bench: Bench) -> Task:
     """The first occurrence fails at once; the account is connected again, and the task cleared."""
-    job = Job.post_now(bench, recurrence_interval_days=30, rules=Rules(allow_repeat=True))
+    job = Job.post_now(bench, recurrence_interval_days=30, rules=Rules(repeats="allow"))
     task = _task(bench, job)
     bench.service.set_account_status(job.accounts[0], "refresh_needed")
     task.finish()
@@ -986,9 +986,9 @@ CASES: list[Case] = [
     ),
     Case(
         "A user in between",
-        "The same, with `allow_repeat=True`",
+        'The same, with `repeats="allow"`',
         "Submits all the same.",
-        _by_hand("before set octospark", allow_repeat=True), "success", (_W,), (1,), on_target=(2,),
+        _by_hand("before set octospark", repeats="allow"), "success", (_W,), (1,), on_target=(2,),
     ),
     Case(
         "A user in between",

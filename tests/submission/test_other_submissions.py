@@ -56,7 +56,7 @@ def test_repeats_are_sent_where_they_are_allowed(bench: Bench) -> None:
     task = Task(bench, job)
     bench.service.user_action("post_now", task.job.post_id, social_account_id=first)
     task.finish()
-    task.job = replace(task.job, rules=replace(task.job.rules, allow_repeat=True))
+    task.job = replace(task.job, rules=replace(task.job.rules, repeats="allow"))
     task.clear()
     task.finish()
     bench.settle()

@@ -296,7 +296,7 @@ def test_another_process_takes_over_where_state_is_kept_elsewhere(
 ) -> None:
     """A state store backend is written before Airflow refuses a process that was replaced: nothing may be lost by it.
 
-    Nobody is kept from submitting what is there already by `allow_repeat`, so that the record alone must do.
+    Nobody is kept from submitting what is there already by `repeats`, so that the record alone must do.
     """
     monkeypatch.setenv("AIRFLOW__WORKERS__STATE_STORE_BACKEND", "some.where.Else")
 
@@ -305,7 +305,7 @@ def test_another_process_takes_over_where_state_is_kept_elsewhere(
 
 
 def _repeating(make: Callable[[Bench], Job], bench: Bench) -> Job:
-    return replace(make(bench), rules=Rules(allow_repeat=True))
+    return replace(make(bench), rules=Rules(repeats="allow"))
 
 
 @pytest.mark.parametrize("late", [-1.0, 1.0])

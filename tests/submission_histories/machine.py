@@ -90,7 +90,7 @@ def all_rules(draw: st.DrawFn, settle_time: timedelta | None, recurs: bool) -> R
         settle_time=settle_time,
         resubmit_failed=draw(st.sampled_from((True, True, False))),
         if_already_submitted=draw(st.sampled_from(("reattach", "reattach", "resubmit", "fail"))),
-        allow_repeat=draw(st.booleans()),
+        repeats=draw(st.sampled_from(("refuse", "allow"))),
         recurs=recurs,
     )
 

@@ -26,15 +26,15 @@ def finish(task: HistoryTask) -> None:
         task.step()
 
 
-@pytest.mark.parametrize("allow_repeat", [False, True])
+@pytest.mark.parametrize("repeats", ["refuse", "allow"])
 @pytest.mark.parametrize("category", ["transient", "validation"])
 @pytest.mark.parametrize("clears", ["never", "before", "after"])
 @pytest.mark.parametrize("ours", ["late", "hidden"])
 def test_anothers_failure_is_not_taken_for_ours(
-    bench: HistoryBench, ours: str, clears: str, category: Any, allow_repeat: bool
+    bench: HistoryBench, ours: str, clears: str, category: Any, repeats: Any
 ) -> None:
     """Ours has no response; somebody posts the same by hand meanwhile, and that fails; ours goes out all the same."""
-    task = HistoryTask(bench, Job.post_now(bench, deferrable=False, rules=Rules(allow_repeat=allow_repeat)))
+    task = HistoryTask(bench, Job.post_now(bench, deferrable=False, rules=Rules(repeats=repeats)))
     account, post_id = task.job.accounts[0], task.job.post_id
     if ours == "late":
         bench.fault("post-now", "late", seconds=500.0)
