@@ -15,13 +15,6 @@ from airflow_provider_octospark.exceptions import OctosparkVersionError
 from airflow_provider_octospark.parameters.times import parse_instant
 from airflow_provider_octospark.submission.rules import Run
 
-try:
-    from airflow.sdk.exceptions import TaskDeferralError as TaskDeferralError
-    from airflow.sdk.exceptions import TaskDeferralTimeout as TaskDeferralTimeout
-except ImportError:
-    from airflow.exceptions import TaskDeferralError as TaskDeferralError  # type: ignore[no-redef]
-    from airflow.exceptions import TaskDeferralTimeout as TaskDeferralTimeout  # type: ignore[no-redef]
-
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
@@ -114,6 +107,15 @@ def until(moment: datetime) -> Any:
     except ImportError:
         from airflow.triggers.temporal import DateTimeTrigger  # type: ignore[no-redef,import-not-found]
     return DateTimeTrigger(moment=moment)
+
+
+TRIGGER_FAILED = "__fail__"
+"""The method with which Airflow resumes a task whose trigger failed, or was not run in time."""
+
+
+def is_trigger_timeout(error: BaseException) -> bool:
+    """Whether no triggerer ran a trigger in time; otherwise it failed. Airflow 2 has no class of its own for it."""
+    return "timeout" in str(error).lower()
 
 
 _PROBE_KEY = "octospark.probe"
@@ -249,7 +251,7 @@ def xcoms_of_run(context: Context, run_id: str, key: str) -> list[Any]:
 
         with create_session() as session:
             query = XCom.get_many(run_id=run_id, key=key, dag_ids=ti.dag_id, task_ids=ti.task_id, session=session)
-            return [XCom.deserialize_value(row) for row in query]
+            return [XCom.deserialize_value(row) for row in query.with_entities(XCom.value)]
     return list(XCom.get_all(key=key, dag_id=ti.dag_id, task_id=ti.task_id, run_id=run_id) or [])
 
 

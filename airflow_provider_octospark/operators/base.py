@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, get_args
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.links.octospark import OctosparkPublishedPostLink
@@ -206,16 +206,19 @@ class OctosparkSubmitOperator(BaseOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral; if no triggerer ran, read the posts once, and report what is not known as unknown."""
-        from airflow_provider_octospark.airflow_compat import TaskDeferralError, TaskDeferralTimeout
+        from airflow_provider_octospark.airflow_compat import TRIGGER_FAILED, is_trigger_timeout
 
         try:
             return super().resume_execution(next_method, next_kwargs, context)
-        except TaskDeferralTimeout:
-            why = "no triggerer took over the wait"
-        except TaskDeferralError as error:
-            if context["ti"].try_number <= context["ti"].max_tries:
+        except AirflowException as error:
+            if next_method != TRIGGER_FAILED:
                 raise
-            why = f"the trigger failed ({error})"
+            ti: Any = context["ti"]
+            is_timeout = is_trigger_timeout(error)
+            if not is_timeout and ti.try_number <= ti.max_tries:
+                # A retry waits again.
+                raise
+            why = "no triggerer took over the wait" if is_timeout else f"the trigger failed ({error})"
         self.log.warning("The deferral ended without an event: %s. Reading the posts once.", why)
         return self._begin(context, resumed=True).start(give_up=why)
 

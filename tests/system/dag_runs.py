@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from airflow.models.dagrun import DagRun
@@ -42,13 +44,18 @@ _DAGBAG_MODULES = ("airflow.dag_processing.dagbag", "airflow.models.dagbag")
 class RunDag(Protocol):
     """The type of `run_dag`, for tests that get it as a fixture."""
 
-    def __call__(self, dag: DAG, conf: Mapping[str, Any] | None = None) -> FinishedRun: ...
+    def __call__(
+        self, dag: DAG, conf: Mapping[str, Any] | None = None, *, logical_date: datetime | None = None
+    ) -> FinishedRun: ...
 
 
-def run_dag(dag: DAG, conf: Mapping[str, Any] | None = None) -> FinishedRun:
-    """Run a DAG, from a file or made in a test, with this configuration of the run."""
+def run_dag(dag: DAG, conf: Mapping[str, Any] | None = None, *, logical_date: datetime | None = None) -> FinishedRun:
+    """Run a DAG, from a file or made in a test, with this configuration of the run; default of the date: now."""
     register(dag)
-    return FinishedRun(dag.test(run_conf=dict(conf or {})))
+    # Airflow 2 has another name for it.
+    name = "logical_date" if "logical_date" in inspect.signature(dag.test).parameters else "execution_date"
+    date: dict[str, Any] = {} if logical_date is None else {name: logical_date}
+    return FinishedRun(dag.test(run_conf=dict(conf or {}), **date))
 
 
 def register(dag: DAG) -> None:
