@@ -19,6 +19,7 @@ Reason = Literal[
     "not_sent",
     "in_doubt",
     "superseded",
+    "recurred",
     "not_observable",
     "deadline",
     "access_lost",

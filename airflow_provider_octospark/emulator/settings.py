@@ -28,6 +28,20 @@ class Settings(BaseModel):
         default="data",
         description="The list of social accounts: an object with `data`, or the bare list.",
     )
+    next_occurrence: Literal["at_publication", "at_its_time"] = Field(
+        default="at_publication",
+        description=(
+            "When the next occurrence of a recurrence appears on the post: as soon as the one before it is published or "
+            "failed, or when it is due."
+        ),
+    )
+    performance: Literal["latest", "published"] = Field(
+        default="latest",
+        description=(
+            "Which scheduledPost the performance of a post measures: the one that the post shows, or the one that was "
+            "published last."
+        ),
+    )
     recurrence_limit: int = Field(
         default=12,
         ge=1,

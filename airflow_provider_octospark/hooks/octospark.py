@@ -215,10 +215,10 @@ class OctosparkHook(BaseHook):
         now = datetime.now(UTC)
         lines = [line for post in wait.posts() for line in wait.expire(post, now)]
         posts = wait.posts_due(now)
-        responses = self._read(posts)
+        responses = self._request_all([operations.get_post(*post) for post in posts])
         if any(isinstance(response, OctosparkAuthError) for response in responses):
             self.reconnect()
-            responses = self._read(posts)
+            responses = self._request_all([operations.get_post(*post) for post in posts])
         now = datetime.now(UTC)
         for post, response in zip(posts, responses, strict=True):
             lines += (
@@ -226,14 +226,21 @@ class OctosparkHook(BaseHook):
                 if isinstance(response, OctosparkError)
                 else wait.record_response(post, response, now)
             )
+        hidden = wait.unconfirmed()
+        measured = self._request_all([operations.get_post_performance(*post) for post in hidden])
+        for post, performance in zip(hidden, measured, strict=True):
+            lines += wait.record_performance(post, performance)
         return lines
 
-    def _read(self, posts: Sequence[tuple[str, str]]) -> list[Response[Post] | OctosparkError]:
+    def _read_performance(self, posts: Sequence[tuple[str, str]]) -> list[Response[Performance] | OctosparkError]:
+        return self._client.request_all(operations.get_post_performance(*post) for post in posts) if posts else []
+
+    def _request_all(self, reads: Sequence[Operation[T]]) -> list[Response[T] | OctosparkError]:
         try:
-            return self._client.request_all(operations.get_post(*post) for post in posts)
+            return self._client.request_all(reads) if reads else []
         except OctosparkSettingsError as error:
             # The connection cannot be read any more, for example because it was deleted.
-            return [error] * len(posts)
+            return [error] * len(reads)
 
     def _value(self, operation: Operation[T]) -> T:
         return self._client.request(operation).value

@@ -14,8 +14,8 @@ from functools import partial
 
 from airflow_provider_octospark.api.backoff import is_transient
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
-from airflow_provider_octospark.api.models import Post, PostEntries
-from airflow_provider_octospark.api.operations import get_post, list_entries
+from airflow_provider_octospark.api.models import Performance, Post, PostEntries
+from airflow_provider_octospark.api.operations import get_post, get_post_performance, list_entries
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import (
@@ -97,6 +97,13 @@ class Poller:
         :raises OctosparkError: of the class that fits what happened.
         """
         return await self._client.read(list_entries(team_id, limit))
+
+    async def performance(self, team_id: str, post_id: str) -> Response[Performance]:
+        """Read the performance of a post now.
+
+        :raises OctosparkError: of the class that fits what happened.
+        """
+        return await self._client.read(get_post_performance(team_id, post_id))
 
     async def aclose(self) -> None:
         """Cancel all requests and close the connections."""

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_octospark.api.backoff import delay_after, is_transient
-from airflow_provider_octospark.api.models import Post
+from airflow_provider_octospark.api.models import Performance, Post
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError, OctosparkNotFoundError
@@ -218,6 +218,19 @@ class Wait:
         pause = max(delay_after(error, poll.failures), regular)
         poll.at = now + timedelta(seconds=pause * (1.0 + JITTER_AFTER_ERROR * random.random()))  # noqa: S311
         poll.not_before = None if error.retry_after is None else now + timedelta(seconds=error.retry_after)
+
+    def unconfirmed(self) -> list[tuple[str, str]]:
+        """Return team and post of publications that another submission hides, and whose performance may still name them."""
+        return [post for post, watches in self._by_post.items() if any(watch.is_unconfirmed for watch in watches)]
+
+    def record_performance(self, post: tuple[str, str], response: Response[Performance] | OctosparkError) -> list[str]:
+        """Process the performance of a post; return lines for the log. After an error the outcomes stay unknown."""
+        lines = []
+        for watch in self._by_post[post]:
+            if watch.is_unconfirmed and isinstance(response, Response):
+                lines.append(watch.see_performance(response))
+            watch.is_unconfirmed = False
+        return [line for line in lines if line]
 
     def expire(self, post: tuple[str, str], now: datetime) -> list[str]:
         """End the wait for publications of a post whose deadline has passed, without a poll; return lines for the log.

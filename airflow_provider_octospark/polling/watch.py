@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from airflow_provider_octospark.api.models import Post, ScheduledPost
+from airflow_provider_octospark.api.models import Performance, Post, ScheduledPost
 from airflow_provider_octospark.api.responses import Response
+from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.outcomes import (
     Outcome,
     Reason,
@@ -17,6 +18,7 @@ from airflow_provider_octospark.outcomes import (
     same_id,
 )
 from airflow_provider_octospark.parameters.times import format_instant, on_service_clock, parse_instant
+from airflow_provider_octospark.polling.occurrences import is_next_occurrence
 from airflow_provider_octospark.polling.schedule import later
 
 NOT_FOUND_GRACE = timedelta(minutes=2)
@@ -40,7 +42,10 @@ class Watch:
     since: datetime | None = None
     patience: timedelta | None = None
     latest: datetime | None = None
-    hidden_by: tuple[str, str] | None = None
+    is_hidden: bool = False
+    hidden_by: ScheduledPost | None = None
+    is_unconfirmed: bool = False
+    """Whether its wait has ended because another submission hides it, so that the performance may still name it."""
     shown: str | None = None
     upload: tuple[datetime, float] | None = None
     upload_remaining: float | None = None
@@ -101,7 +106,7 @@ class Watch:
         mine = self._mine(response, now)
         if mine is None:
             return self._see_other(response.value.latest_scheduled_post)
-        self.hidden_by = None
+        self.is_hidden, self.hidden_by = False, None
         self._see_upload(mine, now)
         self.outcome = outcome_of(mine, self.outcome.team_id, self.outcome.post_id)
         if patience is not None:
@@ -117,10 +122,9 @@ class Watch:
     def _see_other(self, latest: ScheduledPost | None) -> str | None:
         if self.outcome.scheduled_post_id is None:
             return self._news("not submitted yet")
+        self.is_hidden, self.hidden_by = True, latest
         if latest is None:
-            self.hidden_by = ("", "")
             return self._news("the service shows no submission of the post any more")
-        self.hidden_by = (latest.id, latest.social_account_id)
         return self._news(
             f"cannot be seen: the service shows {latest.id} of account {latest.social_account_id} as the latest"
         )
@@ -161,19 +165,36 @@ class Watch:
         if now < self.ends_at(started_at, hidden_timeout):
             return None
         if self.hidden_by is not None:
-            newer, account = self.hidden_by
-            if same_id(account, self.outcome.social_account_id):
-                return self.end_unknown("superseded", f"a newer submission of the same account hides it: {newer}")
-            return self.end_unknown(
-                "not_observable",
-                f"a newer submission hides it: {newer} of account {account}"
-                if newer
-                else "the service shows no submission of the post any more",
-            )
+            self.is_unconfirmed = self.outcome.scheduled_post_id is not None
+            return self._end_hidden_by(self.hidden_by)
+        if self.is_hidden:
+            return self.end_unknown("not_observable", "the service shows no submission of the post any more")
         return self.end_unknown("deadline", f"not over by {format_instant(self.deadline)}: {self.shown or 'not seen'}")
+
+    def _end_hidden_by(self, newer: ScheduledPost) -> str:
+        if is_next_occurrence(newer, self.outcome):
+            return self.end_unknown(
+                "recurred", f"the next occurrence hides it: {newer.id}, due {sanitize(newer.scheduled_at, 40)}"
+            )
+        if same_id(newer.social_account_id, self.outcome.social_account_id):
+            return self.end_unknown("superseded", f"a newer submission of the same account hides it: {newer.id}")
+        return self.end_unknown(
+            "not_observable", f"a newer submission hides it: {newer.id} of account {newer.social_account_id}"
+        )
+
+    def see_performance(self, response: Response[Performance]) -> str | None:
+        """Process the performance of the post; return a line for the log if it names this publication.
+
+        Assumption: the service measures only what is out, so that the submission that it names is published.
+        """
+        self.is_unconfirmed = False
+        if not same_id(response.value.scheduled_post_id, self.outcome.scheduled_post_id):
+            return None
+        self.outcome = self.outcome.model_copy(update={"state": "published", "reason": None, "error_message": None})
+        return f"{self.label()}: published, because the post's performance measures it"
 
     def ends_at(self, started_at: datetime, hidden_timeout: timedelta) -> datetime:
         """The deadline of the wait."""
-        if self.hidden_by is None:
+        if not self.is_hidden:
             return self.deadline
         return min(self.deadline, later(self.due(started_at), hidden_timeout))

@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_octospark.api.models import Post
+from airflow_provider_octospark.api.models import Performance, Post
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.cancellation import acancel, read_cancellable
@@ -116,6 +116,17 @@ class OctosparkPostTrigger(BaseTrigger):
                 await reader.subscribe(post, subscriber)
             except OctosparkError as error:
                 self._report(wait.record_error(post, error, datetime.now(UTC)))
+        if post in wait.unconfirmed():
+            await self._confirm(post, wait, reader)
+
+    async def _confirm(self, post: tuple[str, str], wait: Wait, reader: Reader) -> None:
+        """Ask the performance of a post whether a publication that another submission hides is out."""
+        response: Response[Performance] | OctosparkError
+        try:
+            response = await reader.performance(post)
+        except OctosparkError as error:
+            response = error
+        self._report(wait.record_performance(post, response))
 
     def _report(self, lines: list[str]) -> None:
         for line in lines:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Self, TypeVar
 
-from airflow_provider_octospark.api.models import Post, PostEntries
+from airflow_provider_octospark.api.models import Performance, Post, PostEntries
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import OctosparkAuthError, OctosparkError, OctosparkNetworkError
@@ -71,6 +71,14 @@ class Reader:
         :raises OctosparkError: of the class that fits what happened.
         """
         return await self._ask(lambda poller: poller.entries(team_id, limit))
+
+    async def performance(self, post: tuple[str, str]) -> Response[Performance]:
+        """Read the performance of a post now; after a refused key, once more with the current key.
+
+        :param post: team and post.
+        :raises OctosparkError: of the class that fits what happened.
+        """
+        return await self._ask(lambda poller: poller.performance(*post))
 
     async def _ask(self, question: Callable[[Poller], Awaitable[T]]) -> T:
         settings = self._settings or await self._connect(None)

@@ -354,6 +354,45 @@ def test_schedule_multi_waits_for_all_and_says_what_it_could_not_see(
     assert prepared.counts() == {"wait": (2, 2)}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "state", "reason"),
+    [
+        ({}, "unknown", "recurred"),
+        ({"performance": "published"}, "published", None),
+        ({"next_occurrence": "at_its_time"}, "published", None),
+    ],
+    ids=str,
+)
+def test_a_recurring_post_is_waited_for(
+    settings: dict[str, Any],
+    state: str,
+    reason: str | None,
+    emulator: Emulator,
+    prepared: Prepared,
+    run_dag: RunDag,
+    recorder: Recorder,
+) -> None:
+    """The next occurrence hides what is waited for as soon as that is out, unless it appears later."""
+    emulator.configure(**settings)
+    with DAG("recurring", schedule=None, default_args=recorder.default_args()) as dag:
+        for deferrable in (True, False):
+            OctosparkPostNowOperator(
+                task_id=f"publish_{deferrable}",
+                post_id=prepared.post(str(deferrable)),
+                social_account_id=emulator.account_id("x"),
+                recurrence_interval_days=7,
+                wait_for_completion=True,
+                deferrable=deferrable,
+                **QUICK,
+            )
+    run = run_dag(dag)
+    for deferrable in (True, False):
+        outcome = run.xcom(f"publish_{deferrable}")
+        assert (outcome["state"], outcome["reason"]) == (state, reason)
+    assert len(emulator.submissions()) == 2
+
+
 @pytest.mark.parametrize("native", [True, False])
 def test_mapped_tasks_and_what_they_hand_on(
     native: bool, emulator: Emulator, prepared: Prepared, run_dag: RunDag, recorder: Recorder

@@ -92,7 +92,7 @@ def _may_be_unknown(history: History, reason: str | None, anything_was_submitted
             # In one call, only what was created last can be seen of what may have been accepted.
             several_in_doubt = plan.shape.call == "one call" and plan.accounts > 1 and anything_was_submitted
             return several_in_doubt or plan.is_hidden
-        case "not_observable" | "superseded":
+        case "not_observable" | "superseded" | "recurred":
             return plan.shape.waits != "no" and plan.accounts > 1
         case "access_lost":
             return plan.is_locked_out

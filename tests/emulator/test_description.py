@@ -50,6 +50,9 @@ def test_it_is_kept_to(emulator: Emulator, tmp_path: Path) -> None:
     that of two fields one is needed.
     """
     post_id, account_id = emulator.posts[0]["id"], emulator.account_id("x")
+    # A published post has a performance, whatever the settings are changed to.
+    emulator.user_action("post_now", post_id, social_account_id=account_id)
+    emulator.advance_until_idle()
     config = tmp_path / "schemathesis.toml"
     config.write_text(
         f"""

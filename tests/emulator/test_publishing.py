@@ -120,6 +120,36 @@ class TestAgain:
         assert len(emulator.submissions()) == 1
         assert [each["at"][:10] for each in emulator.publications()] == [*("2026-03-09", "2026-03-16", "2026-03-23")]
 
+    def test_an_occurrence_may_appear_when_it_is_due(
+        self, emulator: Emulator, caller: Caller, post_id: str, x: str
+    ) -> None:
+        emulator.configure(next_occurrence="at_its_time", recurrence_limit=2)
+        first = caller.post_now(post_id, x, recurrenceIntervalDays=1).json()["id"]
+        emulator.advance(86_000)
+        assert caller.latest(post_id)["id"] == first
+        emulator.advance_until_idle()
+        assert len(emulator.publications()) == 2
+        assert caller.latest(post_id)["id"] != first
+
+    def test_an_occurrence_keeps_the_time_of_day(
+        self, emulator: Emulator, caller: Caller, post_id: str, x: str
+    ) -> None:
+        """The clocks in Berlin change on 29 March 2026."""
+        emulator.configure(recurrence_limit=2)
+        caller.schedule_multi(post_id, [x], "2026-03-28T09:00:00Z", timezone="Europe/Berlin", recurrenceIntervalDays=1)
+        emulator.advance_until_idle()
+        assert [each["at"][:16] for each in emulator.publications()] == ["2026-03-28T09:00", "2026-03-29T08:00"]
+
+    @pytest.mark.parametrize(("performance", "names_first"), [("latest", False), ("published", True)])
+    def test_the_performance_names_what_is_measured(
+        self, performance: Any, names_first: bool, emulator: Emulator, caller: Caller, post_id: str, x: str
+    ) -> None:
+        emulator.configure(performance=performance)
+        first = caller.post_now(post_id, x, recurrenceIntervalDays=1).json()["id"]
+        emulator.advance(60)
+        measured = caller.http.get(f"{caller.team}/posts/{post_id}/performance").json()
+        assert (measured["scheduledPostId"] == first) is names_first
+
     def test_a_recurrence_without_an_end_is_cut(self, emulator: Emulator, caller: Caller, post_id: str, x: str) -> None:
         emulator.configure(recurrence_limit=3)
         caller.post_now(post_id, x, recurrenceIntervalDays=365, recurrenceEndsAt=None)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_octospark.api.models import ScheduledPost
+from airflow_provider_octospark.api.models import Performance, ScheduledPost
+from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.exceptions import (
     OctosparkAnswerError,
     OctosparkArgumentError,
@@ -26,6 +27,7 @@ from airflow_provider_octospark.exceptions import (
 from airflow_provider_octospark.outcomes import classify, outcome_of
 from airflow_provider_octospark.parameters.defaults import HIDDEN_TIMEOUT, PUBLISH_TIMEOUT
 from airflow_provider_octospark.parameters.times import format_instant
+from airflow_provider_octospark.polling.occurrences import is_next_occurrence
 from airflow_provider_octospark.polling.wait import Wait, same_targets
 from airflow_provider_octospark.polling.watch import NOT_FOUND_GRACE
 from tests.polling.things import NOON, TEAM, answer_with, new_id, pending, scheduled_json, seconds
@@ -129,6 +131,83 @@ def test_what_is_hidden_ends_after_its_own_time(reason: str) -> None:
     assert (outcome.state, outcome.reason) == ("unknown", reason)
     assert hiding["id"] in str(outcome.error_message)
     assert hiding["id"] in line
+
+
+def hidden_until_its_end(hiding: dict[str, Any]) -> Wait:
+    """A wait that has ended because another submission hides what is waited for."""
+    wait = waiting()
+    for moment in (NOON, NOON + HIDDEN_TIMEOUT):
+        wait.record_response(KEY, answer_with(POST, hiding), moment)
+    return wait
+
+
+def performance_of(scheduled_post_id: str | None) -> Response[Performance]:
+    """What the service measures."""
+    return Response(Performance(scheduled_post_id=scheduled_post_id), NOON)
+
+
+def test_the_performance_of_a_post_is_a_second_witness() -> None:
+    wait = hidden_until_its_end(other(socialAccountId=new_id()))
+    assert wait.unconfirmed() == [KEY]
+    [line] = wait.record_performance(KEY, performance_of(MINE["id"].upper()))
+    assert "the post's performance measures it" in line
+    [outcome] = wait.outcomes
+    assert (outcome.state, outcome.reason, outcome.error_message) == ("published", None, None)
+    assert outcome.scheduled_post_id == MINE["id"]
+    assert wait.unconfirmed() == []
+
+
+@pytest.mark.parametrize("found", ["another", "nothing", "an error"])
+def test_what_the_performance_does_not_name_stays_unknown(found: str) -> None:
+    wait = hidden_until_its_end(other(socialAccountId=new_id()))
+    responses: dict[str, Response[Performance] | OctosparkError] = {
+        "another": performance_of(new_id()),
+        "nothing": performance_of(None),
+        "an error": OctosparkNotFoundError("404", status=404),
+    }
+    assert wait.record_performance(KEY, responses[found]) == []
+    assert (wait.outcomes[0].state, wait.outcomes[0].reason) == ("unknown", "not_observable")
+    assert wait.unconfirmed() == []
+
+
+def test_a_post_without_any_submission_has_no_witness() -> None:
+    wait = waiting()
+    for moment in (NOON, NOON + HIDDEN_TIMEOUT):
+        wait.record_response(KEY, answer_with(POST, None), moment)
+    assert wait.done
+    assert wait.unconfirmed() == []
+
+
+@pytest.mark.parametrize(
+    ("planned", "due", "timezone", "expected"),
+    [
+        ("2026-11-22T12:00:00Z", "2026-11-29T12:00:00Z", None, True),
+        # The clocks in Berlin change on 25 October 2026.
+        ("2026-10-24T09:00:00Z", "2026-10-25T10:00:00Z", "Europe/Berlin", True),
+        ("2026-10-24T09:00:00Z", "2026-10-25T09:00:00Z", "Europe/Berlin", True),
+        ("2026-10-24T09:00:00Z", "2026-10-25T10:00:00Z", None, False),
+        ("2026-11-22T12:00:00Z", "2026-11-29T12:00:01Z", None, False),
+        ("2026-11-22T12:00:00Z", "2026-11-22T12:00:00Z", None, False),
+        ("2026-11-22T12:00:00Z", "2026-11-21T12:00:00Z", None, False),
+        ("2026-11-22T12:00:00Z", "2027-11-22T12:00:00Z", "Mars/Olympus", True),
+        ("2026-11-22T12:00:00Z", "2027-11-23T12:00:00Z", None, False),
+        ("2026-11-22T12:00:00Z", "soon", None, False),
+    ],
+)
+def test_the_next_occurrence_is_due_whole_days_later(
+    planned: str, due: str, timezone: str | None, expected: bool
+) -> None:
+    latest = ScheduledPost.model_validate(mine(id=new_id(), scheduledAt=due, timezone=timezone))
+    assert is_next_occurrence(latest, pending(POST, mine(scheduledAt=planned))) is expected
+    stranger = latest.model_copy(update={"social_account_id": new_id()})
+    assert not is_next_occurrence(stranger, pending(POST, mine(scheduledAt=planned)))
+
+
+def test_what_the_next_occurrence_hides_has_recurred() -> None:
+    following = mine(id=new_id(), status="scheduled", scheduledAt=format_instant(NOON + timedelta(days=7)))
+    [outcome] = hidden_until_its_end(following).outcomes
+    assert (outcome.state, outcome.reason) == ("unknown", "recurred")
+    assert str(outcome.error_message).startswith(f"the next occurrence hides it: {following['id']}, due 2026-11-29")
 
 
 def test_what_is_hidden_before_it_is_due_may_be_seen_again_until_some_time_after() -> None:

@@ -226,7 +226,7 @@ def _wrong_unknown(
         case "access_lost":
             if not sight.ever_failed:
                 yield "the post could be read"
-        case "superseded" | "not_observable":
+        case "superseded" | "not_observable" | "recurred":
             if then is not None and sight.ever <= {then.id}:
                 yield "nothing but it was to be seen"
         case "deadline":

@@ -245,9 +245,9 @@ async def _move_to_draft(service: CalledService, meddling: Meddling, post_id: Po
 async def _get_performance(service: CalledService, post_id: PostId) -> Response:
     """Assumption: a post that was never scheduled has no performance (404)."""
     with service.present() as team:
-        if (latest := team.latest(team.post(post_id))) is None:
+        if (measured := team.measured(team.post(post_id))) is None:
             raise UnknownIdError("There is nothing published of this post.")
-        return JSONResponse(performance_response(latest, team.now))
+        return JSONResponse(performance_response(measured, team.now))
 
 
 @_route("list-social-accounts", SocialAccountListResponse | list[SocialAccountResponse])

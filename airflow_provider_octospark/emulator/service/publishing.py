@@ -269,11 +269,17 @@ class Publishing:
     def _come_again(self, scheduled: ScheduledPost) -> None:
         """Create the next occurrence of a recurrence.
 
-        Assumption: it is created when this one is published or failed, as a scheduledPost of its own.
+        Assumption: it is a scheduledPost of its own. The setting `next_occurrence` says when it is created.
         """
         at = next_occurrence(scheduled, self._settings.recurrence_limit)
         if at is None:
             return
+        if self._settings.next_occurrence == "at_its_time":
+            self.event_queue.add(at, lambda: self._add_occurrence(scheduled, at), scheduled)
+        else:
+            self._add_occurrence(scheduled, at)
+
+    def _add_occurrence(self, scheduled: ScheduledPost, at: datetime) -> None:
         successor = self._create(scheduled.post, scheduled.account, scheduled.request, at)
         successor.occurrence = scheduled.occurrence + 1
         self._wait_for_its_time(successor)

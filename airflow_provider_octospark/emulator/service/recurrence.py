@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from airflow_provider_octospark.emulator.service import seed_data as seed_data
 from airflow_provider_octospark.emulator.service.records import (
@@ -26,7 +27,7 @@ def next_occurrence(scheduled: ScheduledPost, limit: int) -> datetime | None:
     if recurrence is None or scheduled.came_again:
         return None
     scheduled.came_again = True
-    at = scheduled.scheduled_at + timedelta(days=recurrence.interval_days)
+    at = _days_later(scheduled.scheduled_at, recurrence.interval_days, scheduled.request.timezone)
     return None if scheduled.occurrence >= limit or _is_over(recurrence, at) else at
 
 
@@ -40,6 +41,12 @@ def repost_request(scheduled: ScheduledPost, now: datetime) -> Submission | None
         timezone=scheduled.request.timezone,
         platform_settings=scheduled.request.platform_settings,
     )
+
+
+def _days_later(moment: datetime, days: int, timezone: str | None) -> datetime:
+    """Return the same time of day some days later in a time zone, where a day may have 23 or 25 hours."""
+    zone = ZoneInfo(timezone or "UTC")
+    return (moment.astimezone(zone) + timedelta(days=days)).astimezone(UTC)
 
 
 def _is_over(recurrence: Recurrence, at: datetime) -> bool:

@@ -139,6 +139,13 @@ class Team:
             return max(post.scheduled_posts, key=lambda each: each.created_order, default=None)
         return max(post.scheduled_posts, key=lambda each: each.updated_order, default=None)
 
+    def measured(self, post: Post) -> ScheduledPost | None:
+        """Return the scheduledPost that the performance of a post is about."""
+        if self._settings.performance == "latest":
+            return self.latest(post)
+        published = [each for each in post.scheduled_posts if each.status == "published"]
+        return max(published, key=lambda each: each.updated_order, default=None)
+
     def listed_posts(self, limit: int | None) -> list[Post]:
         """Return the posts, newest first. Assumption: a `limit` that is too high is reduced, not refused."""
         by_update = self._settings.list_order == "updated"
