@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from airflow_provider_octospark.api.text import shown
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
@@ -20,17 +21,17 @@ def require_id(value: object, field: str) -> str:
     :raises OctosparkArgumentError: if it is not a string, is empty, or has characters that a path cannot carry.
     """
     if not isinstance(value, str):
-        raise OctosparkArgumentError(f"{field} is {value!r:.80}; it must be the id as a text.")
+        raise OctosparkArgumentError(f"{field} is {shown(value)}; it must be the id as a text.")
     text = value.strip()
     if not text or text in {"None", "null", "undefined"}:
         raise OctosparkArgumentError(
-            f"{field} is {value!r:.80}; it must be an id. Look at the template or upstream task that gives it."
+            f"{field} is {shown(value)}; it must be an id. Look at the template or upstream task that gives it."
         )
     if len(text) > 200 or ".." in text or text == "." or not text.isascii() or not text.isprintable():
-        raise OctosparkArgumentError(f"{field} is {value!r:.80}, which is no id.")
+        raise OctosparkArgumentError(f"{field} is {shown(value)}, which is no id.")
     wrong = sorted(set(text) & set('/\\?#%&" \t<>{}[]'))
     if wrong:
-        raise OctosparkArgumentError(f"{field} is {value!r:.80}, which holds {' '.join(wrong)!r}; that is no id.")
+        raise OctosparkArgumentError(f"{field} is {shown(value)}, which holds {' '.join(wrong)!r}; that is no id.")
     return text
 
 
@@ -42,6 +43,6 @@ def require_uuid(value: object, field: str) -> str:
     text = require_id(value, field)
     if not _UUID.fullmatch(text):
         raise OctosparkArgumentError(
-            f"{field} is {text!r:.80}; it must be a UUID such as 3c90c3cc-0d44-4b50-8888-8dd25736052a."
+            f"{field} is {shown(text)}; it must be a UUID such as 3c90c3cc-0d44-4b50-8888-8dd25736052a."
         )
     return text

@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import re
+import reprlib
 import unicodedata
 from typing import Any, Protocol
 from urllib.parse import quote, quote_plus
@@ -34,6 +35,20 @@ class Log(Protocol):
 
     def exception(self, event: str, *args: Any) -> Any:
         """Log the exception that is being handled, with its traceback."""
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """Return the form of a user's value for an error message, like ``repr``, but of limited depth and length.
+
+    :param limit: maximum length in characters (default 80).
+    """
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = limit
+    try:
+        text = short.repr(value)
+    except Exception:  # noqa: BLE001 - whatever the value's own class raises
+        text = f"<{type(value).__name__}>"
+    return text[:limit]
 
 
 def sanitize(value: object, limit: int = 300) -> str:

@@ -18,7 +18,7 @@ from airflow_provider_octospark.api.client import AsyncOctosparkClient
 from airflow_provider_octospark.api.ids import require_id
 from airflow_provider_octospark.api.settings import EXTRA_KEYS, ConnectionSettings, read_only_error
 from airflow_provider_octospark.api.sync_client import OctosparkClient
-from airflow_provider_octospark.api.text import sanitize
+from airflow_provider_octospark.api.text import sanitize, shown
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
     OctosparkAuthError,
@@ -103,6 +103,7 @@ class OctosparkHook(BaseHook):
 
         :raises OctosparkSettingsError: if the connection is missing or one of its fields is unusable.
         """
+        self._require_conn_id()
         try:
             settings = self._settings_of(self.get_connection(self.octospark_conn_id))
         except AirflowNotFoundException:
@@ -128,15 +129,22 @@ class OctosparkHook(BaseHook):
 
     async def aget_settings(self) -> ConnectionSettings:
         """Return the connection's settings, read again, without blocking the event loop."""
+        self._require_conn_id()
         try:
             return self._settings_of(await get_async_connection(self.octospark_conn_id, hook=self))
         except AirflowNotFoundException:
             pass
         raise self._missing()
 
+    def _require_conn_id(self) -> None:
+        if not isinstance(self.octospark_conn_id, str):
+            raise OctosparkSettingsError(
+                f"octospark_conn_id is {shown(self.octospark_conn_id)}; it must be the id of a connection, as a text."
+            )
+
     def _missing(self) -> OctosparkSettingsError:
         return OctosparkSettingsError(
-            f"There is no connection {self.octospark_conn_id!r} that Airflow can read. Create one of type octospark, with the "
+            f"There is no connection {shown(self.octospark_conn_id)} that Airflow can read. Create one of type octospark, with the "
             "API key as its password and, if any, a JSON object as its extra, or name another one in octospark_conn_id."
         )
 

@@ -19,6 +19,7 @@ from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.outcomes import Outcome, describe, outcome_of, same_id
+from airflow_provider_octospark.parameters.arguments import fixed_flag
 from airflow_provider_octospark.parameters.times import on_service_clock, parse_instant
 from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.requests import POST_NOW, to_post_now
@@ -95,7 +96,7 @@ class OctosparkPostNowNotifier(BaseNotifier):
         self.repost_after = repost_after
         self.recurrence_interval_days = recurrence_interval_days
         self.recurrence_ends_at = recurrence_ends_at
-        self.allow_backfill = allow_backfill
+        self.allow_backfill = fixed_flag(allow_backfill, "allow_backfill")
         self.octospark_conn_id = octospark_conn_id
         self._templates = {name: getattr(self, name) for name in self.template_fields}
         self._sent: set[tuple[str, ...]] = set()

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from airflow_provider_octospark.api.ids import require_id, require_uuid
-from airflow_provider_octospark.api.text import as_flag
+from airflow_provider_octospark.api.text import as_flag, shown
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.parameters.times import (
     require_duration,
@@ -26,6 +26,9 @@ Word = TypeVar("Word", bound=str)
 LONGEST_POLL_INTERVAL = 86_400.0
 """The longest pause between two polls, in seconds."""
 
+DEEPEST = 100
+"""How many levels an object of a request may have; parsers of JSON have such limits."""
+
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
 
 
@@ -34,7 +37,11 @@ def is_literal(value: object) -> bool:
     if isinstance(value, str):
         return not any(mark in value for mark in _TEMPLATE_MARKS)
     if isinstance(value, list | tuple):
-        return all(is_literal(entry) for entry in value)
+        try:
+            return all(is_literal(entry) for entry in value)
+        except RecursionError:
+            # No parameter is a list of such a depth.
+            return True
     return value is None or isinstance(value, bool | int | float | datetime | timedelta)
 
 
@@ -68,14 +75,24 @@ def optional_object(value: object, field: str) -> dict[str, Any] | None:
     if isinstance(value, str):
         value = structure(value)
     if not isinstance(value, Mapping):
-        raise OctosparkArgumentError(f"{field} is {value!r:.80}; it must be an object such as {{'key': 'value'}}.")
+        raise OctosparkArgumentError(f"{field} is {shown(value)}; it must be an object such as {{'key': 'value'}}.")
     try:
-        sanitize: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False))
+        plain: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False, ensure_ascii=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
         problem = str(error)
     else:
-        return sanitize
+        if not _is_deeper(plain, DEEPEST):
+            return plain
+        problem = f"more than {DEEPEST} levels"
     raise OctosparkArgumentError(f"{field} holds a value that JSON cannot carry ({problem:.120}).")
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    return levels <= 0 or any(
+        _is_deeper(entry, levels - 1) for entry in (value.values() if isinstance(value, dict) else value)
+    )
 
 
 def optional_objects_by_account(
@@ -91,13 +108,13 @@ def optional_objects_by_account(
     spelled = {account.lower(): account for account in accounts}
     result: dict[str, dict[str, Any]] = {}
     for key, entry in whole.items():
-        account = spelled.get(require_uuid(key, f"{field}, key {key!r:.60},").lower())
+        account = spelled.get(require_uuid(key, f"{field}, key {shown(key, 60)},").lower())
         if account is None:
             raise OctosparkArgumentError(f"{field} names {key}, which is not among the social accounts of the task.")
         if account in result:
             raise OctosparkArgumentError(f"{field} names {account} twice; name each social account once.")
         if not isinstance(entry, dict):
-            raise OctosparkArgumentError(f"{field}[{key!r:.60}] is {entry!r:.60}; it must be an object.")
+            raise OctosparkArgumentError(f"{field}[{shown(key, 60)}] is {shown(entry, 60)}; it must be an object.")
         result[account] = entry
     return result
 
@@ -115,7 +132,7 @@ def optional_interval_days(value: object, field: str) -> int | None:
     if isinstance(number, float) and number.is_integer():
         number = int(number)
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= 365:
-        raise OctosparkArgumentError(f"{field} is {value!r:.40}; it must be a whole number of days from 1 to 365.")
+        raise OctosparkArgumentError(f"{field} is {shown(value, 40)}; it must be a whole number of days from 1 to 365.")
     return number
 
 
@@ -133,7 +150,7 @@ def required_instant(value: object, zone: str | None, field: str) -> datetime:
     :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.parameters.times.require_instant`.
     """
     if is_absent(value):
-        raise OctosparkArgumentError(f"{field} is {value!r}; it is required.")
+        raise OctosparkArgumentError(f"{field} is {shown(value)}; it is required.")
     return require_instant(value, zone, field=field)
 
 
@@ -188,10 +205,10 @@ def required_accounts(value: object, field: str) -> tuple[str, ...]:
         if isinstance(entries, str):
             entries = [part for part in entries.split(",") if part.strip()]
     if isinstance(entries, str | bytes | Mapping) or not hasattr(entries, "__iter__"):
-        raise OctosparkArgumentError(f"{field} is {value!r:.80}; it must be a list of social account ids.")
+        raise OctosparkArgumentError(f"{field} is {shown(value)}; it must be a list of social account ids.")
     accounts = [require_uuid(entry, f"{field}[{index}]") for index, entry in enumerate(entries)]
     if not accounts:
-        raise OctosparkArgumentError(f"{field} is {value!r:.80}; it must name at least one social account.")
+        raise OctosparkArgumentError(f"{field} is {shown(value)}; it must name at least one social account.")
     seen: set[str] = set()
     for account in accounts:
         if account.lower() in seen:
@@ -207,7 +224,7 @@ def flag(value: object, field: str) -> bool:
     """
     parsed = as_flag(str(value)) if isinstance(value, bool | str | int) else None
     if parsed is None:
-        raise OctosparkArgumentError(f"{field} is {value!r:.60}; write True or False.")
+        raise OctosparkArgumentError(f"{field} is {shown(value, 60)}; write True or False.")
     return parsed
 
 
@@ -217,20 +234,25 @@ def fixed_flag(value: object, field: str) -> bool:
     :raises OctosparkArgumentError: if it is neither True nor False.
     """
     if not isinstance(value, bool):
-        raise OctosparkArgumentError(f"{field} is {value!r:.60}; write True or False, without quotes.")
+        raise OctosparkArgumentError(f"{field} is {shown(value, 60)}; write True or False, without quotes.")
     return value
 
 
-def poll_interval(value: object) -> float:
+def is_poll_interval(value: object) -> bool:
+    """Whether a value is a number of seconds above 0, at most a day."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LONGEST_POLL_INTERVAL
+
+
+def poll_interval(value: Any) -> float:
     """Return the shortest pause between two polls, in seconds.
 
     :raises OctosparkArgumentError: if it is no number above 0, or above a day.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_POLL_INTERVAL:
+    if not is_poll_interval(value):
         raise OctosparkArgumentError(
-            f"poll_interval is {value!r:.80}; it must be a number of seconds above 0, at most {LONGEST_POLL_INTERVAL:.0f}."
+            f"poll_interval is {shown(value)}; it must be a number of seconds above 0, at most {LONGEST_POLL_INTERVAL:.0f}."
         )
-    return value
+    return float(value)
 
 
 def poll_backoff(value: object) -> float:
@@ -240,7 +262,7 @@ def poll_backoff(value: object) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_POLL_INTERVAL:
         raise OctosparkArgumentError(
-            f"poll_backoff is {value!r:.80}; it must be a number from 0 to {LONGEST_POLL_INTERVAL:.0f}."
+            f"poll_backoff is {shown(value)}; it must be a number from 0 to {LONGEST_POLL_INTERVAL:.0f}."
         )
     return value
 
@@ -250,8 +272,11 @@ def one_of(value: Word, words: Collection[Word], field: str) -> Word:
 
     :raises OctosparkArgumentError: if it is not one of them.
     """
-    if value not in words:
-        raise OctosparkArgumentError(f"{field} is {value!r:.60}; write {' or '.join(repr(word) for word in words)}.")
+    # An object of another class may not even be comparable with a text.
+    if not isinstance(value, str) or value not in words:
+        raise OctosparkArgumentError(
+            f"{field} is {shown(value, 60)}; write {' or '.join(repr(word) for word in words)}."
+        )
     return value
 
 
@@ -279,5 +304,5 @@ def optional_count(value: object, field: str) -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise OctosparkArgumentError(f"{field} is {value!r:.40}; write a whole number from 1, or None.")
+        raise OctosparkArgumentError(f"{field} is {shown(value, 40)}; write a whole number from 1, or None.")
     return value

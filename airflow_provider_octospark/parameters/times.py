@@ -5,7 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
+from airflow_provider_octospark.api.text import shown
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
+
+LONGEST_DURATION = timedelta(days=36_500)
+"""The longest duration that a parameter can have: a hundred years, so that no sum leaves the range of dates."""
 
 
 def parse_instant(text: object) -> datetime | None:
@@ -41,7 +45,7 @@ def require_timezone(value: object, *, field: str = "timezone") -> str:
         except (ValueError, OSError, LookupError):
             pass
     raise OctosparkArgumentError(
-        f"{field} {value!r:.60} is no time zone; write an IANA zone such as 'Europe/Berlin' or 'UTC'."
+        f"{field} {shown(value, 60)} is no time zone; write an IANA zone such as 'Europe/Berlin' or 'UTC'."
     )
 
 
@@ -74,35 +78,39 @@ def require_instant(value: object, zone: str | None, *, field: str) -> datetime:
 
 def _read(value: object, field: str) -> datetime:
     if isinstance(value, datetime):
-        # A pendulum.DateTime is a datetime too; this makes it a plain one.
-        return datetime(
-            value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond,
-            tzinfo=value.tzinfo, fold=value.fold,
-        )  # fmt: skip
+        try:
+            # A pendulum.DateTime is a datetime too; this makes it a plain one.
+            return datetime(
+                value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond,
+                tzinfo=value.tzinfo, fold=value.fold,
+            )  # fmt: skip
+        except (TypeError, ValueError):
+            # Such as pandas' NaT, a datetime without a year.
+            raise OctosparkArgumentError(f"{field} is {shown(value)}, which is no time.") from None
     if isinstance(value, date):
         raise OctosparkArgumentError(
             f"{field} {value.isoformat()} is a date without a time of day; write {value.isoformat()}T09:00:00+00:00."
         )
     if isinstance(value, int | float):
         raise OctosparkArgumentError(
-            f"{field} is the number {value!r}; write an ISO 8601 time with an offset, such as "
+            f"{field} is the number {shown(value)}; write an ISO 8601 time with an offset, such as "
             "2030-05-17T09:00:00+00:00."
         )
     if not isinstance(value, str) or not value.strip():
         raise OctosparkArgumentError(
-            f"{field} is {value!r}; write an aware datetime or an ISO 8601 time with an offset, such as "
+            f"{field} is {shown(value)}; write an aware datetime or an ISO 8601 time with an offset, such as "
             "2030-05-17T09:00:00+00:00."
         )
     text = value.strip()
     if "T" not in text and " " not in text:
         raise OctosparkArgumentError(
-            f"{field} {text!r:.60} has no time of day; write an ISO 8601 time such as 2030-05-17T09:00:00+00:00."
+            f"{field} {shown(text, 60)} has no time of day; write an ISO 8601 time such as 2030-05-17T09:00:00+00:00."
         )
     try:
         return datetime.fromisoformat(text)
     except ValueError:
         raise OctosparkArgumentError(
-            f"{field} {text!r:.60} is not an ISO 8601 time; write one such as 2030-05-17T09:00:00+00:00."
+            f"{field} {shown(text, 60)} is not an ISO 8601 time; write one such as 2030-05-17T09:00:00+00:00."
         ) from None
 
 
@@ -137,9 +145,11 @@ def require_duration(value: object, *, field: str) -> timedelta:
         try:
             duration = timedelta(seconds=value)
         except (OverflowError, ValueError):
-            raise OctosparkArgumentError(f"{field} {value!r} is out of range.") from None
+            raise OctosparkArgumentError(f"{field} {shown(value)} is out of range.") from None
     else:
-        raise OctosparkArgumentError(f"{field} is {value!r}; write a timedelta or a number of seconds.")
+        raise OctosparkArgumentError(f"{field} is {shown(value)}; write a timedelta or a number of seconds.")
+    if duration > LONGEST_DURATION:
+        raise OctosparkArgumentError(f"{field} is {duration}; it must be at most {LONGEST_DURATION.days} days.")
     if duration <= timedelta(0):
         raise OctosparkArgumentError(f"{field} is {duration}; it must be above zero.")
     return duration
@@ -151,4 +161,8 @@ def on_service_clock(moment: datetime, service_time: datetime | None, now: datet
     :param service_time: the service's clock at our ``now`` (header ``Date``, whole seconds), or None if it is not known;
         then both clocks count as equal.
     """
-    return moment if service_time is None else moment + (service_time - now)
+    try:
+        return moment if service_time is None else moment + (service_time - now)
+    except OverflowError:
+        # At one end of the range of dates, the difference between two clocks does not matter.
+        return moment

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, conf
 
+from airflow_provider_octospark.api.text import shown
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.links.octospark import OctosparkPublishedPostLink
 from airflow_provider_octospark.parameters import arguments
+from airflow_provider_octospark.parameters.arguments import is_poll_interval
 from airflow_provider_octospark.parameters.checks import check_at_parsing, check_fixed, check_literals, check_wait
 from airflow_provider_octospark.parameters.defaults import (
     CONN_ID,
@@ -106,7 +108,10 @@ class OctosparkPostSensor(BaseSensorOperator):
         octospark_conn_id: str = CONN_ID,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs if poke_interval is None else {"poke_interval": poke_interval, **kwargs})
+        if isinstance(poke_interval, timedelta):
+            poke_interval = poke_interval.total_seconds()
+        # Airflow would refuse an unusable value without naming the task.
+        super().__init__(**{"poke_interval": poke_interval, **kwargs} if is_poll_interval(poke_interval) else kwargs)
         self.publication = publication
         self.post_id = post_id
         self.scheduled_post_id = scheduled_post_id
@@ -118,12 +123,12 @@ class OctosparkPostSensor(BaseSensorOperator):
         self.hidden_timeout = hidden_timeout
         if poll_interval is not None and poke_interval is not None:
             raise OctosparkArgumentError(
-                f"poll_interval is {poll_interval!r:.80} and poke_interval is {poke_interval!r:.80}; they are the same "
+                f"poll_interval is {shown(poll_interval)} and poke_interval is {shown(poke_interval)}; they are the same "
                 "setting. Give one of them."
             )
         self.poll_interval = POLL_INTERVAL if poll_interval is None else poll_interval
         if poke_interval is not None:
-            self.poll_interval = self.poke_interval
+            self.poll_interval = poke_interval
         self.poll_backoff = poll_backoff
         self.wait_at_most = timeout
         self.deferrable = deferrable

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from airflow_provider_octospark.api.text import shown
 from airflow_provider_octospark.exceptions import AirflowSkipException, OctosparkArgumentError
 from airflow_provider_octospark.outcomes import Outcome, counts_of
 from airflow_provider_octospark.parameters import arguments
@@ -103,7 +104,7 @@ def _items(given: object) -> list[Any]:
         return []
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise OctosparkArgumentError(
-            f"announcements is {given!r:.80}; it must be a list of objects such as "
+            f"announcements is {shown(given)}; it must be a list of objects such as "
             '{"post_id": "…", "social_account_ids": ["…"], "scheduled_at": "…"}.'
         )
     return list(value)
@@ -111,7 +112,7 @@ def _items(given: object) -> list[Any]:
 
 def _announcement(item: object, team_id: object, team_of: TeamOf, concurrency: int | None) -> Announcement:
     if not isinstance(item, Mapping):
-        raise OctosparkArgumentError(f"{item!r:.80} is no object.")
+        raise OctosparkArgumentError(f"{shown(item)} is no object.")
     unknown = sorted(str(key) for key in item if key not in SCHEDULE_MULTI)
     if unknown:
         raise OctosparkArgumentError(

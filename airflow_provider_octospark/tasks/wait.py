@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, get_args
 from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 
 from airflow_provider_octospark.airflow_compat import first_started, run_of, task_state_store
-from airflow_provider_octospark.api.text import Log
+from airflow_provider_octospark.api.text import Log, shown
 from airflow_provider_octospark.cancellation import Cancellable, cancel, cancellable_of
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
@@ -189,7 +189,10 @@ class WaitTask:
         for field in ("post_id", "scheduled_post_id", "social_account_id"):
             if not arguments.is_absent(getattr(description, field)):
                 raise OctosparkArgumentError(f"Both publication and {field} are set; publication says it all.")
-        outcomes = [_outcome(entry) for entry in _flattened(arguments.structure(description.publication))]
+        try:
+            outcomes = [_outcome(entry) for entry in _flattened(arguments.structure(description.publication))]
+        except RecursionError:
+            raise OctosparkArgumentError("publication is a list that is nested too deeply.") from None
         if not outcomes:
             raise OctosparkArgumentError("publication is an empty list; there is nothing to wait for.")
         return outcomes
@@ -249,7 +252,7 @@ def _outcome(entry: object) -> Outcome:
         outcome = None
     if outcome is None:
         raise OctosparkArgumentError(
-            f"publication holds {entry!r:.120}, which is no outcome. Give what OctosparkPostNowOperator or "
+            f"publication holds {shown(entry, 120)}, which is no outcome. Give what OctosparkPostNowOperator or "
             "OctosparkScheduleMultiOperator returned, for example publication=schedule.output, or what "
             'OctosparkScheduleBatchOperator pushed, for example publication=batch.output["outcomes_0"].'
         )

@@ -16,7 +16,7 @@ from airflow_provider_octospark.airflow_compat import asset_state_stores, requir
 from airflow_provider_octospark.api.backoff import delay_after
 from airflow_provider_octospark.api.models import Post
 from airflow_provider_octospark.api.operations import post_of
-from airflow_provider_octospark.api.text import sanitize
+from airflow_provider_octospark.api.text import sanitize, shown
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError, OctosparkRequestError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.outcomes import Outcome
@@ -146,7 +146,7 @@ class OctosparkPublishedTrigger(BaseEventTrigger):
         self.interval = _seconds(interval)
         if not isinstance(octospark_conn_id, str) or arguments.is_absent(octospark_conn_id):
             raise OctosparkArgumentError(
-                f"octospark_conn_id is {octospark_conn_id!r:.80}; it must be the id of an Airflow connection."
+                f"octospark_conn_id is {shown(octospark_conn_id)}; it must be the id of an Airflow connection."
             )
         self.octospark_conn_id = octospark_conn_id
         self._kept: Any = None

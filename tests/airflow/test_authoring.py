@@ -317,6 +317,30 @@ def test_a_mapped_task_is_not_refused_when_the_dag_is_parsed_nor_made() -> None:
         made.check_parameters()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("deferrable", "no"), ("cancel_on_kill", None), ("poll_interval", "x"), ("poke_interval", -1), ("timeout", "1 h")],
+)
+def test_a_mapped_sensor_checks_its_parameters_when_it_runs(name: str, value: Any) -> None:
+    given: dict[str, Any] = {name: value}
+    with DAG("mapped_sensor", schedule=None) as dag:
+        OctosparkPostSensor.partial(task_id="mapped", **given).expand(post_id=["p"])
+    made: Any = dag.get_task("mapped").unmap({"post_id": "p"})
+    with pytest.raises(OctosparkArgumentError, match=f"{name.replace('poke', 'poll')} is "):
+        made.check_parameters()
+
+
+@pytest.mark.parametrize("flag", ["deferrable", "cancel_on_kill"])
+@pytest.mark.parametrize("value", [True, False])
+def test_a_flag_of_a_mapped_sensor_means_what_it_says(flag: str, value: bool) -> None:
+    given: dict[str, Any] = {flag: value}
+    with DAG("mapped_flags", schedule=None) as dag:
+        OctosparkPostSensor.partial(task_id="mapped", **given).expand(post_id=["p"])
+    made: Any = dag.get_task("mapped").unmap({"post_id": "p"})
+    made.check_parameters()
+    assert getattr(made, flag) is value
+
+
 def test_multiple_outputs_is_refused() -> None:
     with pytest.raises(OctosparkArgumentError, match="multiple_outputs"):
         OctosparkScheduleMultiOperator(

@@ -248,7 +248,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "no such team": {"team_id": "00000000-0000-4000-8000-000000000000"},
     "no such post": {"post_id": "00000000-0000-4000-8000-000000000000"},
     "no connection": {"octospark_conn_id": "not_there"},
-    "no connection id": {"octospark_conn_id": None},
+    "no connection id": {"octospark_conn_id": 7},
     "not JSON": {"platform_settings": {"a": object()}},
     "no value in the template": {"post_id": "{{ params.a.b }}"},
     "no template": {"post_id": "{{ oops"},
