@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
@@ -39,10 +41,23 @@ def _plain_utc(moment: datetime) -> datetime:
     return datetime.combine(utc.date(), utc.time(), UTC)
 
 
+def dag_run_of(context: Context) -> Any:
+    """Return the run from the context; None if the context does not have it, as in some callbacks of a DAG.
+
+    A deadline's callback gets a JSON object of Airflow's REST API, with times as texts.
+    """
+    values: Any = context
+    dag_run = values.get("dag_run")
+    if not isinstance(dag_run, Mapping):
+        return dag_run
+    times = ("run_after", "logical_date", "start_date", "data_interval_end")
+    return SimpleNamespace(**{**dag_run, **{name: parse_instant(dag_run.get(name)) for name in times}})
+
+
 def run_of(context: Context) -> Run:
     """Return the facts about a task instance and its run from the context."""
     values: Any = context
-    ti, dag_run = values["ti"], values["dag_run"]
+    ti, dag_run = values["ti"], dag_run_of(context)
     map_index = ti.map_index
     return Run(
         dag_id=ti.dag_id,
@@ -72,17 +87,15 @@ def _earliest_begin(dag_run: Any) -> datetime | None:
 
 def began_at_of(context: Context) -> datetime | None:
     """Return the begin of a run, or None if the context does not have it."""
-    values: Any = context
     due = due_of(context)
-    earliest = None if due is None else _earliest_begin(values["dag_run"])
+    earliest = None if due is None else _earliest_begin(dag_run_of(context))
     return due if due is None or earliest is None else min(due, earliest)
 
 
 def due_of(context: Context) -> datetime | None:
     """Return when a run was due, or None if the context does not have it, as in some callbacks of a DAG."""
-    values: Any = context
-    dag_run = values.get("dag_run")
-    return None if dag_run is None else _due(values, dag_run)
+    dag_run = dag_run_of(context)
+    return None if dag_run is None else _due(context, dag_run)
 
 
 def _due(values: Any, dag_run: Any) -> datetime:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 # The same import on Airflow 2.11 and on Airflow 3; on Airflow 3 alone, `airflow.sdk` has all of them.
-from airflow.providers.common.compat.sdk import DAG, Param, TriggerRule, get_current_context, task
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Param, TriggerRule, get_current_context, task
 
 from airflow_provider_octospark.operators.octospark import OctosparkScheduleBatchOperator
 
@@ -52,12 +52,15 @@ with DAG(
     # After failures too: what could not be scheduled is what somebody has to know.
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def report() -> str:
-        """Say how it went, and name what failed."""
+        """Report how it went; fail, and so make the run fail, if anything is not on the schedule."""
         manifest = get_current_context()["ti"].xcom_pull(task_ids="schedule")
         if manifest is None:
-            return "Nothing was sent; the log of the task 'schedule' says why."
+            raise AirflowFailException("Nothing was sent; the log of the task 'schedule' says why.")
         lines = [f"{manifest['successCount']} of {manifest['totalCount']} are on the schedule."]
         lines += [f"{each['post_id']}: {each['state']}: {each['error_message']}" for each in manifest["failures"]]
-        return "\n".join(lines)
+        summary = "\n".join(lines)
+        if manifest["successCount"] < manifest["totalCount"] or manifest["badItemCount"]:
+            raise AirflowFailException(summary)
+        return summary
 
     schedule >> report()

@@ -1,8 +1,8 @@
 """A post every Monday at nine, from a plan, made so that catching up can do no harm.
 
-Airflow makes up for runs that it missed: after an outage, or when the DAG has been paused, they all start at once. Here
-a run that is more than a day late publishes nothing and is skipped, and a run of a backfill likewise; so `catchup` may
-stay on for the sake of the other tasks of the DAG.
+Airflow makes up for runs that it missed: after an outage the last one starts late, and with `catchup=True` all of them do.
+Here a run that is more than a day late publishes nothing and is skipped, and a run of a backfill likewise. So it is safe to
+turn `catchup` on for the sake of the other tasks of the DAG.
 
 The plan maps the ISO week of a run to the post that was prepared for it: the Airflow Variable `octospark_weekly_plan`,
 
@@ -29,7 +29,7 @@ with DAG(
     doc_md=__doc__,
     schedule="0 9 * * 1",
     start_date=pendulum.datetime(2026, 1, 5, tz=ZONE),
-    catchup=True,
+    catchup=False,
     # One week after the other: two runs at once could publish in the wrong order.
     max_active_runs=1,
     # A retry does not publish again: it finds what the try before it has submitted, and goes on from there.

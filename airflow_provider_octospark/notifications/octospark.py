@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseNotifier
 
-from airflow_provider_octospark.airflow_compat import began_at_of, due_of, is_backfill
+from airflow_provider_octospark.airflow_compat import began_at_of, dag_run_of, due_of, is_backfill
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
 from airflow_provider_octospark.api.models import Post, ScheduledPost
 from airflow_provider_octospark.api.operations import get_post
@@ -158,8 +159,7 @@ class OctosparkPostNowNotifier(BaseNotifier):
                 "published already could not be known again."
             )
             return
-        values: Any = context
-        if is_backfill(values["dag_run"]) and not self.allow_backfill:
+        if is_backfill(dag_run_of(context)) and not self.allow_backfill:
             log.info("Octospark: published nothing: this is a run of a backfill, and allow_backfill is not set.")
             return
         [account] = announcement.social_account_ids
@@ -218,6 +218,10 @@ class OctosparkPostNowNotifier(BaseNotifier):
         # The text of another exception may contain a secret.
         why = sanitize(error, 500) if isinstance(error, OctosparkError) else f"{doing} ({type(error).__name__})"
         log.error("Octospark: published nothing: %s", why)
+        if not isinstance(error, OctosparkError):
+            # Frames without their values: these may be secrets.
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            log.debug("Octospark: %s was raised here:\n%s", type(error).__name__, frames)
 
 
 def _submission_since(began_at: datetime, account: str, seen: Response[Post]) -> ScheduledPost | None:

@@ -283,6 +283,16 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
         self._batch: Batch | None = None
         check_at_parsing(self)
 
+    def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
+        """Render a template. Only a bare text that ends in ``.json`` names a file, no text of a list or an object."""
+        if isinstance(content, str):
+            return super().render_template(content, *args, **kwargs)
+        template_ext, self.template_ext = self.template_ext, ()
+        try:
+            return super().render_template(content, *args, **kwargs)
+        finally:
+            self.template_ext = template_ext
+
     def check_parameters(self) -> None:
         """Check what no template can change."""
         super().check_parameters()

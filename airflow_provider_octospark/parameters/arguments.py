@@ -54,7 +54,8 @@ def structure(value: object) -> object:
     """Return a text parsed as JSON or as a Python literal (Jinja renders native objects so), or else the value itself."""
     if not isinstance(value, str):
         return value
-    text = value.strip()
+    # A file may begin with a byte order mark.
+    text = value.strip().removeprefix("\ufeff")
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -102,12 +103,25 @@ def _items(given: object) -> list[Any]:
     value = arguments.structure(given)
     if arguments.is_absent(value):
         return []
+    if isinstance(value, str) and value.startswith(("[", "{")):
+        raise OctosparkArgumentError(f"announcements is {shown(given)}, which is no JSON: {_json_error(value)}.")
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise OctosparkArgumentError(
             f"announcements is {shown(given)}; it must be a list of objects such as "
             '{"post_id": "…", "social_account_ids": ["…"], "scheduled_at": "…"}.'
         )
     return list(value)
+
+
+def _json_error(text: str) -> str:
+    """Return what is wrong with a text that is no JSON, and in which line."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return f"line {error.lineno}, column {error.colno}: {error.msg}"
+    except RecursionError:
+        pass
+    return "it is nested too deeply"
 
 
 def _announcement(item: object, team_id: object, team_of: TeamOf, concurrency: int | None) -> Announcement:

@@ -8,6 +8,7 @@ import pickle
 import socket
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
 from airflow_provider_octospark.operators.octospark import (
     OctosparkPostNowOperator,
+    OctosparkScheduleBatchOperator,
     OctosparkScheduleMultiOperator,
     OctosparkSubmitOperator,
 )
@@ -346,3 +348,23 @@ def test_multiple_outputs_is_refused() -> None:
         OctosparkScheduleMultiOperator(
             task_id="t", post_id="p", social_account_ids=[A], scheduled_at="2030-01-01T00:00:00Z", multiple_outputs=True
         )
+
+
+def batch_of(announcements: Any, folder: Path | None = None) -> Any:
+    """A batch in a DAG that looks for files in a folder; its templates are rendered."""
+    with DAG("batch", schedule=None, template_searchpath=str(folder) if folder else None) as dag:
+        operator = OctosparkScheduleBatchOperator(task_id="t", announcements=announcements)
+    operator.render_template_fields({"params": {"name": "x"}}, dag.get_template_env())
+    return operator.announcements
+
+
+def test_a_text_inside_of_a_batch_names_no_file() -> None:
+    items = [{"post_id": "p", "first_comment": {"text": "see {{ params.name }}/manifest.json"}}]
+    assert batch_of(items) == [{"post_id": "p", "first_comment": {"text": "see x/manifest.json"}}]
+    assert batch_of(tuple(items))[0]["first_comment"]["text"] == "see x/manifest.json"
+
+
+def test_a_bare_text_names_the_file_of_a_batch(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text('\ufeff[{"post_id": "{{ params.name }}", "first_comment": {"text": "a.json"}}]')
+    found = arguments.structure(batch_of("plan.json", tmp_path))
+    assert found == [{"post_id": "x", "first_comment": {"text": "a.json"}}]

@@ -102,6 +102,39 @@ def test_fired_twice_in_a_row_it_publishes_once(
     assert "publishing nothing more" in caplog.text
 
 
+def test_it_publishes_for_a_deadline(emulator: Emulator, notify: Call) -> None:
+    """A deadline's callback gets its run as a JSON object, and no task."""
+    due = datetime.now(UTC)
+    alert = {
+        "dag_run": {
+            "dag_run_id": "manual__1",
+            "dag_id": "release",
+            "logical_date": None,
+            "start_date": due.isoformat(),
+            "data_interval_end": None,
+            "run_after": due.isoformat().replace("+00:00", "Z"),
+            "run_type": "manual",
+            "state": "running",
+            "conf": {"text": "x"},
+        },
+        "deadline": {"id": "1", "deadline_time": due},
+    }
+    one = notifier(emulator, team_id=f"{{{{ '{emulator.team_id}' if dag_run.dag_id == 'release' else 'none' }}}}")
+    notify(one, dict(alert))
+    notify(one, dict(alert))
+    assert submits(emulator) == 1
+    assert len(emulator.submissions()) == 1
+
+
+def test_what_is_unexpected_leaves_a_traceback_without_values(
+    emulator: Emulator, notify: Call, caplog: pytest.LogCaptureFixture
+) -> None:
+    notify(notifier(emulator), {"dag_run": object()})
+    [record] = [each for each in caplog.records if each.levelno == logging.DEBUG and "was raised here" in each.message]
+    assert "airflow_compat.py" in record.message
+    assert submits(emulator) == 0
+
+
 def test_a_later_run_publishes_again(emulator: Emulator, notify: Call) -> None:
     one = notifier(emulator)
     notify(one, context())

@@ -39,6 +39,15 @@ def test_a_list_is_taken_however_it_arrives(written: Any) -> None:
     assert not batch.recurs
 
 
+def test_a_byte_order_mark_is_no_part_of_the_list() -> None:
+    assert len(read("\ufeff" + json.dumps([item()])).announcements) == 1
+
+
+def test_broken_json_is_refused_with_its_line() -> None:
+    with pytest.raises(OctosparkArgumentError, match=r"which is no JSON: line 2, column 18: Expecting"):
+        read('[\n{"post_id": "p", ]')
+
+
 def test_the_team_of_the_task_is_that_of_items_without_one() -> None:
     batch = read([item(), item("q", team_id="its_own")], team_id="of_the_task")
     assert [each.team_id for each in batch.announcements] == ["of_the_task", "its_own"]
@@ -92,7 +101,7 @@ def test_an_empty_list_fails_or_skips(empty: object) -> None:
 
 @pytest.mark.parametrize("wrong", [7, "[", item(), b"[]", "campaign.csv"])
 def test_what_is_no_list_is_refused(wrong: object) -> None:
-    with pytest.raises(OctosparkArgumentError, match="must be a list of objects"):
+    with pytest.raises(OctosparkArgumentError, match=r"must be a list of objects|is no JSON"):
         read(wrong)
 
 
