@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import shlex
 import signal
 import socket
 import subprocess
@@ -75,6 +77,32 @@ def test_the_command(emulator: Emulator, number: signal.Signals) -> None:
             assert time.monotonic() - begin < 60
             waiting.join()
         assert (process.returncode, rest, complaints) == (0, "", "")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_in_a_terminal_it_prints_for_a_person(as_json: bool, emulator: Emulator) -> None:
+    ours, theirs = pty.openpty()
+    arguments = ["--json"] if as_json else []
+    with subprocess.Popen([*COMMAND, *arguments], stdout=theirs, stderr=subprocess.PIPE) as process:
+        os.close(theirs)
+        try:
+            end = b"\n" if as_json else b"}}'"
+            printed = b""
+            while end not in printed:
+                printed += os.read(ours, 65_536)
+        finally:
+            process.kill()
+            os.close(ours)
+    text = printed.decode()
+    assert text.startswith("{") is as_json
+    [line] = [each for each in text.splitlines() if "AIRFLOW_CONN" in each or as_json]
+    if as_json:
+        assert json.loads(line)["token"] == emulator.token
+        return
+    [_, assigned] = shlex.split(line)
+    connection = json.loads(assigned.partition("=")[2])
+    assert connection["password"] == emulator.token
+    assert f"Page      {connection['host']}/" in text
 
 
 def test_a_signal_before_it_is_ready_ends_it_as_well() -> None:
