@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from airflow_provider_octospark.api.models import ScheduledPost
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.platform_urls import published_url
+from airflow_provider_octospark.publish_problems import problem_of
 
 State = Literal["pending", "published", "failed", "unknown"]
 Reason = Literal[
@@ -33,7 +34,8 @@ class Outcome(BaseModel):
     details, or is None. ``cancellable`` is true for a pending submission that the task instance which returns the outcome
     has made, and that is the only one of its post as far as it knows. The other fields are from the service's last
     response, or None. For a target that was not sent or is in doubt, ``error_message`` says why, and ``error_category``
-    whether the reason is transient.
+    whether the reason is transient. For a published target, ``error_message`` says what went wrong beside the post, such as a
+    first comment.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
@@ -120,7 +122,7 @@ def outcome_of(scheduled: ScheduledPost, team_id: str, post_id: str) -> Outcome:
         url=published_url(provider, platform_post_id) if state == "published" else None,
         error_code=_text(scheduled.error_code or scheduled.provider_publish_state.failure_code),
         error_category=_text(scheduled.error_category),
-        error_message=_text(scheduled.error_message),
+        error_message=problem_of(scheduled) if state == "published" else _text(scheduled.error_message),
     )
 
 

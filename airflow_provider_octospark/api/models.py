@@ -104,6 +104,7 @@ class ScheduledPost(_Response):
     timezone: str | None = None
     platform_post_id: Annotated[str, Field(max_length=500)] | None = None
     provider_publish_state: ProviderPublishState = Field(default_factory=ProviderPublishState)
+    publish_results: Any = None
     error_code: str | None = None
     error_message: str | None = None
     error_category: Word | None = None

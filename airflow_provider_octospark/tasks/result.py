@@ -42,7 +42,10 @@ def report_unknown(outcomes: Iterable[Outcome], log: Log, notes: Notes | None = 
 
 
 def report_published(outcomes: Sequence[Outcome], log: Log) -> None:
-    """Log the URLs of the first few publications."""
+    """Log the URLs of the first few publications, and what went wrong beside them."""
+    for outcome in outcomes:
+        if outcome.state == "published" and outcome.error_message:
+            log.warning("Post %s is out, but the service reports a problem: %s", outcome.post_id, outcome.error_message)
     for outcome in [outcome for outcome in outcomes if outcome.url][:SHOWN]:
         log.info("Post %s is out: %s", outcome.post_id, outcome.url)
 

@@ -355,6 +355,33 @@ def test_schedule_multi_waits_for_all_and_says_what_it_could_not_see(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_what_went_wrong_beside_a_published_post_is_a_warning(
+    deferrable: bool,
+    emulator: Emulator,
+    prepared: Prepared,
+    run_dag: RunDag,
+    recorder: Recorder,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with DAG("beside", schedule=None, default_args=recorder.default_args()) as dag:
+        OctosparkPostNowOperator(
+            task_id="publish",
+            post_id=prepared.post("beside", scenario="publish_with_error"),
+            social_account_id=emulator.account_id("x"),
+            wait_for_completion=True,
+            deferrable=deferrable,
+            **QUICK,
+        )
+    run = run_dag(dag)
+    outcome = run.xcom("publish")
+    assert run.state == "success"
+    assert outcome["state"] == "published"
+    assert "FIRST_COMMENT_FAILED" in outcome["error_message"]
+    assert "is out, but the service reports a problem: publishResults.firstComment" in capfd.readouterr().out
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "state", "reason"),
     [

@@ -200,6 +200,14 @@ class Publishing:
     def _finish(self, scheduled: ScheduledPost, scenario: ScenarioRule | None) -> None:
         if scenario is None or scenario.scenario in ("publish", "slow"):
             self._out(scheduled)
+        elif scenario.scenario == "publish_with_error":
+            self._out(scheduled)
+            _, code, message = scenario.error()
+            # Assumption: the content of publishResults is not documented.
+            scheduled.publish_results["firstComment"] = {
+                "status": "failed",
+                "error": {"code": code, "message": message},
+            }
         elif scenario.scenario == "cancel":
             self.end(scheduled, "cancelled")
         elif scenario.scenario == "fail_but_live":

@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from airflow_provider_octospark.emulator.service.enumerations import ErrorCategory
 
-ScenarioName = Literal["publish", "fail", "stuck", "cancel", "fail_but_live", "fail_then_publish", "slow"]
+ScenarioName = Literal[
+    "publish", "fail", "stuck", "cancel", "fail_but_live", "fail_then_publish", "publish_with_error", "slow"
+]
 
 SERVICE_RETRY_SECONDS: Final = 600.0
 """`fail_then_publish`: how long the service waits before it tries again (virtual seconds)."""
@@ -16,6 +18,7 @@ SERVICE_RETRY_SECONDS: Final = 600.0
 _DEFAULT_ERRORS: Final[dict[str, tuple[ErrorCategory, str, str]]] = {
     "fail": ("permanent", "CONTENT_REJECTED", "The platform rejected the post."),
     "fail_but_live": ("transient", "CONFIRMATION_TIMEOUT", "The platform did not confirm the post in time."),
+    "publish_with_error": ("permanent", "FIRST_COMMENT_FAILED", "The first comment could not be added."),
     "fail_then_publish": ("transient", "PLATFORM_UNAVAILABLE", "The platform was not available."),
 }
 
