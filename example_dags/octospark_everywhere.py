@@ -21,7 +21,7 @@ from datetime import timedelta
 from typing import Any
 
 # The same import on Airflow 2.11 and on Airflow 3; on Airflow 3 alone, `airflow.sdk` has all of them.
-from airflow.providers.common.compat.sdk import DAG, Param, get_current_context, task
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Param, get_current_context, task
 
 from airflow_provider_octospark.operators.octospark import OctosparkScheduleMultiOperator
 from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
@@ -94,7 +94,7 @@ with DAG(
 
     @task
     def report(final: Any) -> dict[str, list[str]]:
-        """Sort the accounts by what is known of them: published, failed, unknown."""
+        """Sort the accounts by what is known of them; fail, and so make the run fail, if any is not published."""
         ti = get_current_context()["ti"]
         # `accounts` also holds those that never got on the schedule; the sensor was not asked about them.
         ended = {each["social_account_id"]: each for each in ti.xcom_pull(task_ids="schedule", key="accounts")}
@@ -104,6 +104,10 @@ with DAG(
             why = outcome["url"] or outcome["error_message"] or outcome["reason"] or ""
             log.info("%-9s %-9s %s", outcome["provider"] or account_id, outcome["state"], why)
             sorted_by_end.setdefault(outcome["state"], []).append(account_id)
+        ti.xcom_push(key="by_end", value=sorted_by_end)
+        counts = ", ".join(f"{len(ids)} {end}" for end, ids in sorted_by_end.items())
+        if sorted_by_end.keys() != {"published"}:
+            raise AirflowFailException(f"Not all are out: {counts}.")
         return sorted_by_end
 
     report(wait.output)

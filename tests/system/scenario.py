@@ -13,7 +13,7 @@ ANNOUNCE = "octospark_announce"
 CAMPAIGN = "octospark_campaign"
 EVERYWHERE = "octospark_everywhere"
 # The summary of a campaign fails if one of its targets did.
-RUN_STATES = {EVERYWHERE: "success", ANNOUNCE: "success", CAMPAIGN: "failed"}
+RUN_STATES = {EVERYWHERE: "failed", ANNOUNCE: "success", CAMPAIGN: "failed"}
 
 # An upload takes a platform half a minute and more; here it is only to be seen that it is waited for.
 UPLOAD_SECONDS = 8.0

@@ -142,7 +142,7 @@ def test_everywhere(run_dag: RunDag, octospark_emulator: Emulator, scenario: Sce
         "failureCount": 1,
         "unknownCount": 0,
     }
-    report = run.xcom("report")
+    report = run.xcom("report", key="by_end")
     for end, account_ids in report.items():
         assert set(account_ids) == {target.social_account_id for target in targets if target.state == end}
     assert_ledger(octospark_emulator, scenario, EVERYWHERE)
