@@ -17,7 +17,7 @@ from psutil import Process  # type: ignore[import-untyped]
 from tests.chaos.plans import SCHEDULED_IN, Moment, Plan, Strike
 from tests.chaos.shapes import TASK_ID
 from tests.chaos.world import World, send_signal
-from tests.system.rest import TASK_ENDS, Task
+from tests.system.rest import RUN_ENDS, TASK_ENDS, Task
 
 ANCHOR_TIMEOUT: Final = 180.0
 """How long a strike waits for its moment; then it does not happen."""
@@ -230,11 +230,24 @@ class History:
         view = self.world.watch.view(self.plan.name)
         return view is not None and view.state in TASK_ENDS and view.try_number > self._cleared_try
 
+    def _is_left_behind(self) -> bool:
+        """Whether the run is over although its task was cleared: a clear that comes just when Airflow ends the run is lost."""
+        view = self.world.watch.view(self.plan.name)
+        return (
+            view is not None
+            and view.state is None
+            and self.world.rest.run_state(self.task.dag_id, self.task.run_id) in RUN_ENDS
+        )
+
     def _end(self) -> Told:
         """Wait until the task has ended of itself. One that was killed in its last try is cleared, as a user would."""
         for _ in range(CLEARS):
-            if not self.world.watch.until(self._has_ended, END_TIMEOUT):
+            if not self.world.watch.until(lambda: self._has_ended() or self._is_left_behind(), END_TIMEOUT):
                 raise NoEndError(f"still {self.world.watch.view(self.plan.name)}")
+            if not self._has_ended():
+                self._note("Airflow ended the run although its task was cleared, so cleared again")
+                self._clear()
+                continue
             view = self.world.rest.task(self.task)
             if view.state not in TASK_ENDS:
                 continue
