@@ -6,9 +6,9 @@ Field names and rules are those of the reference pages for ``post-now`` and ``sc
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, PlainValidator, field_validator
 from pydantic.alias_generators import to_camel
 
 
@@ -28,7 +28,17 @@ class _Request(BaseModel):
 
 
 class PublishOptions(_Request):
-    """The optional fields of both submitting operations; all default to absent."""
+    """The optional fields of both submitting operations; all default to absent.
+
+    The reference pages do not say what the objects hold; the service checks them.
+
+    :param platform_settings: settings for the platform.
+    :param first_comment: a comment to add below the post.
+    :param engagement_comment_trigger: a comment to add when the post gets engagement.
+    :param repost_after: when and how to repost.
+    :param recurrence_interval_days: the interval of the recurrence in whole days, 1 to 365.
+    :param recurrence_ends_at: end of the recurrence, ISO 8601.
+    """
 
     platform_settings: dict[str, Any] | None = None
     first_comment: dict[str, Any] | None = None
@@ -39,13 +49,22 @@ class PublishOptions(_Request):
 
 
 class PostNowRequest(PublishOptions):
-    """Body of ``POST /v1/teams/{teamId}/posts/{postId}/post-now``."""
+    """Body of ``POST /v1/teams/{teamId}/posts/{postId}/post-now``.
+
+    :param social_account_id: id of the account to publish to, a UUID.
+    """
 
     social_account_id: str
 
 
 class ScheduleMultiRequest(PublishOptions):
-    """Body of ``POST /v1/teams/{teamId}/posts/{postId}/schedule-multi``."""
+    """Body of ``POST /v1/teams/{teamId}/posts/{postId}/schedule-multi``.
+
+    :param social_account_ids: ids of the accounts to publish to, UUIDs; at least one.
+    :param scheduled_at: when to publish, ISO 8601.
+    :param timezone: IANA name of the zone in which a user sees the time.
+    :param platform_settings_by_social_account_id: settings for single accounts, by their ids.
+    """
 
     social_account_ids: Annotated[list[str], Field(min_length=1)]
     scheduled_at: str
@@ -61,9 +80,42 @@ class _Response(BaseModel):
 ServiceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
 Word = Annotated[str, Field(max_length=200)]
 
+KnownProvider = Literal["x", "tiktok", "instagram", "facebook", "youtube", "linkedin", "threads"]
+"""The platforms of the reference pages."""
+
+KnownStatus = Literal["draft", "scheduled", "publishing", "published", "failed", "cancelled"]
+"""The statuses of the reference pages. ``published``, ``failed``, ``cancelled`` and ``draft`` are final; see
+:func:`~airflow_provider_octospark.outcomes.classify`."""
+
+KnownErrorCategory = Literal["rate_limited", "transient", "auth", "validation", "permanent"]
+"""The categories of the reference pages."""
+
+
+def _object_or_empty(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _count_or_none(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+# Nothing is decided by these, so a value of another type must not make a response unreadable: that would put a submission in
+# doubt. They are not looked into either, so a poll does not pay for them.
+JsonObject = Annotated[dict[str, Any], PlainValidator(_object_or_empty)]
+Note = Annotated[str | None, PlainValidator(_text_or_none)]
+Count = Annotated[int | None, PlainValidator(_count_or_none)]
+
 
 class UploadProgress(_Response):
-    """Progress of an upload to the platform, in bytes."""
+    """Progress of an upload to the platform, in bytes.
+
+    :param next_byte_start: the number of bytes that are uploaded.
+    :param upload_size: the number of bytes in all.
+    """
 
     next_byte_start: float | None = None
     upload_size: float | None = None
@@ -77,7 +129,16 @@ class UploadProgress(_Response):
 
 
 class ProviderPublishState(_Response):
-    """The platform's own state of a publication; empty for a post that needs no polling."""
+    """The platform's own state of a publication; empty for a post that needs no polling.
+
+    :param requires_polling: whether the service polls the platform for the end of the publication.
+    :param publish_id: the platform's id of the publication under way.
+    :param platform_post_id: the platform's id of the post, once it is out.
+    :param provider_status: the status in the platform's own words.
+    :param polling_reason: why the service polls the platform.
+    :param upload_progress: the progress of an upload.
+    :param failure_code: the platform's code of a failure.
+    """
 
     requires_polling: bool | None = None
     publish_id: str | None = None
@@ -91,23 +152,47 @@ class ProviderPublishState(_Response):
 class ScheduledPost(_Response):
     """A submission of a post to one social account.
 
-    Times keep the text of the response, so that two reads can be compared exactly.
+    The reference pages require every field in a response; what is missing all the same is None, or an empty object. Times are
+    ISO 8601 and keep the text of the response, so that two reads can be compared exactly.
+
+    :param id: id of the submission, a UUID.
+    :param social_account_id: id of the account, a UUID.
+    :param status: one of :data:`KnownStatus`, or one that is new, which counts as pending.
+    :param team_id: id of the team, a UUID.
+    :param content_item_id: id of the post, a UUID.
+    :param provider: one of :data:`KnownProvider`, or one that is new.
+    :param scheduled_at: when it is due.
+    :param timezone: IANA name of the zone in which a user sees the time.
+    :param platform_post_id: the platform's id of the post, once it is out.
+    :param platform_settings: settings for the platform, as they were requested.
+    :param publish_results: what publishing resulted in; its content is not documented.
+    :param provider_publish_state: the platform's own state of the publication.
+    :param error_code: the code of a failure.
+    :param error_message: a failure in words.
+    :param error_category: one of :data:`KnownErrorCategory`, or one that is new, which counts as permanent.
+    :param workflow_id: id of the service's own workflow that publishes it. The vendor's support asks for it.
+    :param workflow_run_id: id of that workflow's latest run.
+    :param created_at: when the service accepted it.
+    :param updated_at: when the service changed it last.
     """
 
     id: ServiceId
     social_account_id: ServiceId
-    status: Word
+    status: KnownStatus | Word
     team_id: str | None = None
     content_item_id: str | None = None
-    provider: Word | None = None
+    provider: KnownProvider | Word | None = None
     scheduled_at: str | None = None
     timezone: str | None = None
     platform_post_id: Annotated[str, Field(max_length=500)] | None = None
+    platform_settings: JsonObject = Field(default_factory=dict)
+    publish_results: JsonObject = Field(default_factory=dict)
     provider_publish_state: ProviderPublishState = Field(default_factory=ProviderPublishState)
-    publish_results: Any = None
     error_code: str | None = None
     error_message: str | None = None
-    error_category: Word | None = None
+    error_category: KnownErrorCategory | Word | None = None
+    workflow_id: Note = None
+    workflow_run_id: Note = None
     created_at: str | None = None
     updated_at: str | None = None
 
@@ -123,24 +208,54 @@ class ScheduledPost(_Response):
 
 
 class AccountError(_Response):
-    """Why an account was refused."""
+    """Why an account was refused.
+
+    :param message: the reason in words.
+    """
 
     message: str | None = None
 
 
 class AccountResult(_Response):
-    """The result for one account: a submission or an error."""
+    """The result for one account: a submission or an error.
+
+    :param social_account_id: id of the account, a UUID.
+    :param scheduled_post: the submission, if the account was accepted.
+    :param error: why it was refused, if it was.
+    """
 
     social_account_id: ServiceId
     scheduled_post: ScheduledPost | None = None
     error: AccountError | None = None
 
 
+class OutcomeCounts(_Response):
+    """The service's own counts of the accounts of a request.
+
+    :param total_count: the number of accounts, 0 or more.
+    :param success_count: how many were accepted.
+    :param failure_count: how many were refused.
+    """
+
+    total_count: Count = None
+    success_count: Count = None
+    failure_count: Count = None
+
+
 class ScheduleMultiResponse(_Response):
-    """Response of ``schedule-multi``. Results come from ``data``; the counts in ``outcome`` are not used."""
+    """Response of ``schedule-multi``. Results come from ``data``; nothing is decided by the counts.
+
+    :param data: the result for each account.
+    :param outcome: the counts.
+    """
 
     data: Annotated[list[AccountResult], FailFast()]
-    outcome: dict[str, Any] | None = None
+    outcome: OutcomeCounts = Field(default_factory=OutcomeCounts)
+
+    @field_validator("outcome", mode="before")
+    @classmethod
+    def _no_object_is_empty(cls, value: object) -> object:
+        return value if isinstance(value, dict | OutcomeCounts) else {}
 
 
 class Post(_Response):
