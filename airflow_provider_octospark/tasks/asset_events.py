@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AssetAlias
+
 from airflow_provider_octospark.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -39,5 +41,6 @@ def add_to_outlet_events(outlets: Iterable[Any], context: Context, outcomes: Seq
     """
     values: Any = context
     for outlet in outlets:
-        if hasattr(outlet, "uri"):
+        # An asset, or a reference to one by its name or URI.
+        if not isinstance(outlet, AssetAlias) and (hasattr(outlet, "uri") or hasattr(outlet, "name")):
             values["outlet_events"][outlet].extra.update(event_extra(outcomes))
