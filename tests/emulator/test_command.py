@@ -164,11 +164,15 @@ def test_it_stops_whoever_waits(fault: dict[str, Any]) -> None:
 
 
 def test_it_leaves_nothing_behind() -> None:
-    threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    threads, files = set(threading.enumerate()), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for _ in range(5):
         with Emulator() as emulator, Caller(emulator) as caller:
             caller.http.get("/v1/organizations")
-    assert threading.active_count() == threads
+            started = set(threading.enumerate()) - threads
+            assert started
+        for thread in started:  # A pool's thread ends a moment after its pool.
+            thread.join(timeout=30)
+            assert not thread.is_alive()
     assert len(os.listdir("/proc/self/fd")) == files  # noqa: PTH208
     emulator.stop()
     with pytest.raises(RuntimeError, match="already"):
