@@ -8,6 +8,8 @@ PYTHON3 ?= python3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready-airflow-$(AIRFLOW_VERSION)
+# Tests wait for servers a quarter of their time: one process more than there are cores.
+PROCESSES := $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
 
 # uv brings certificates of its own and would not trust those of a company's proxy, as pip does.
 export UV_SYSTEM_CERTS ?= true
@@ -43,7 +45,7 @@ types: $(READY) ## mypy, strict
 
 unit: $(READY) ## the tests alone
 	@echo "== pytest"
-	@$(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(PYTHON) -m pytest --numprocesses $(PROCESSES) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
 
 # Tests of which `make test` runs a sample.
 SAMPLED := tests/api/test_fault_table.py tests/triggers/test_octospark.py \
@@ -51,14 +53,14 @@ SAMPLED := tests/api/test_fault_table.py tests/triggers/test_octospark.py \
 
 test-more: $(READY) ## what takes longer: real Airflows, complete tables, mutated guards; forty minutes
 	@echo "== pytest, slow tests and complete tables"
-	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest -m slow --numprocesses 2 --dist loadfile --ignore=tests/chaos
-	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest --numprocesses 2 --dist loadfile $(SAMPLED)
+	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest -m slow --numprocesses $(PROCESSES) --dist loadfile --ignore=tests/chaos
+	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest --numprocesses $(PROCESSES) --dist loadfile $(SAMPLED)
 	@echo "== every history with three departures"
-	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest --numprocesses 2 tests/model
+	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest --numprocesses $(PROCESSES) tests/model
 	@echo "== mutation of each guard"
 	@$(PYTHON) -m tests.mutation
 	@echo "== random histories"
-	@OCTOSPARK_HISTORIES=600 $(PYTHON) -m pytest --numprocesses 2 tests/submission_histories/test_random_histories.py
+	@OCTOSPARK_HISTORIES=600 $(PYTHON) -m pytest --numprocesses $(PROCESSES) tests/submission_histories/test_random_histories.py
 
 # Each part runs, whatever the others say; the target fails if one of them does. SEED=N draws the same histories again.
 SEED ?= $(shell date +%s)
