@@ -220,7 +220,7 @@ class OctosparkSubmitOperator(BaseOperator):
                 raise
             why = "no triggerer took over the wait" if is_timeout else f"the trigger failed ({error})"
         self.log.warning("The deferral ended without an event: %s. Reading the posts once.", why)
-        return self._begin(context, resumed=True).start(give_up=why)
+        return self._begin(context, resumed=True).start(cannot_defer=why)
 
     def resume_submission(self, context: Context, event: Any = None, page: Any = None) -> Any:  # noqa: ARG002
         """Continue after a deferral for a request in doubt."""

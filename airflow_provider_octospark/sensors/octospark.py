@@ -197,7 +197,7 @@ class OctosparkPostSensor(BaseSensorOperator):
             except AirflowSensorTimeout:
                 pass
             with self._begin(context) as task:
-                return task.give_up("no triggerer took over the wait")
+                return task.finish_without_triggerer("no triggerer took over the wait")
 
     def on_kill(self) -> None:
         """With ``cancel_on_kill``, take submissions off the schedule if the task has failed or was skipped."""

@@ -137,7 +137,7 @@ def bears_our_marks(record: Record, latest: ScheduledPost, service_time: datetim
     It must be of the same account and time, unknown so far, and not older than the baseline. A record without a request
     has no marks.
     """
-    known = [submission.scheduled_post_id for submission in record.submissions()]
+    known = [*record.foreign, *(submission.scheduled_post_id for submission in record.submissions())]
     if not same_id(latest.social_account_id, record.social_account_id) or any(
         same_id(latest.id, each) for each in known
     ):

@@ -280,6 +280,8 @@ class Submission:
         for update in updates:
             write_log(self.log, update.log)
             self._concluded.update(update.concluded)
+            for key in update.reopened:
+                del self._concluded[key]
             self._halted = self._halted or update.halts
         records = [record for update in updates for record in update.records]
         if records:
@@ -320,7 +322,7 @@ class Submission:
         self._pause_after(
             [
                 *limited,
-                *self._give_up_or_repeat(rejected, is_ours=sent.is_ours),
+                *self._conclude_or_repeat(rejected, is_ours=sent.is_ours),
             ]
         )
         self._report_progress()
@@ -333,10 +335,10 @@ class Submission:
         if pause:
             self.clock.sleep(pause)
 
-    def _give_up_or_repeat(
+    def _conclude_or_repeat(
         self, rejected: Sequence[tuple[_Post, Send, OctosparkError]], *, is_ours: bool
     ) -> list[OctosparkError]:
-        """Give up on requests that were not accepted, unless they are worth repeating; return the errors of those."""
+        """Conclude what was not accepted, unless it is worth repeating; return the errors of what is repeated."""
         repeated: list[OctosparkError] = []
         for post, send, error in rejected:
             is_used_up = is_transient(error) and self._unanswered_rounds > MAX_REFUSALS
@@ -349,7 +351,7 @@ class Submission:
                 state = replace(state, records={**state.records, **{record.key: record for record in send.records}})
             self._update(
                 [
-                    protocol.give_up(
+                    protocol.conclude_not_sent(
                         state, send.announcement, error, self.rules, self.run, self.clock.now(), for_all=is_used_up
                     )
                 ]

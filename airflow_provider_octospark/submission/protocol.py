@@ -7,9 +7,9 @@ driver (``driver.py``) carries the step out. For each target the step follows fr
 the record    the post shows                                                      step
 ============  ==================================================================  =========================================
 ``unsent``    a submission with the marks of an earlier request of this task      adopt; unknown if that request was refused, or
-                                                                                  while the submission has failed
+or freed                                                                          while the submission has failed
 ``unsent``    another submission of the target since the run began                record it; conclude ``not_sent``, unless
-                                                                                  ``repeats`` lets it pass
+or freed                                                                          ``repeats`` lets it pass
 ``unsent``    anything else                                                       send: fence, request, response
 ``in_doubt``  a submission with its marks that is scheduled, under way or out     adopt
 ``in_doubt``  anything, and a user decided ``accepted``                           record it as answered
@@ -17,14 +17,16 @@ the record    the post shows                                                    
 ``in_doubt``  anything else, and a user decided ``not_accepted``                  ``unsent``
 ``in_doubt``  exactly what it showed before the request                           ``unsent``; with ``settle_time=None`` unknown
 ``in_doubt``  anything else, or the post cannot be read                           unknown
-``answered``  an end that frees the target (see ``rules.frees``)                  send, if a retry may
+``answered``  an end that frees the target                                        send, if a retry may
 ``answered``  anything else                                                       finish with what is known
 ============  ==================================================================  =========================================
 
+Freed is a target that was answered, and whose submission has ended in a way that allows another one (``rules.frees``).
+
 Four rules hold for the post as a whole:
 
-- A read is compared with all targets of the post. The service shows one submission of a post only, and the next request
-  hides it.
+- A read is compared with all targets of the post, also with those that this try has given up: the service shows one
+  submission of a post only, and the next request hides it. What is found replaces the conclusion.
 - What a read has shown is written before anything else is sent.
 - Nothing is sent to a post while one of its targets is in doubt: it would hide the submission that is looked for. A doubt
   that is concluded as unknown does not hold the post any more.
@@ -75,6 +77,7 @@ from airflow_provider_octospark.submission.steps import (
 from airflow_provider_octospark.submission.transitions import (
     adopted,
     decided_accepted,
+    decided_not_accepted,
     in_doubt_again,
     in_doubt_over_refused,
     with_observed,
@@ -101,7 +104,7 @@ def next_step(post: PostState, rules: Rules, run: Run, now: datetime) -> Step:
     return protocol.resolve_doubts(post.observed) or protocol.conclude_after_reading() or protocol.send_or_finish()
 
 
-def give_up(
+def conclude_not_sent(
     post: PostState,
     announcement: Announcement,
     error: OctosparkError,
@@ -120,7 +123,7 @@ def give_up(
     halts = error if for_all or isinstance(error, OctosparkAuthError | OctosparkHaltedError) else None
     protocol = _Protocol(post, rules, run, now)
     left = protocol.all_left() if halts else protocol.left_to_send(announcement)
-    return protocol.give_up(left, error, LogLine("error", sanitize(error)), halts=halts)
+    return protocol.not_sent(left, error, LogLine("error", sanitize(error)), halts=halts)
 
 
 def count_left(post: PostState, rules: Rules, run: Run, now: datetime) -> int:
@@ -157,9 +160,12 @@ class _Protocol:
         """Whether an earlier try's submission has ended in a way that allows another one."""
         return self._is_submitted_before(record) and self._is_freed_by(record, record.known_outcome)
 
+    def _is_cleared(self, record: Record) -> bool:
+        """Whether a user cleared the task since the record's request: a clear raises ``max_tries``."""
+        return record.max_tries is not None and self.run.max_tries > record.max_tries
+
     def _is_freed_by(self, record: Record, outcome: Outcome) -> bool:
-        # A clear raises ``max_tries``.
-        cleared = record.max_tries is not None and self.run.max_tries > record.max_tries
+        cleared = self._is_cleared(record)
         settle_time = self.rules.settle_time
         if record.inferred and (not cleared or settle_time is None or self.now < record.fence + settle_time):
             # Somebody else may have made the adopted submission, and it may hide the request's own.
@@ -178,7 +184,7 @@ class _Protocol:
             run_id = self.post.runs[submission_id]
             if run_id is None or self.rules.repeats == "refuse":
                 error = messages.repeat(record, self.run, run_id)
-                return self.give_up([record], error, LogLine("error", str(error)))
+                return self.not_sent([record], error, LogLine("error", str(error)))
         return None
 
     # Before the post is read
@@ -187,14 +193,14 @@ class _Protocol:
         """Conclude what no read can change, so that a post that may not be sent costs no request."""
         left = self.all_left()
         if left and self.post.halted is not None:
-            return self.give_up(left, self.post.halted)
+            return self.not_sent(left, self.post.halted)
         unsent = [record for record in left if record.state == "unsent"]
         for record in unsent:
             if record.try_number == self.run.try_number and record.sends >= MAX_SENDS:
-                return self._give_up_used_up(record)
+                return self._not_sent_again(record)
         if step := self._refuse_repeats(unsent):
             return step
-        return None if self.post.in_doubt() or self._is_behind() else self._give_up_late()
+        return None if self.post.in_doubt() or self._is_behind() else self._not_sent_late()
 
     def _is_behind(self) -> bool:
         """Whether the end of an earlier submission may have come since this task last read its post."""
@@ -220,16 +226,21 @@ class _Protocol:
         latest = observed.latest
         if latest is None:
             return None
-        compared = [self._compared(record, latest, observed) for record in self.post.open_records()]
+        compared = [self._compared(record, latest, observed) for record in self.post.records.values()]
         found = [each for each in compared if each is not None]
         lines = tuple(line for _, line in found if line is not None)
-        return Update(tuple(record for record, _ in found), log=lines) if found else None
+        reopened = frozenset(
+            record.key
+            for record, _ in found
+            if record.key in self.post.concluded and record.state != self.post.records[record.key].state
+        )
+        return Update(tuple(record for record, _ in found), log=lines, reopened=reopened) if found else None
 
     def _compared(
         self, record: Record, latest: ScheduledPost, observed: Observed
     ) -> tuple[Record, LogLine | None] | None:
         """Return what becomes of a record, and a line for the log; None if ``latest`` does not concern it."""
-        if not same_id(latest.social_account_id, record.social_account_id):
+        if not same_id(latest.social_account_id, record.social_account_id) or record.is_foreign(latest.id):
             return None
         is_left = record.state == "unsent" or self._is_free(record)
         if not is_left and not self._is_submitted_before(record):
@@ -287,7 +298,9 @@ class _Protocol:
                 continue
             if decision == "not_accepted" and not isinstance(resolution, PollAgain):
                 # Before ``settle_time`` is over nobody can know that the request has no effect.
-                records.append(self._decided_not_accepted(record, observed))
+                latest = observed.latest
+                is_marked = latest is not None and self._is_marked(record, latest, observed)
+                records.append(decided_not_accepted(record, latest.id if latest is not None and is_marked else None))
                 log.append(messages.not_accepted(record, ", as a user decided"))
                 continue
             match resolution:
@@ -306,16 +319,9 @@ class _Protocol:
             return Update(records=tuple(records), concluded=concluded, log=tuple(log))
         return PollLater(min(polls), tuple(log)) if polls else None
 
-    def _decided_not_accepted(self, record: Record, observed: Observed) -> Record:
-        """Let a request be sent, and keep what the user called somebody else's from standing in its way."""
-        latest, earlier = observed.latest, record.earlier
-        if latest is not None and self._is_marked(record, latest, observed):
-            earlier = [*earlier, outcome_of(latest, record.team_id, record.post_id)]
-        return record.model_copy(update={"state": "unsent", "earlier": earlier, "refused": None})
-
     def conclude_after_reading(self) -> Update | FindRun | None:
         """Conclude what is not sent although an earlier submission would allow it."""
-        return self._refuse_repeats(self.all_left()) or self._give_up_late()
+        return self._refuse_repeats(self.all_left()) or self._not_sent_late()
 
     # What is left
 
@@ -325,7 +331,7 @@ class _Protocol:
         if submitted and self.rules.if_already_submitted == "fail":
             return Refuse(messages.already_submitted(submitted[0]))
         # The clear has had its effect: an end that comes later is not the one that the user saw.
-        cleared = [record for record in submitted if self.run.max_tries > (record.max_tries or 0)]
+        cleared = [record for record in submitted if record.max_tries is None or self._is_cleared(record)]
         if cleared:
             return Update(
                 records=tuple(record.model_copy(update={"max_tries": self.run.max_tries}) for record in cleared)
@@ -338,7 +344,7 @@ class _Protocol:
 
     def _send(self, announcement: Announcement, left: list[Record], observed: Observed) -> Step:
         if isinstance(observed.response, OctosparkError):
-            return give_up(self.post, announcement, observed.response, self.rules, self.run, self.now)
+            return conclude_not_sent(self.post, announcement, observed.response, self.rules, self.run, self.now)
         records = tuple(left[: announcement.accounts_per_call or len(left)])
         if self.rules.dry_run:
             return Update(
@@ -358,20 +364,20 @@ class _Protocol:
             announcement = announcement.at(on_time.replace(microsecond=0))
         return Send(announcement, records, baseline, log)
 
-    def _give_up_late(self) -> Update | None:
-        """Give up on targets whose time has passed. Nothing of them can be out that is not on record."""
+    def _not_sent_late(self) -> Update | None:
+        """Conclude that targets are not sent whose time has passed. Nothing of them can be out that is not on record."""
         for announcement in self.post.announcements:
             left = self.left_to_send(announcement)
             error = conclusions.too_late(announcement, self.rules, self.run, self.now) if left else None
             if error is not None:
-                return self.give_up(left, error, LogLine("warning", str(error)), reason="late")
+                return self.not_sent(left, error, LogLine("warning", str(error)), reason="late")
         return None
 
-    def _give_up_used_up(self, record: Record) -> Update:
+    def _not_sent_again(self, record: Record) -> Update:
         error = messages.used_up(record)
-        return self.give_up([record], error, LogLine("error", str(error)))
+        return self.not_sent([record], error, LogLine("error", str(error)))
 
-    def give_up(
+    def not_sent(
         self,
         records: Iterable[Record],
         error: OctosparkError,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
-from airflow_provider_octospark.outcomes import Outcome
+from airflow_provider_octospark.outcomes import Outcome, same_id
 from airflow_provider_octospark.parameters.times import parse_instant
 
 FORMAT = 1
@@ -67,8 +67,8 @@ class Record(_Entry):
     :param scheduled_at: the time that was sent with it, ISO 8601, or None for a post now.
     :param inferred: whether ``outcome`` is not the service's response, but a submission that was adopted, or that a user
         confirmed. It is never recorded as failed, because that proves nothing about the request.
-    :param earlier: earlier submissions of the target by this task instance, as they were when they freed the target, and
-        submissions that a user called somebody else's.
+    :param earlier: earlier submissions of the target by this task instance, as they were when they freed the target.
+    :param foreign: ids of submissions that a user called somebody else's; they do not keep the target from being sent.
     :param sends: the number of requests in ``try_number`` that got no response.
     :param refused: the earliest request that was refused since the target was last accepted, or None.
     :param other_submission: a submission of the target that this task instance did not make and that was created after the
@@ -89,6 +89,7 @@ class Record(_Entry):
     outcome: Outcome | None = None
     inferred: bool = False
     earlier: list[Outcome] = []
+    foreign: list[str] = []
     sends: int = 0
     refused: RefusedRequest | None = None
     other_submission: Outcome | None = None
@@ -131,8 +132,12 @@ class Record(_Entry):
         """The HTTP status with which the service refused a request, if it refused one."""
         return None if self.refused is None else self.refused.status
 
+    def is_foreign(self, scheduled_post_id: str) -> bool:
+        """Whether a user called a submission somebody else's."""
+        return any(same_id(each, scheduled_post_id) for each in self.foreign)
+
     def submissions(self) -> list[Outcome]:
-        """Return all submissions of this target that are known: ``earlier``, and ``outcome`` as the latest."""
+        """Return this task instance's submissions of the target: ``earlier``, and ``outcome`` as the latest."""
         return self.earlier if self.outcome is None else [*self.earlier, self.outcome]
 
 

@@ -116,12 +116,14 @@ class Update:
     """Write ``records`` if there are any, take in ``concluded``, and ask for the next step.
 
     :param halts: why nothing more is sent to any post in this try, or None.
+    :param reopened: targets whose conclusion no longer holds, because of what ``records`` say now.
     """
 
     records: tuple[Record, ...] = ()
     concluded: Mapping[Target, Conclusion] = field(default_factory=dict)
     log: tuple[LogLine, ...] = ()
     halts: OctosparkError | None = None
+    reopened: frozenset[Target] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,15 @@ def decided_accepted(record: Record, run: Run, *, request: str | None = None, fe
     )
 
 
+def decided_not_accepted(record: Record, foreign: str | None) -> Record:
+    """Return the record after a user's decision that the request was not accepted.
+
+    :param foreign: a submission with the marks of the request, which the user has thereby called somebody else's.
+    """
+    known = record.foreign if foreign is None else [*record.foreign, foreign]
+    return record.model_copy(update={"state": "unsent", "foreign": known, "refused": None})
+
+
 def fenced(
     record: Record, request: str, baseline: Baseline, scheduled_at: str | None, run: Run, now: datetime
 ) -> Record:

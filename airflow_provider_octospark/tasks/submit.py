@@ -143,7 +143,7 @@ class SubmitTask:
     """
 
     published_url: str | None = None
-    _give_up: str | None = None
+    _cannot_defer: str | None = None
 
     def __init__(
         self,
@@ -171,14 +171,14 @@ class SubmitTask:
             page_size=description.page_size if self._store is not None else None,
         )
 
-    def start(self, *, give_up: str | None = None) -> Any:
+    def start(self, *, cannot_defer: str | None = None) -> Any:
         """Submit what is not submitted yet, wait if asked to, and end the task.
 
-        :param give_up: why the task cannot wait in the triggerer; what is not final after one poll is then unknown. None
+        :param cannot_defer: why the task cannot wait in the triggerer; what is not final after one poll is then unknown. None
             (default) if it can.
         """
         description = self.description
-        self._give_up = give_up
+        self._cannot_defer = cannot_defer
         with self.stopping.observed(), self._connect(description.octospark_conn_id) as hook:
             hook.is_stopped = lambda: self.stopping.is_requested
             announcements, rules, waits = self._checked(hook)
@@ -301,7 +301,7 @@ class SubmitTask:
     def _pause(self, wait: WaitUntil) -> None:
         self.stopping.check()
         remaining = wait.time - self._clock.now()
-        if self.description.deferrable and self._give_up is None and remaining > SHORTEST_DEFERRAL:
+        if self.description.deferrable and self._cannot_defer is None and remaining > SHORTEST_DEFERRAL:
             raise TaskDeferred(**until_in_doubt_resolved(wait.time, **self._carried()))
         self._clock.sleep(max(0.0, remaining.total_seconds()))
 
@@ -321,8 +321,8 @@ class SubmitTask:
         while True:
             for line in hook.poll(wait):
                 self.log.info("%s", line)
-            if self._give_up is not None:
-                wait.end_unknown("deadline", self._give_up)
+            if self._cannot_defer is not None:
+                wait.end_unknown("deadline", self._cannot_defer)
             if wait.done:
                 break
             self.stopping.check()

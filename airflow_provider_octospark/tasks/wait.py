@@ -141,7 +141,7 @@ class WaitTask:
         """End the task with the outcomes."""
         return self._finish(self.wait.outcomes)
 
-    def give_up(self, why: str) -> Any:
+    def finish_without_triggerer(self, why: str) -> Any:
         """End the task; pending outcomes are unknown."""
         self.wait.end_unknown("deadline", why)
         return self.finish()
