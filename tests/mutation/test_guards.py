@@ -25,6 +25,7 @@ from airflow_provider_octospark.submission.rules import MAX_SENDS, Rules
 from tests.api.hostile import Exchange, response
 from tests.api.own_server import ServerThread
 from tests.submission.harness import BenchHook, Job
+from tests.submission.test_other_submissions import OneForEachAccount
 from tests.submission_histories.histories import HistoryBench, HistoryTask, Strike
 from tests.submission_histories.promises import broken
 
@@ -451,6 +452,14 @@ def test_what_is_seen_is_compared_with_all_targets(bench: HistoryBench, x: str, 
     finish(task)
     assert kept(bench)
     assert [count.accepted for count in task.count()] == [1, 0]
+
+
+def test_what_is_seen_is_compared_with_what_was_given_up(bench: HistoryBench) -> None:
+    """The service refuses the first account, and submits the post all the same; the next request would hide that."""
+    task = HistoryTask(bench, OneForEachAccount.of(bench), retries=0)
+    bench.fault("schedule-multi", "status", status=400, when="after")
+    finish(task)
+    assert task.ends == ["unknown", "pending"]
 
 
 def test_clocks_may_disagree_without_a_record(bench: HistoryBench) -> None:
