@@ -249,20 +249,25 @@ class Wait:
     def _open(self, post: tuple[str, str]) -> list[Watch]:
         return [watch for watch in self._by_post[post] if not watch.outcome.is_final]
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the wait as JSON primitives, for trigger arguments and Airflow's task state store."""
+    def as_json(self, *, with_details: bool = False) -> dict[str, Any]:
+        """Return the wait as JSON primitives.
+
+        :param with_details: whether final outcomes have their details, which no later poll reads again (default False, as in
+            trigger arguments).
+        """
         return {
-            "watches": [self._watch_as_json(watch) for watch in self.watches],
+            "watches": [self._watch_as_json(watch, with_details) for watch in self.watches],
             "started_at": format_instant(self.started_at),
             "hidden_timeout": self.hidden_timeout.total_seconds(),
             "interval": self.interval,
             "backoff": self.backoff,
         }
 
-    def _watch_as_json(self, watch: Watch) -> dict[str, Any]:
+    def _watch_as_json(self, watch: Watch, with_details: bool) -> dict[str, Any]:
+        outcome = watch.outcome
         poll = None if watch.outcome.is_final else self._polls.get(watch.post)
         return {
-            "outcome": watch.outcome.as_json(),
+            "outcome": outcome.as_json() if with_details and outcome.is_final else outcome.as_stored(),
             "deadline": format_instant(watch.deadline),
             "since": format_instant(watch.since) if watch.since else None,
             "shown": watch.shown,

@@ -20,7 +20,7 @@ MOST_REPORTED = 100
 """Maximum number of failures, and of bad items, in a manifest."""
 
 PART = 200
-"""Maximum number of outcomes in one XCom: about 100 KB."""
+"""Maximum number of outcomes in one XCom: about 150 KB."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ from datetime import datetime
 from airflow_provider_octospark.api.models import ScheduledPost
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkAuthError, OctosparkError, OctosparkHaltedError
-from airflow_provider_octospark.outcomes import Outcome, Reason, outcome_of, same_id
+from airflow_provider_octospark.outcomes import Outcome, Reason, outcome_of, same_id, same_stored
 from airflow_provider_octospark.parameters.times import format_instant, on_service_clock
 from airflow_provider_octospark.submission import conclusions, messages
 from airflow_provider_octospark.submission.announcements import Announcement
@@ -267,11 +267,11 @@ class _Protocol:
     def _compared_with_own(
         self, record: Record, known: Outcome, seen: Outcome, *, is_left: bool
     ) -> tuple[Record, LogLine | None] | None:
-        if seen == known:
+        if same_stored(seen, known):
             return None
         if is_left and not self._is_freed_by(record, seen):
             return with_observed(record, seen), messages.not_resubmitting(record, seen)
-        if known == record.outcome and known.state != "published":
+        if same_stored(known, record.outcome) and known.state != "published":
             return with_observed(record, seen), None
         return None
 

@@ -42,11 +42,10 @@ def until_published(
     # Imported here, because parsing a DAG file should not import triggers.
     from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger
 
-    arguments = wait.as_json()
     return Deferral(
-        trigger=OctosparkPostTrigger(octospark_conn_id, arguments, cancel_on_kill),
+        trigger=OctosparkPostTrigger(octospark_conn_id, wait.as_json(), cancel_on_kill),
         method_name="execute_complete",
-        kwargs={"wait": arguments, **carried},
+        kwargs={"wait": wait.as_json(with_details=True), **carried},
         timeout=wait.deadline - datetime.now(UTC) + FRAMEWORK_MARGIN,
     )
 
@@ -84,7 +83,8 @@ def outcomes_or_wait(event: Any, wait: Any, log: Log) -> list[Outcome] | Wait:
         problem = str(error)
     else:
         if same_targets(outcomes, awaited.outcomes):
-            return outcomes
+            # The trigger does not read again what was final before.
+            return [seen.with_details_of(known) for seen, known in zip(outcomes, awaited.outcomes, strict=True)]
         log.warning("The trigger's event is about other publications than this task waits for; waiting on.")
         return awaited
     raise OctosparkProtocolError(

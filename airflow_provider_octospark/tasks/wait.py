@@ -230,7 +230,7 @@ class WaitTask:
         """Store the wait for the next poke, which is a new process in mode ``reschedule``."""
         store = task_state_store(self.context)
         if store is not None:
-            store.set(WAIT_KEY, {"try": self.run.try_number, "wait": self.wait.as_json()})
+            store.set(WAIT_KEY, {"try": self.run.try_number, "wait": self.wait.as_json(with_details=True)})
 
     def _kept(self, fresh: Wait) -> Wait:
         """Return the stored wait of this try's earlier pokes."""

@@ -92,8 +92,22 @@ def test_your_dag() -> str:
 
 test_your_dag.__test__ = False  # type: ignore[attr-defined]
 
+
+def outcome() -> str:
+    """Return what an outcome is, and a table of its fields."""
+    rows = [f"| `{name}` | {cell(text)} |" for name, text in fields(Outcome).items()]
+    return "\n\n".join(
+        [
+            summary(Outcome),
+            "\n".join(["| Field | What it is |", "| --- | --- |", *rows]),
+            f"`state` is one of {_listed(get_args(State))}; `reason` is null or one of {_listed(get_args(Reason))}.",
+        ]
+    )
+
+
 SECTIONS = {
     "parameters": all_parameters,
+    "outcome": outcome,
     "extra": extra,
     "inputs": inputs.table,
     "situations": situations,
@@ -125,9 +139,7 @@ def _reference() -> Iterator[str]:
         if rows:
             yield "\n".join([*PARAMETERS, *rows])
     yield "## Outcome"
-    yield summary(Outcome)
-    yield "Fields: " + ", ".join(f"`{name}`" for name in Outcome.model_fields) + "."
-    yield f"`state` is one of {_listed(get_args(State))}; `reason` is null or one of {_listed(get_args(Reason))}."
+    yield outcome()
     yield "## Errors"
     yield (
         "`from airflow_provider_octospark.exceptions import …`. All are `OctosparkError`, and that is an `AirflowException`; "

@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.outcomes import Outcome
+from tests.docs.docstrings import fields
 from tests.docs.generated import COPIED_TEST
 from tests.docs.pages import DOCS, README, ROOT, Block, blocks, blocks_of
 from tests.system.dag_runs import RunDag
@@ -123,6 +124,7 @@ def test_the_outcome_that_is_shown_is_one() -> None:
     shown = json.loads(block.text)
     assert list(shown) == list(Outcome.model_fields)
     assert Outcome.model_validate(shown).as_json() == shown
+    assert list(shown) == list(fields(Outcome)), "the table of the reference page has every field"
 
 
 @pytest.fixture

@@ -348,7 +348,7 @@ GUARDS = (
     _guard(
         "what freed a target is looked at once more",
         "test_what_was_revived_before_it_is_submitted_again",
-        (_PROTOCOL, "        if seen == known:\n            return None\n", "        return None\n"),
+        (_PROTOCOL, "        if same_stored(seen, known):\n            return None\n", "        return None\n"),
     ),
     _guard(
         "somebody else's submission is not repeated",

@@ -24,7 +24,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkRateLimitError,
     OctosparkServerError,
 )
-from airflow_provider_octospark.outcomes import classify, outcome_of
+from airflow_provider_octospark.outcomes import DETAILS, classify, outcome_of
 from airflow_provider_octospark.parameters.defaults import HIDDEN_TIMEOUT, PUBLISH_TIMEOUT
 from airflow_provider_octospark.parameters.times import format_instant
 from airflow_provider_octospark.polling.occurrences import is_next_occurrence
@@ -512,7 +512,7 @@ def test_a_wait_survives_being_written_down(steps: list[tuple[int, int]], count:
     wait = in_some_state(steps, count, interval)
     text = json.dumps(wait.as_json(), allow_nan=False)
     again = Wait.from_json(json.loads(text))
-    assert again.outcomes == wait.outcomes
+    assert [each.as_stored() for each in again.outcomes] == [each.as_stored() for each in wait.outcomes]
     assert again.as_json() == wait.as_json()
     assert again.done == wait.done
     now = NOON + timedelta(minutes=20)
@@ -520,6 +520,21 @@ def test_a_wait_survives_being_written_down(steps: list[tuple[int, int]], count:
         assert abs(again.poll_at(post, now) - wait.poll_at(post, now)) <= timedelta(milliseconds=1)
     assert [watch.deadline for watch in again.watches] == [watch.deadline for watch in wait.watches]
     assert same_targets(again.outcomes, wait.outcomes)
+
+
+def test_what_is_written_down_of_a_wait_omits_the_details_but_those_that_no_poll_reads_again() -> None:
+    other = new_id()
+    wait = Wait.start([pending(POST), pending(other)], started_at=NOON)
+    for post, status in ((POST, "published"), (other, "publishing")):
+        state = {"providerStatus": "SENT", "uploadProgress": {"nextByteStart": 5, "uploadSize": 10}}
+        shown = scheduled_json(post, status=status, workflowId="flow", timezone="UTC", providerPublishState=state)
+        wait.record_response((TEAM, post), answer_with(post, shown), NOON)
+    details = (format_instant(NOON), format_instant(NOON), "flow", "UTC", "SENT", 0.5)
+    assert [[each.as_json()[name] for name in DETAILS] for each in wait.outcomes] == [list(details)] * 2
+    arguments = wait.as_json()
+    assert all(not entry["outcome"].keys() & set(DETAILS) for entry in arguments["watches"])
+    kept = Wait.from_json(json.loads(json.dumps(wait.as_json(with_details=True))))
+    assert [outcome.workflow_id for outcome in kept.outcomes] == ["flow", None]
 
 
 def test_a_restart_changes_neither_deadline_nor_schedule_nor_what_was_told() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_octospark.exceptions import OctosparkUnknownError
+from airflow_provider_octospark.outcomes import DETAILS
 from airflow_provider_octospark.submission.journal import PAGE_KEY
 from airflow_provider_octospark.submission.rules import Rules
 from tests.submission.harness import Bench, Job, Task, kill
@@ -258,6 +259,32 @@ def test_what_a_person_says_was_sent_stays_so(bench: Bench) -> None:
         assert task.state == "success"
         assert task.ends == ["published"]
         assert task.count()[0].accepted == 1
+
+
+# What only informs a user
+
+
+def test_details_are_reported_and_neither_recorded_nor_compared(bench: Bench) -> None:
+    task = Task(bench, Job.post_now(bench, account=bench.service.account_id("tiktok"), wait=True))
+    task.start()
+    [before] = bench.service.scheduled_posts()
+    bench.service.advance(4)
+    [shown] = bench.service.scheduled_posts()
+    assert (task.state, before["status"], shown["status"]) == ("deferred", "publishing", "publishing")
+    assert before["updatedAt"] != shown["updatedAt"]
+    task.clear(shows=False)
+    reads_again = task.start()
+    assert "before set octospark" not in reads_again.points.names
+    assert not task.table.read(PAGE_KEY)["records"][0]["outcome"].keys() & set(DETAILS)
+    task.finish()
+    [outcome] = task.tries[-1].outcomes
+    [shown] = bench.service.scheduled_posts()
+    assert (outcome.state, outcome.upload_progress) == ("published", 1.0)
+    assert (outcome.workflow_id, outcome.created_at) == (shown["workflowId"], shown["createdAt"])
+    assert (outcome.updated_at, outcome.provider_status) == (
+        shown["updatedAt"],
+        shown["providerPublishState"]["providerStatus"],
+    )
 
 
 # Records of other targets

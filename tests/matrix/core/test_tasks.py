@@ -232,6 +232,10 @@ def test_the_outcome_is_the_same_flat_object_everywhere(emulator: Emulator, run:
     outcome = finished.xcom("publish")
     assert set(outcome) == set(Outcome.model_fields)
     assert outcome.pop("cancellable") is False
+    [shown] = emulator.scheduled_posts()
+    assert (outcome["created_at"], outcome["updated_at"]) == (shown["createdAt"], shown["updatedAt"])
+    assert (outcome["workflow_id"], outcome["timezone"]) == (shown["workflowId"], shown["timezone"])
+    assert outcome["workflow_id"]
     assert all(value is None or isinstance(value, str) for value in outcome.values())
 
 
