@@ -8,20 +8,37 @@ Needs the extra `emulator` (FastAPI and uvicorn). The imports are lazy.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_octospark.emulator.http.server import Emulator
+    from airflow_provider_octospark.emulator.service.ledger import PublicationEntry, RequestEntry, SubmissionEntry
+    from airflow_provider_octospark.emulator.service.resources import ScheduledPostResponse
     from airflow_provider_octospark.emulator.settings import Settings
 
-__all__ = ["Emulator", "Settings"]
+__all__ = [
+    "Emulator",
+    "PublicationEntry",
+    "RequestEntry",
+    "ScheduledPostResponse",
+    "Settings",
+    "SubmissionEntry",
+]
+
+_MODULES = {
+    "PublicationEntry": "service.ledger",
+    "RequestEntry": "service.ledger",
+    "ScheduledPostResponse": "service.resources",
+    "Settings": "settings",
+    "SubmissionEntry": "service.ledger",
+}
+"""The modules of the names that need no extra, below this package."""
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Settings":
-        from airflow_provider_octospark.emulator.settings import Settings
-
-        return Settings
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     if name == "Emulator":
         try:
             from airflow_provider_octospark.emulator.http.server import Emulator

@@ -7,6 +7,12 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from airflow_provider_octospark import exceptions
+from airflow_provider_octospark.emulator import (
+    PublicationEntry,
+    RequestEntry,
+    ScheduledPostResponse,
+    SubmissionEntry,
+)
 from airflow_provider_octospark.emulator.http.server import Emulator
 from airflow_provider_octospark.emulator.service.faults import Fault
 from airflow_provider_octospark.emulator.service.scenarios import ScenarioRule
@@ -105,7 +111,23 @@ def outcome() -> str:
     )
 
 
+def ledger() -> str:
+    """Return tables of what the emulator's lists hold."""
+    tables = []
+    for method, shape in (
+        ("submissions", SubmissionEntry),
+        ("publications", PublicationEntry),
+        ("requests", RequestEntry),
+        ("scheduled_posts", ScheduledPostResponse),
+    ):
+        rows = [f"| `{name}` | {cell(text)} |" for name, text in fields(shape).items()]
+        head = [f"**`{shape.__name__}`, an entry of `{method}()`**\n", "| Key | What it is |", "| --- | --- |"]
+        tables.append("\n".join([*head, *rows]))
+    return "\n\n".join(tables)
+
+
 SECTIONS = {
+    "ledger": ledger,
     "parameters": all_parameters,
     "outcome": outcome,
     "extra": extra,

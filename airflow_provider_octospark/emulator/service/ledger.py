@@ -16,7 +16,15 @@ REQUESTS_KEPT: Final = 100_000
 
 
 class SubmissionEntry(TypedDict):
-    """A submission that the service accepted; `user-action` is one by a user in the app."""
+    """A submission that the service accepted; an entry of `Emulator.submissions()`.
+
+    :param at: when it was accepted by the emulator's clock, ISO 8601 in UTC.
+    :param operation: the request, `post-now` or `schedule-multi`; or `user-action` for a user in the app.
+    :param team_id: id of the team, a UUID.
+    :param post_id: id of the post, a UUID.
+    :param social_account_id: id of the account, a UUID.
+    :param scheduled_post_id: id of the scheduledPost that it made, a UUID.
+    """
 
     at: str
     operation: SubmittingOperation
@@ -27,7 +35,14 @@ class SubmissionEntry(TypedDict):
 
 
 class PublicationEntry(TypedDict):
-    """A publication, whatever the API shows of it."""
+    """A publication, whatever the API shows of it; an entry of `Emulator.publications()`.
+
+    :param at: when it went out by the emulator's clock, ISO 8601 in UTC.
+    :param post_id: id of the post, a UUID.
+    :param social_account_id: id of the account, a UUID.
+    :param scheduled_post_id: id of the scheduledPost, a UUID; each occurrence of a recurring post has its own.
+    :param platform_post_id: the platform's id of the post.
+    """
 
     at: str
     post_id: str
@@ -37,9 +52,13 @@ class PublicationEntry(TypedDict):
 
 
 class RequestEntry(TypedDict):
-    """A request to the public API, without its headers, because one of them is the key.
+    """A request to the public API, without its headers, because one of them is the key; an entry of `Emulator.requests()`.
 
-    `status` is null while there is no response.
+    :param at: when it came by the emulator's clock, ISO 8601 in UTC.
+    :param method: the HTTP method.
+    :param path: the path, without the query.
+    :param status: the HTTP status of the response; None while there is none.
+    :param fault: the scripted fault that it met, or None.
     """
 
     at: str

@@ -22,7 +22,28 @@ Timestamp = Annotated[str, Field(description="ISO 8601, UTC, milliseconds.")]
 
 
 class ScheduledPostResponse(TypedDict):
-    """A scheduledPost; every field is required (reference pages)."""
+    """A scheduledPost; every field is required (reference pages). An entry of `Emulator.scheduled_posts()`.
+
+    :param id: id of the submission, a UUID.
+    :param teamId: id of the team, a UUID.
+    :param contentItemId: id of the post, a UUID.
+    :param socialAccountId: id of the account, a UUID.
+    :param provider: the platform: `x`, `tiktok`, `instagram`, `facebook`, `youtube`, `linkedin` or `threads`.
+    :param status: `draft`, `scheduled`, `publishing`, `published`, `failed` or `cancelled`.
+    :param scheduledAt: when it is due, ISO 8601 in UTC.
+    :param timezone: the zone that was sent with it, or None.
+    :param platformPostId: the platform's id of the post as the API shows it, or None.
+    :param platformSettings: the settings that were sent with it.
+    :param publishResults: what publishing resulted in; its content is an assumption.
+    :param providerPublishState: the platform's own state; `{}` for a post that needs no polling.
+    :param errorCode: the code of a failure, or None.
+    :param errorMessage: a failure in words, or None.
+    :param errorCategory: `rate_limited`, `transient`, `auth`, `validation` or `permanent`; or None.
+    :param workflowId: id of the workflow that publishes it.
+    :param workflowRunId: id of that workflow's latest run.
+    :param createdAt: when it was accepted, ISO 8601 in UTC.
+    :param updatedAt: when it changed last, ISO 8601 in UTC.
+    """
 
     id: Uuid
     teamId: Uuid
