@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_octospark.api.models import ScheduledPost
-from airflow_provider_octospark.api.text import sanitize
+from airflow_provider_octospark.api.text import sanitize, without_stop
 from airflow_provider_octospark.platform_urls import published_url
 from airflow_provider_octospark.publish_problems import problem_of
 
@@ -224,16 +224,17 @@ def describe_submission(scheduled: ScheduledPost) -> str:
 
 def describe(outcome: Outcome) -> str:
     """Return an outcome as one line for a user."""
-    words = [f"team {outcome.team_id} post {outcome.post_id}"]
-    if outcome.social_account_id:
-        words.append(f"account {outcome.social_account_id}")
+    words = [f"Post {outcome.post_id}"]
     if outcome.provider:
         words.append(f"on {outcome.provider}")
+    if outcome.social_account_id:
+        words.append(f"account {outcome.social_account_id}")
+    ids = [f"team {outcome.team_id}"]
     if outcome.scheduled_post_id:
-        words.append(f"submission {outcome.scheduled_post_id}")
-    said = f"{' '.join(words)}: {outcome.state}"
+        ids.append(f"submission {outcome.scheduled_post_id}")
+    said = f"{' '.join(words)} ({', '.join(ids)}): {outcome.state}"
     details = [outcome.reason, outcome.error_category, outcome.error_code, outcome.error_message]
-    told = "; ".join(detail for detail in details if detail)
+    told = "; ".join(without_stop(detail) for detail in details if detail)
     if outcome.state == "unknown" and outcome.platform_post_id:
         told += f"; it may be live as {outcome.platform_post_id}"
     return f"{said} ({told})" if told else said

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from airflow_provider_octospark.api.operations import Operation
-from airflow_provider_octospark.api.text import Redaction, sanitize
+from airflow_provider_octospark.api.text import Redaction, sanitize, without_stop
 from airflow_provider_octospark.exceptions import (
     OctosparkAnswerError,
     OctosparkAuthError,
@@ -134,6 +134,8 @@ def _error(operation: Operation[Any], raw: RawResponse, now: datetime, redaction
         phrase = HTTPStatus(raw.status).phrase
     except ValueError:
         phrase = "no status that HTTP knows"
+    if without_stop(said).casefold() == phrase.casefold():
+        said = ""
     parts = [f"{operation.name} ({operation.about}): the service answered {raw.status} {phrase}"]
     if said:
         parts.append(f": {said}")

@@ -8,6 +8,7 @@ import json
 import re
 import reprlib
 import unicodedata
+from datetime import timedelta
 from typing import Any, Protocol
 from urllib.parse import quote, quote_plus
 
@@ -65,6 +66,17 @@ def sanitize(value: object, limit: int = 300) -> str:
     cleaned = text if text.isprintable() else "".join(" " if unicodedata.category(c) in _HARMFUL else c for c in text)
     cleaned = " ".join(cleaned.split())
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
+
+
+def without_stop(text: str) -> str:
+    """Return a sentence without its full stop, to be quoted within another one."""
+    return text.rstrip(" .")
+
+
+def rounded(duration: timedelta) -> str:
+    """Return a duration for a log: whole seconds up to two minutes, then whole minutes."""
+    seconds = duration.total_seconds()
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 class Secret(str):

@@ -15,7 +15,7 @@ from typing import Any
 from airflow_provider_octospark.api.backoff import delay_after, is_transient
 from airflow_provider_octospark.api.models import Performance, Post
 from airflow_provider_octospark.api.responses import Response
-from airflow_provider_octospark.api.text import sanitize
+from airflow_provider_octospark.api.text import sanitize, without_stop
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError, OctosparkNotFoundError
 from airflow_provider_octospark.outcomes import (
     Outcome,
@@ -170,7 +170,7 @@ class Wait:
     def record_response(self, post: tuple[str, str], response: Response[Post], now: datetime) -> list[str]:
         """Process the response to a poll; return lines for the log."""
         before = self._polls.get(post)
-        lines: list[str | None] = [f"post {post[1]}: can be read again"] if before and before.said else []
+        lines: list[str | None] = [f"Post {post[1]} can be read again."] if before and before.said else []
         seen = self._open(post)
         lines += [watch.see(response, now) for watch in seen]
         lines += [watch.expire(self.started_at, self.hidden_timeout, now) for watch in seen]
@@ -201,7 +201,7 @@ class Wait:
         lines: list[str | None] = []
         if poll.said != type(error).__name__:
             poll.said = type(error).__name__
-            lines.append(f"post {post[1]}: a poll failed: {words}")
+            lines.append(f"Post {post[1]}: a poll failed: {without_stop(words)}.")
         missing = isinstance(error, OctosparkNotFoundError)
         poll.missing_since = (poll.missing_since or now) if missing else None
         if is_transient(error) or (poll.missing_since is not None and now < poll.missing_since + NOT_FOUND_GRACE):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from airflow_provider_octospark.api.models import Performance, Post, ScheduledPost
 from airflow_provider_octospark.api.responses import Response
-from airflow_provider_octospark.api.text import sanitize
+from airflow_provider_octospark.api.text import sanitize, without_stop
 from airflow_provider_octospark.outcomes import (
     Outcome,
     Reason,
@@ -68,7 +68,7 @@ class Watch:
     def label(self) -> str:
         """Its name in the log."""
         outcome = self.outcome
-        words = [f"post {outcome.post_id}"]
+        words = [f"Post {outcome.post_id}"]
         if outcome.provider:
             words.append(f"on {outcome.provider}")
         if outcome.social_account_id:
@@ -145,7 +145,7 @@ class Watch:
         if words == self.shown:
             return None
         self.shown = words
-        return f"{self.label()}: {words}"
+        return f"{self.label()}: {without_stop(words)}."
 
     def end_unknown(self, reason: Reason, message: str | None = None) -> str:
         """End the wait with the outcome unknown; return the line for the log."""
@@ -156,7 +156,7 @@ class Watch:
                 "error_message": message or self.outcome.error_message,
             }
         )
-        return f"{self.label()}: unknown ({reason})" + (f": {message}" if message else "")
+        return f"{self.label()}: unknown ({reason})" + (f": {without_stop(message)}." if message else ".")
 
     def expire(self, started_at: datetime, hidden_timeout: timedelta, now: datetime) -> str | None:
         """End the wait if its deadline has passed; return the line for the log if so."""
@@ -191,7 +191,7 @@ class Watch:
         if not same_id(response.value.scheduled_post_id, self.outcome.scheduled_post_id):
             return None
         self.outcome = self.outcome.model_copy(update={"state": "published", "reason": None, "error_message": None})
-        return f"{self.label()}: published, because the post's performance measures it"
+        return f"{self.label()}: published, because the post's performance measures it."
 
     def ends_at(self, started_at: datetime, hidden_timeout: timedelta) -> datetime:
         """The deadline of the wait."""

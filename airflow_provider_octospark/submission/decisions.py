@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_octospark.api.text import sanitize
+from airflow_provider_octospark.api.text import sanitize, without_stop
 from airflow_provider_octospark.submission.journal import PAGE_KEY, decision_key
 from airflow_provider_octospark.submission.records import Record
 from airflow_provider_octospark.submission.steps import LogLine
@@ -23,8 +23,8 @@ def note_on_doubt(record: Record, why: str, request: str, state_store: str | Non
     :param state_store: path in Airflow's REST API of the task instance's store, with ``{key}``; None where it has none.
     """
     return (
-        f"Whether post {record.post_id} goes out, or is out, on account {record.social_account_id} is not known. "
-        f"{request_of(record)} may have been accepted: {why}. Look at the post in Octospark and at the account. "
+        f"It is not known whether post {record.post_id} is published, or will be, on account {record.social_account_id}. "
+        f"{request_of(record)} may have been accepted: {without_stop(why)}. Look at the post in Octospark and at the account. "
         + _how_to_decide(decision_key(record.social_account_id, request), state_store)
     )
 
@@ -38,12 +38,12 @@ def decision_of(value: object, social_account_id: str, request: str, log: list[L
     if value is None:
         return None
     if value in ("accepted", "not_accepted"):
-        log.append(LogLine("info", f"A user decided about account {social_account_id}, request {request}: {value}."))
+        log.append(LogLine("info", f"Request {request} to account {social_account_id}: a user decided {value}."))
         return str(value)
     log.append(
         LogLine(
             "warning",
-            f"The decision about account {social_account_id}, request {request} is {sanitize(value, 60)}; write "
+            f"Request {request} to account {social_account_id}: {sanitize(value, 60)} is no decision; write "
             '{"decision": "accepted"} or {"decision": "not_accepted"}.',
         )
     )

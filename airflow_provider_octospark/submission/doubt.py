@@ -94,7 +94,7 @@ def resolve_doubt(
     if latest is not None and is_marked:
         return Unknown(
             f"submission {latest.id}, created {sanitize(latest.created_at, 40)} for the same account, "
-            f"is {sanitize(latest.status, 40)}; whether it is the one that was sent, or somebody else's, cannot be told"
+            f"has status {sanitize(latest.status, 40)}; it cannot be told whether it is the one that was sent, or somebody else's"
         )
     if not _is_as_before(record, latest, response.service_time, now):
         return Unknown(

@@ -171,7 +171,8 @@ class Submission:
         next_poll = self._next_poll()
         if next_poll is not None:
             self.log.info(
-                "Whether a request was accepted is not known yet; polling again at %s. Until then no more of its post is sent.",
+                "It is not known yet whether a request was accepted; reading its post again at %s. Nothing more of the post is "
+                "sent until then.",
                 next_poll.isoformat(timespec="seconds"),
             )
             return WaitUntil(next_poll, "a request may or may not have been accepted; looking for it")
@@ -331,7 +332,9 @@ class Submission:
         pause = 0.0
         for error in errors:
             pause = max(pause, delay_after(error, max(1, self._unanswered_rounds)))
-            self.log.warning("Not accepted, trying again in %.0f s: %s", pause, sanitize(error))
+            self.log.warning(
+                "Not accepted; trying again in %s s: %s", f"{pause:.1f}".removesuffix(".0"), sanitize(error)
+            )
         if pause:
             self.clock.sleep(pause)
 

@@ -93,8 +93,8 @@ def reattached(record: Record) -> LogLine:
     outcome = record.known_outcome
     return LogLine(
         "info",
-        f"{request_of(record)} has submitted {_target(record)} already: submission "
-        f"{outcome.scheduled_post_id or '(id not known)'} ({outcome.state}). Not sending again.",
+        f"{request_of(record)} has already submitted {_target(record)}: submission "
+        f"{outcome.scheduled_post_id or '(id not known)'}, {outcome.state}. It is not sent again.",
     )
 
 

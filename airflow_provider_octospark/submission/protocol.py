@@ -40,7 +40,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from airflow_provider_octospark.api.models import ScheduledPost
-from airflow_provider_octospark.api.text import sanitize
+from airflow_provider_octospark.api.text import rounded, sanitize
 from airflow_provider_octospark.exceptions import OctosparkAuthError, OctosparkError, OctosparkHaltedError
 from airflow_provider_octospark.outcomes import Outcome, Reason, outcome_of, same_id, same_stored
 from airflow_provider_octospark.parameters.times import format_instant, on_service_clock
@@ -123,7 +123,7 @@ def conclude_not_sent(
     halts = error if for_all or isinstance(error, OctosparkAuthError | OctosparkHaltedError) else None
     protocol = _Protocol(post, rules, run, now)
     left = protocol.all_left() if halts else protocol.left_to_send(announcement)
-    return protocol.not_sent(left, error, LogLine("error", sanitize(error)), halts=halts)
+    return protocol.not_sent(left, error, LogLine("error", f"Not accepted: {sanitize(error)}"), halts=halts)
 
 
 def count_left(post: PostState, rules: Rules, run: Run, now: datetime) -> int:
@@ -309,7 +309,7 @@ class _Protocol:
                     log.append(messages.adopting(record, scheduled))
                 case SendAgain():
                     records.append(record.model_copy(update={"state": "unsent"}))
-                    after = observed.read_at - record.fence
+                    after = rounded(observed.read_at - record.fence)
                     log.append(messages.not_accepted(record, f": {after} later the post is as it was before"))
                 case Unknown(why, reason):
                     concluded[record.key] = conclusions.unknown(record, reason, why, record.request or "", self.run)

@@ -104,7 +104,7 @@ class Sender:
             elif proves_nothing_sent(result):
                 rejected[id(send)] = result
             else:
-                self._log.warning("Whether this was accepted is not known: %s", sanitize(result))
+                self._log.warning("It is not known whether this request was accepted: %s", sanitize(result))
         if answered:
             self._journal.put_surely(answered)
         is_ours = not rejected or self._restore([send for send in sends if id(send) in rejected], rejected)
@@ -122,8 +122,9 @@ class Sender:
             time_to_send = send.announcement.time_to_send
             records += [fenced(each, request, send.baseline, time_to_send, self._run, now) for each in send.records]
             self._log.info(
-                "Submitting post %s to %s (request %s).",
+                "Submitting post %s to %s %s (request %s).",
                 send.announcement.post_id,
+                "account" if len(send.accounts) == 1 else "accounts",
                 ", ".join(send.accounts),
                 request,
             )

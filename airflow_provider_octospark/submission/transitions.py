@@ -188,12 +188,18 @@ def with_response(records: Sequence[Record], response: Response[Any], log: Log) 
             log.error("Refused: post %s, account %s: %s", record.post_id, record.social_account_id, message)
         else:
             log.warning(
-                "The response does not tell how it went for account %s; looking for it.", record.social_account_id
+                "The response has no clear result for post %s account %s; reading the post to find out.",
+                record.post_id,
+                record.social_account_id,
             )
             continue
         result.append(with_outcome(record, outcome))
     if rows:
-        log.warning("The response speaks of accounts that were not asked for: %s.", sanitize(sorted(rows)))
+        log.warning(
+            "The response for post %s names accounts that were not in the request: %s.",
+            records[0].post_id,
+            sanitize(", ".join(sorted(rows))),
+        )
     return result
 
 
@@ -246,7 +252,7 @@ def record_final_outcomes(
         if changed[-1].state == "in_doubt":
             why = (
                 f"submission {outcome.scheduled_post_id}, which was taken for it, has ended as {sanitize(outcome.status, 40)}; "
-                "whether it is the one that was sent, or somebody else's, cannot be told"
+                "it cannot be told whether it is the one that was sent, or somebody else's"
             )
             reported[-1] = outcome.model_copy(update={"state": "unknown", "reason": "in_doubt", "error_message": why})
             notes[key] = note_on_doubt(changed[-1], why, record.request or "", run.state_store)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_octospark.airflow_compat import other_runs_of, xcoms_of_run
-from airflow_provider_octospark.api.text import Log
+from airflow_provider_octospark.api.text import Log, sanitize
 from airflow_provider_octospark.outcomes import same_id
 from airflow_provider_octospark.parameters.defaults import RETURN_KEY
 
@@ -30,7 +30,10 @@ def run_with_submission(context: Context, submission_id: str, log: Log) -> str |
                 return run_id
     except Exception as error:  # noqa: BLE001 - whatever Airflow raises, the submission is then nobody's that is known
         log.warning(
-            "The XComs of other runs could not be read, so it is not known which run made a submission: %r", error
+            "The XComs of other runs could not be read, so it is not known which run made submission %s (%s: %s).",
+            submission_id,
+            type(error).__name__,
+            sanitize(error),
         )
     return None
 

@@ -70,7 +70,7 @@ def test_it_publishes(emulator: Emulator, notify: Call, caplog: pytest.LogCaptur
     notify(notifier(emulator), context())
     [made] = emulator.submissions()
     assert (made["operation"], made["post_id"]) == ("post-now", emulator.posts[0]["id"])
-    assert f"Octospark: accepted: team {emulator.team_id} post {made['post_id']}" in caplog.text
+    assert f"Octospark: accepted: Post {made['post_id']}" in caplog.text
     assert made["scheduled_post_id"] in caplog.text
 
 

@@ -372,7 +372,7 @@ def test_what_passes_by_itself_does_not_end_a_wait(kind: type[OctosparkError]) -
         now = wait.next_poll(now)
     assert len(lines) == 1, "one line, not one for each poll"
     assert "the wind blows" in lines[0]
-    assert wait.record_response(KEY, answer_with(POST, mine()), now)[0].endswith("can be read again")
+    assert wait.record_response(KEY, answer_with(POST, mine()), now)[0].endswith("can be read again.")
     wait.record_error(KEY, kind("the wind blows"), wait.deadline)
     assert wait.outcomes[0].reason == "deadline"
 
@@ -461,7 +461,8 @@ def test_a_line_is_written_when_something_changes_and_not_for_each_look() -> Non
     shown += [mine(providerPublishState={"pollingReason": "in review"})] * 50 + [mine(status="published")]
     for number, each in enumerate(shown):
         lines += wait.record_response(KEY, answer_with(POST, each), NOON + seconds(number))
-    told = [line.split(": ", 1)[1] for line in lines]
+    assert all(line.endswith(".") for line in lines)
+    told = [line.split(": ", 1)[1][:-1] for line in lines]
     uploads = [f"publishing, UPLOADING, upload {percent} %" for percent in range(0, 100, 10)]
     assert told == ["scheduled", "publishing", *uploads, "publishing", "publishing, in review", "published"]
 

@@ -771,7 +771,9 @@ class Task:
         else:
             attempt.state = "success"
         finally:
-            attempt.notes += [line for line in lines.lines if UNKNOWN_PREFIX in line and "is not known. " in line]
+            attempt.notes += [
+                line for line in lines.lines if UNKNOWN_PREFIX in line and "It is not known whether" in line
+            ]
 
     def _description(self, attempt: Try) -> SubmitDescription:
         job = self.job

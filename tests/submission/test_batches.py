@@ -190,7 +190,7 @@ def spoil(task: Task, number: int) -> None:
 def decide(task: Task, decision: Callable[[str], str]) -> None:
     """Decide about each target of which the latest try left a note, by its post."""
     for note in task.tries[-1].notes:
-        key, post = re.search(r"octospark\.decision\.[^\s?]+", note), re.search(r"Whether post (\S+)", note)
+        key, post = re.search(r"octospark\.decision\.[^\s?]+", note), re.search(r"whether post (\S+)", note)
         assert key is not None
         assert post is not None
         task.table.write(key[0], {"decision": decision(post[1])})

@@ -139,7 +139,7 @@ def test_an_answer_that_no_retry_can_find_is_unknown(bench: Bench) -> None:
     assert isinstance(error, OctosparkUnknownError)
     assert posts(bench) == 2
     second = bench.service.submissions()[1]["scheduled_post_id"]
-    assert f"submission {second}: unknown" in str(error)
+    assert f"submission {second}): unknown" in str(error)
     assert list(task.ends) == ["pending", "unknown"]
 
 

@@ -155,16 +155,18 @@ def test_the_message_says_what_is_known_and_what_to_do() -> None:
     with pytest.raises(OctosparkUnknownError) as raised:
         raise_for_outcomes([LIVE_AFTER_ALL, DEADLINE], notes={"t/p/h": "Decide under the key K."})
     message = str(raised.value)
-    assert "team t post p account g submission sp-g: unknown (in_doubt; transient; it may be live as 1900)." in message
+    assert (
+        "Post p account g (team t, submission sp-g): unknown (in_doubt; transient; it may be live as 1900)." in message
+    )
     assert "Look at the post in Octospark and on the platform" in message
     assert "Decide under the key K." in message
 
 
 def test_an_outcome_in_one_line() -> None:
     full = outcome("failed", "e", provider="x", error_category="validation", error_code="E1", error_message="Too long")
-    assert describe(full) == "team t post p account e on x submission sp-e: failed (validation; E1; Too long)"
+    assert describe(full) == "Post p on x account e (team t, submission sp-e): failed (validation; E1; Too long)"
     bare = Outcome(team_id="t", post_id="p", social_account_id=None, state="pending")
-    assert describe(bare) == "team t post p: pending"
+    assert describe(bare) == "Post p (team t): pending"
 
 
 @pytest.fixture
