@@ -67,6 +67,10 @@ class OctosparkSubmitOperator(BaseOperator):
     :param cancel_on_kill: whether to take scheduled submissions off the schedule when the task is stopped and its state is
         failed or skipped (default False). Applies only to a post that only this task instance submitted, to one account; see the
         documentation, 'Stopping'.
+    :param push_response: whether XCom ``response`` holds what the service answered in this try, with all fields, also unknown
+        ones (default False). Several responses are in XComs ``response_0``, ``response_1`` and so on, at most 100; a try that
+        continues from an earlier submission holds the submission as it was read last; else it is null. The key is removed,
+        and a response of more than 50,000 characters is cut, with a note in place of what is cut.
     :param dry_run: do everything up to the request, and log the request instead of sending it (default False).
         (templated)
     :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``). (templated)
@@ -95,6 +99,7 @@ class OctosparkSubmitOperator(BaseOperator):
         max_lateness: timedelta | float | None = None,
         if_late: IfLate = "fail",
         cancel_on_kill: bool = False,
+        push_response: bool = False,
         dry_run: Any = False,
         octospark_conn_id: str = CONN_ID,
         **kwargs: Any,
@@ -114,6 +119,7 @@ class OctosparkSubmitOperator(BaseOperator):
         self.max_lateness = max_lateness
         self.if_late = if_late
         self.cancel_on_kill = cancel_on_kill
+        self.push_response = push_response
         # Hides a method of every operator. A template field must be called as its parameter: Airflow finds the upstream
         # tasks of a mapped operator by the names of its parameters.
         self.dry_run = dry_run  # type: ignore[method-assign]
@@ -263,6 +269,7 @@ class OctosparkSubmitOperator(BaseOperator):
             cancel_on_kill=self.cancel_on_kill,
             outlets=self.outlets or (),
             do_xcom_push=self.do_xcom_push,
+            push_response=self.push_response,
         )
         self._task = SubmitTask(description, context, self.log, resumed=resumed, page=page)
         return self._task

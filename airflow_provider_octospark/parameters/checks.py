@@ -35,6 +35,7 @@ def check_wait(operator: Any) -> None:
         operator,
         deferrable=arguments.fixed_flag,
         cancel_on_kill=arguments.fixed_flag,
+        push_response=arguments.fixed_flag,
         publish_timeout=arguments.required_duration,
         hidden_timeout=arguments.required_duration,
         poll_interval=lambda value, _: arguments.poll_interval(value),

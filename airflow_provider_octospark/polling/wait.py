@@ -275,6 +275,7 @@ class Wait:
             "not_before": format_instant(poll.not_before) if poll and poll.not_before else None,
             "failures": poll.failures if poll else 0,
             "said": poll.said if poll else None,
+            **({"keeps_response": True} if watch.keeps_response else {}),
         }
 
     @classmethod
@@ -291,6 +292,7 @@ class Wait:
                         deadline=_instant(entry["deadline"]),
                         since=_instant(entry["since"]) if entry.get("since") else None,
                         shown=entry.get("shown"),
+                        keeps_response=entry.get("keeps_response") is True,
                     )
                     for entry in data["watches"]
                 ],

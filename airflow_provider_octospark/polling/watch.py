@@ -35,6 +35,7 @@ class Watch:
     :param since: without a ``scheduled_post_id``, only a submission created at or after this time is accepted.
     :param patience: how long to wait after a scheduled time that the first poll shows; None if the deadline is fixed.
     :param latest: the latest possible deadline.
+    :param keeps_response: whether ``response`` keeps the submission as it was read last.
     """
 
     outcome: Outcome
@@ -49,6 +50,8 @@ class Watch:
     shown: str | None = None
     upload: tuple[datetime, float] | None = None
     upload_remaining: float | None = None
+    keeps_response: bool = False
+    response: ScheduledPost | None = None
 
     @property
     def post(self) -> tuple[str, str]:
@@ -108,6 +111,7 @@ class Watch:
             return self._see_other(response.value.latest_scheduled_post)
         self.is_hidden, self.hidden_by = False, None
         self._see_upload(mine, now)
+        self.response = mine if self.keeps_response else None
         self.outcome = outcome_of(mine, self.outcome.team_id, self.outcome.post_id)
         if patience is not None:
             self._put_off(patience)

@@ -68,6 +68,10 @@ class OctosparkPostSensor(BaseSensorOperator):
     :param cancel_on_kill: whether to take scheduled submissions off the schedule when the task is stopped and its state is
         failed or skipped (default False). Applies only with ``publication``, and only to outcomes that are ``cancellable``;
         see the documentation, 'Stopping'.
+    :param push_response: whether XCom ``response`` holds the submission as it was read last, with all fields, also unknown ones
+        (default False); of several publications, ``response_0``, ``response_1`` and so on, in their order, at most 100. It is
+        null if the task has not read the submission, and in mode ``reschedule`` unless the last poll has. The key is removed,
+        and a response of more than 50,000 characters is cut, with a note in place of what is cut.
     :param octospark_conn_id: id of the Airflow connection (default ``octospark_default``). (templated)
 
     :raises OctosparkPublishFailedError: if publishing failed. Not retried.
@@ -105,6 +109,7 @@ class OctosparkPostSensor(BaseSensorOperator):
         timeout: timedelta | float | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         cancel_on_kill: bool = False,
+        push_response: bool = False,
         octospark_conn_id: str = CONN_ID,
         **kwargs: Any,
     ) -> None:
@@ -133,6 +138,7 @@ class OctosparkPostSensor(BaseSensorOperator):
         self.wait_at_most = timeout
         self.deferrable = deferrable
         self.cancel_on_kill = cancel_on_kill
+        self.push_response = push_response
         self.octospark_conn_id = octospark_conn_id
         self.skips_failures = self.soft_fail or self.never_fail
         self._task: WaitTask | None = None
@@ -227,6 +233,7 @@ class OctosparkPostSensor(BaseSensorOperator):
             cancel_on_kill=self.cancel_on_kill,
             outlets=self.outlets or (),
             do_xcom_push=self.do_xcom_push,
+            push_response=self.push_response,
         )
         self._task = WaitTask(description, context, self.log)
         return self._task

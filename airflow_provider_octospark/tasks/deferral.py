@@ -63,6 +63,12 @@ def until_in_doubt_resolved(instant: datetime, **carried: Any) -> Deferral:
     )
 
 
+def responses_of_event(event: Any) -> list[Any] | None:
+    """Return the excerpts of responses that an event carries, or None if it carries none."""
+    responses = event.get("responses") if isinstance(event, dict) else None
+    return responses if isinstance(responses, list) else None
+
+
 def outcomes_or_wait(event: Any, wait: Any, log: Log) -> list[Outcome] | Wait:
     """Return an event's outcomes, or the wait to continue if the event belongs to another one.
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_octospark.airflow_compat import run_of, task_state_store
-from airflow_provider_octospark.api.sync_client import LOOK_EVERY
-from airflow_provider_octospark.api.text import Log, sanitize
+from airflow_provider_octospark.api.excerpt import excerpts_of
+from airflow_provider_octospark.api.text import Log, Redaction, sanitize
 from airflow_provider_octospark.cancellation import Cancellable, cancel, cancellable, with_cancellable
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
@@ -29,20 +28,23 @@ from airflow_provider_octospark.parameters.defaults import (
     POLL_BACKOFF,
     POLL_INTERVAL,
     PUBLISH_TIMEOUT,
-    RETURN_KEY,
     PartialFailure,
 )
 from airflow_provider_octospark.parameters.times import require_duration
+from airflow_provider_octospark.polling.kept_responses import keep_responses, kept_responses
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.driver import Submission, WaitUntil
 from airflow_provider_octospark.submission.journal import Journal, MemoryStore
+from airflow_provider_octospark.submission.received import ReceivingApi
 from airflow_provider_octospark.submission.records import Target, target_key
 from airflow_provider_octospark.submission.transitions import outcomes_on_record, record_final_outcomes
 from airflow_provider_octospark.tasks.asset_events import add_to_outlet_events
+from airflow_provider_octospark.tasks.clock import SystemClock
 from airflow_provider_octospark.tasks.deferral import (
     SHORTEST_DEFERRAL,
     outcomes_or_wait,
+    responses_of_event,
     until_in_doubt_resolved,
     until_published,
 )
@@ -57,37 +59,13 @@ from airflow_provider_octospark.tasks.result import (
     report_unknown,
 )
 from airflow_provider_octospark.tasks.stopping import Stopping
+from airflow_provider_octospark.tasks.xcoms import XComs
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_octospark.submission.rules import Rules
     from airflow_provider_octospark.submission.sending import Clock
-
-
-class SystemClock:
-    """The clock of this machine.
-
-    :param stopping: ends a sleep when the task is told to stop.
-    """
-
-    def __init__(self, stopping: Stopping) -> None:
-        self._stopping = stopping
-
-    def now(self) -> datetime:
-        """Return aware UTC."""
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        """Wait.
-
-        :raises OctosparkStoppedError: if the task is told to stop meanwhile.
-        """
-        ends_at = time.monotonic() + seconds
-        self._stopping.check()
-        while (remaining := ends_at - time.monotonic()) > 0:
-            time.sleep(min(LOOK_EVERY, remaining))
-            self._stopping.check()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +88,7 @@ class SubmitDescription:
     :param cancel_on_kill: whether scheduled submissions are taken off the schedule if a user marks the task as failed.
     :param outlets: the task's outlets.
     :param do_xcom_push: whether the task pushes XComs.
+    :param push_response: whether they include the service's responses.
     """
 
     octospark_conn_id: str
@@ -128,6 +107,7 @@ class SubmitDescription:
     cancel_on_kill: bool = False
     outlets: Sequence[Any] = ()
     do_xcom_push: bool = True
+    push_response: bool = False
 
 
 class SubmitTask:
@@ -161,6 +141,8 @@ class SubmitTask:
         self.log = log
         self.run = run_of(context)
         self.stopping = Stopping(self.cancel if description.cancel_on_kill else None)
+        self._is_resumed = resumed
+        self._xcoms = XComs(context, log, is_wanted=description.do_xcom_push)
         self._clock = clock or SystemClock(self.stopping)
         self._connect = connect
         self._store = task_state_store(context)
@@ -182,10 +164,11 @@ class SubmitTask:
         with self.stopping.observed(), self._connect(description.octospark_conn_id) as hook:
             hook.is_stopped = lambda: self.stopping.is_requested
             announcements, rules, waits = self._checked(hook)
+            api = ReceivingApi(hook.get_conn())
             submission = Submission(
                 announcements,
                 self.journal,
-                hook.get_conn(),
+                api,
                 self._clock,
                 rules,
                 self.run,
@@ -202,7 +185,11 @@ class SubmitTask:
                     # No retry can find what this try has sent.
                     self._report_record(str(error))
                 raise
-            outcomes = results.outcomes
+            finally:
+                # A deferral, an error and a wait come later than the responses, which are known now only.
+                if description.push_response:
+                    self._xcoms.push_responses(lambda: self._received(hook, api))
+            outcomes = api.with_details(results.outcomes)
             if results.is_skip:
                 self._push(with_cancellable(outcomes, self._cancellable()))
                 raise AirflowSkipException(str(results.error))
@@ -212,7 +199,11 @@ class SubmitTask:
             is_open = not all(outcome.is_final for outcome in outcomes) and results.resubmission_error is None
             if waits and is_open and not self._is_for_retry(outcomes, rules):
                 wait = self._new_wait(outcomes)
+                if description.push_response and not api.count and not self._is_resumed:
+                    keep_responses(wait, api.read_of(outcomes))
                 self._await(hook, wait, notes)
+                if description.push_response:
+                    self._xcoms.push_responses(lambda: kept_responses(wait, hook.settings.token))
                 outcomes, doubts = self._record_final_outcomes(wait.outcomes)
                 notes |= doubts
             return self._finish(outcomes, notes, results.error, results.resubmission_error)
@@ -266,6 +257,7 @@ class SubmitTask:
             seen = outcomes_or_wait(event, wait, self.log)
             if isinstance(seen, Wait):
                 self._defer(seen, notes or {})
+            self._xcoms.push_responses(lambda: responses_of_event(event))
             outcomes, doubts = self._record_final_outcomes(seen)
             if self._is_asked_for_more(outcomes):
                 return self.start()
@@ -374,24 +366,22 @@ class SubmitTask:
         except OctosparkError:
             self._push(outcomes)
             raise
-        self._push_more(outcomes)
+        self._xcoms.push(description.extra_xcoms(outcomes))
         add_to_outlet_events(description.outlets, self.context, outcomes)
         return result
 
     def _push(self, outcomes: Sequence[Outcome]) -> None:
-        """Push all XComs of a task that is about to raise, so that downstream tasks can read them."""
-        try:
-            self._push_more(outcomes)
-            if self.description.do_xcom_push:
-                self.context["ti"].xcom_push(key=RETURN_KEY, value=self.description.result(outcomes))
-        except Exception:
-            # The task's own exception decides whether it is retried; an error of XCom must not replace it.
-            self.log.exception("The outcomes could not be pushed to XCom.")
+        description = self.description
+        self._xcoms.push_before_raising(lambda: (description.extra_xcoms(outcomes), description.result(outcomes)))
 
-    def _push_more(self, outcomes: Sequence[Outcome]) -> None:
-        if self.description.do_xcom_push:
-            for key, value in self.description.extra_xcoms(outcomes).items():
-                self.context["ti"].xcom_push(key=key, value=value)
+    def _received(self, hook: OctosparkHook, api: ReceivingApi) -> list[Any] | None:
+        """Return the responses to this process's requests; if there are none, the submissions as it has read them."""
+        redaction = Redaction(hook.settings.token)
+        if api.count:
+            return excerpts_of(api.responses, redaction, api.count)
+        read = api.read_of(record.outcome for record in self.journal.records.values())
+        # What this try received before its deferral stays.
+        return None if self._is_resumed and not any(read) else excerpts_of(read, redaction)
 
 
 def _by_name(notes: Mapping[Target, str]) -> dict[str, str]:

@@ -23,15 +23,21 @@ from airflow_provider_octospark.parameters.defaults import (
     POLL_BACKOFF,
     POLL_INTERVAL,
     PUBLISH_TIMEOUT,
-    RETURN_KEY,
     PartialFailure,
 )
 from airflow_provider_octospark.parameters.times import require_duration
+from airflow_provider_octospark.polling.kept_responses import keep_responses, kept_responses
 from airflow_provider_octospark.polling.wait import Wait, same_targets
 from airflow_provider_octospark.tasks.asset_events import add_to_outlet_events
-from airflow_provider_octospark.tasks.deferral import FRAMEWORK_MARGIN, outcomes_or_wait, until_published
+from airflow_provider_octospark.tasks.deferral import (
+    FRAMEWORK_MARGIN,
+    outcomes_or_wait,
+    responses_of_event,
+    until_published,
+)
 from airflow_provider_octospark.tasks.result import raise_for_outcomes, report_published, report_unknown
 from airflow_provider_octospark.tasks.stopping import Stopping
+from airflow_provider_octospark.tasks.xcoms import XComs
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -48,6 +54,7 @@ class WaitDescription:
     :param skips_failures: whether a failure skips the task.
     :param outlets: the task's outlets.
     :param do_xcom_push: whether the task pushes XComs.
+    :param push_response: whether they include the submissions as they were read last.
     """
 
     octospark_conn_id: str
@@ -68,6 +75,7 @@ class WaitDescription:
     cancel_on_kill: bool = False
     outlets: Sequence[Any] = ()
     do_xcom_push: bool = True
+    push_response: bool = False
 
 
 class WaitTask:
@@ -84,6 +92,7 @@ class WaitTask:
         self.context = context
         self.log = log
         self.run = run_of(context)
+        self._xcoms = XComs(context, log, is_wanted=description.do_xcom_push)
         self._hook = OctosparkHook(description.octospark_conn_id)
         self.stopping = Stopping(self.cancel if description.cancel_on_kill else None)
         self._hook.is_stopped = lambda: self.stopping.is_requested
@@ -117,7 +126,10 @@ class WaitTask:
             backoff=description.poll_backoff,
             latest=None if at_most is None else started_at + at_most,
         )
-        return self._kept(wait) if description.reschedule else wait
+        wait = self._kept(wait) if description.reschedule else wait
+        if description.push_response:
+            keep_responses(wait)
+        return wait
 
     @property
     def longest_poking(self) -> float:
@@ -139,6 +151,8 @@ class WaitTask:
 
     def finish(self) -> Any:
         """End the task with the outcomes."""
+        if self.description.push_response:
+            self._xcoms.push_responses(lambda: kept_responses(self.wait, self._hook.settings.token))
         return self._finish(self.wait.outcomes)
 
     def finish_without_triggerer(self, why: str) -> Any:
@@ -158,6 +172,7 @@ class WaitTask:
         seen = outcomes_or_wait(event, wait, self.log)
         if isinstance(seen, Wait):
             self.defer(seen)
+        self._xcoms.push_responses(lambda: responses_of_event(event))
         return self._finish(seen)
 
     def cancel(self) -> None:
@@ -211,20 +226,10 @@ class WaitTask:
                 outcomes, partial_failure=description.partial_failure, soft_fail=description.skips_failures
             )
         except AirflowException:
-            self._push(result)
+            self._xcoms.push_before_raising(lambda: ({}, result))
             raise
         add_to_outlet_events(description.outlets, self.context, outcomes)
         return result
-
-    def _push(self, result: Any) -> None:
-        """Push the result of a task that is about to raise, so that downstream tasks can read it."""
-        if not self.description.do_xcom_push:
-            return
-        try:
-            self.context["ti"].xcom_push(key=RETURN_KEY, value=result)
-        except Exception:
-            # The task's own exception decides whether it is retried; an error of XCom must not replace it.
-            self.log.exception("The outcomes could not be pushed to XCom.")
 
     def keep(self) -> None:
         """Store the wait for the next poke, which is a new process in mode ``reschedule``."""

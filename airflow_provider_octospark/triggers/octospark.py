@@ -16,6 +16,7 @@ from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.cancellation import acancel, read_cancellable
 from airflow_provider_octospark.exceptions import OctosparkError, OctosparkProtocolError
 from airflow_provider_octospark.outcomes import Outcome
+from airflow_provider_octospark.polling.kept_responses import kept_responses
 from airflow_provider_octospark.polling.poller import LONGEST_SLEEP
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.triggers.reader import Reader
@@ -78,15 +79,22 @@ class OctosparkPostTrigger(BaseTrigger):
         await asyncio.shield(work)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event: ``{"format": 1, "outcomes": [...]}`` or ``{"format": 1, "error": "..."}``."""
+        """Yield the one event: ``{"format": 1, "outcomes": [...]}`` or ``{"format": 1, "error": "..."}``.
+
+        If the wait keeps what it reads, ``responses`` has an excerpt of each submission.
+        """
         loop = asyncio.get_running_loop()
         not_before = loop.time() + FIRST_POLL_AFTER.total_seconds()
         try:
             wait = Wait.from_json(self.wait)
             spread = random.random() * FIRST_POLLS_WITHIN  # noqa: S311
             wait.hold(datetime.now(UTC) + FIRST_POLL_AFTER + spread)
-            await self._observe(wait)
-            event = {"format": EVENT_FORMAT, "outcomes": [outcome.as_json() for outcome in wait.outcomes]}
+            responses = await self._observe(wait)
+            event: dict[str, Any] = {
+                "format": EVENT_FORMAT,
+                "outcomes": [outcome.as_json() for outcome in wait.outcomes],
+                **({} if responses is None else {"responses": responses}),
+            }
         except Exception as error:
             # A trigger that raises loses the wait.
             self.log.exception("The wait broke down.")
@@ -95,15 +103,16 @@ class OctosparkPostTrigger(BaseTrigger):
         await asyncio.sleep(max(0.0, not_before - loop.time()))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
-    async def _observe(self, wait: Wait) -> None:
+    async def _observe(self, wait: Wait) -> list[Any] | None:
         posts = wait.posts()
         async with Reader(self.octospark_conn_id) as reader:
             if len(posts) == 1:
                 await self._subscribe(posts[0], wait, reader)
-                return
-            async with asyncio.TaskGroup() as group:
-                for post in posts:
-                    group.create_task(self._subscribe(post, wait, reader))
+            else:
+                async with asyncio.TaskGroup() as group:
+                    for post in posts:
+                        group.create_task(self._subscribe(post, wait, reader))
+            return kept_responses(wait, reader.token)
 
     async def _subscribe(self, post: tuple[str, str], wait: Wait, reader: Reader) -> None:
         """Poll one post until all its publications are final."""

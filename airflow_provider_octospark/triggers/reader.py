@@ -38,6 +38,11 @@ class Reader:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
+    @property
+    def token(self) -> str:
+        """The API key in use; empty before the first request."""
+        return self._settings.token if self._settings else ""
+
     async def subscribe(self, post: tuple[str, str], subscriber: Subscriber) -> None:
         """Pass a subscriber a post at each poll, until it needs no more polls.
 

@@ -27,6 +27,7 @@ from airflow_provider_octospark.exceptions import (
 from airflow_provider_octospark.outcomes import DETAILS, classify, outcome_of
 from airflow_provider_octospark.parameters.defaults import HIDDEN_TIMEOUT, PUBLISH_TIMEOUT
 from airflow_provider_octospark.parameters.times import format_instant
+from airflow_provider_octospark.polling.kept_responses import keep_responses, kept_responses
 from airflow_provider_octospark.polling.occurrences import is_next_occurrence
 from airflow_provider_octospark.polling.wait import Wait, same_targets
 from airflow_provider_octospark.polling.watch import NOT_FOUND_GRACE
@@ -534,8 +535,23 @@ def test_what_is_written_down_of_a_wait_omits_the_details_but_those_that_no_poll
     assert [[each.as_json()[name] for name in DETAILS] for each in wait.outcomes] == [list(details)] * 2
     arguments = wait.as_json()
     assert all(not entry["outcome"].keys() & set(DETAILS) for entry in arguments["watches"])
+    assert all("keeps_response" not in entry for entry in arguments["watches"])
     kept = Wait.from_json(json.loads(json.dumps(wait.as_json(with_details=True))))
     assert [outcome.workflow_id for outcome in kept.outcomes] == ["flow", None]
+
+
+def test_a_wait_keeps_what_it_reads_only_if_it_is_asked_to() -> None:
+    shown = mine(status="publishing", surprise=[1])
+    for is_asked in (False, True):
+        wait = waiting()
+        if is_asked:
+            keep_responses(wait)
+        wait = Wait.from_json(json.loads(json.dumps(wait.as_json())))
+        wait.record_response(KEY, answer_with(POST, shown), NOON)
+        assert kept_responses(wait, "octo_live_0123456789") == ([shown] if is_asked else None)
+        hides_it = scheduled_json(POST)
+        wait.record_response(KEY, answer_with(POST, hides_it), NOON)
+        assert kept_responses(wait, "octo_live_0123456789") == ([shown] if is_asked else None)
 
 
 def test_a_restart_changes_neither_deadline_nor_schedule_nor_what_was_told() -> None:

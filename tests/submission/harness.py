@@ -40,6 +40,7 @@ from airflow_provider_octospark.exceptions import OctosparkError, OctosparkNetwo
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters.defaults import PartialFailure
 from airflow_provider_octospark.parameters.times import format_instant
+from airflow_provider_octospark.polling.kept_responses import kept_responses
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.rules import Rules, Run
@@ -293,7 +294,9 @@ class BenchHook:
     def __init__(self, process: Process, task: Task) -> None:
         self._process = process
         self._bench = task.bench
-        self.settings = SimpleNamespace(submit_timeout=SUBMIT_TIMEOUT, max_in_flight=task.job.at_once)
+        self.settings = SimpleNamespace(
+            submit_timeout=SUBMIT_TIMEOUT, max_in_flight=task.job.at_once, token=task.bench.service.token
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -509,6 +512,7 @@ class Job:
     more_posts: tuple[str, ...] = ()
     at_once: int | None = None
     page_size: int | None = None
+    push_response: bool = False
 
     @classmethod
     def post_now(cls, bench: Bench, *, post: int = 0, account: str | None = None, **options: Any) -> Job:
@@ -594,6 +598,7 @@ class Try:
     error: BaseException | None = None
     until: datetime | None = None
     log: list[str] = field(default_factory=list)
+    xcoms: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -671,6 +676,8 @@ class Task:
             wait = Wait.from_json(_as_stored(self._deferral.kwargs["wait"]))
             self._trigger(wait)
             self._event = {"format": EVENT_FORMAT, "outcomes": [outcome.as_json() for outcome in wait.outcomes]}
+            if (responses := kept_responses(wait, self.bench.service.token)) is not None:
+                self._event["responses"] = responses
         return self._process(attempt, resumed=True)
 
     def run(self, planned: Mapping[int, Action] | Action | None = None) -> Try:
@@ -792,6 +799,7 @@ class Task:
             partial_failure=job.partial_failure,
             wait_for_completion=job.wait,
             deferrable=job.deferrable,
+            push_response=job.push_response,
         )
 
     def _context(self, process: Process) -> dict[str, Any]:
@@ -799,7 +807,9 @@ class Task:
         tries = {"try_number": self.try_number, "max_tries": self.max_tries}
         run_type = "backfill" if self.is_backfill else "scheduled"
         context: dict[str, Any] = {
-            "ti": SimpleNamespace(**names, **tries, xcom_push=lambda **_: None),
+            "ti": SimpleNamespace(
+                **names, **tries, xcom_push=lambda *, key, value: self.tries[-1].xcoms.update({key: _as_stored(value)})
+            ),
             "dag_run": SimpleNamespace(run_after=self.run_after, run_type=run_type),
         }
         return {**context, "task_state_store": ProcessStore(process, self.table)} if self.has_store else context

@@ -94,6 +94,26 @@ def parsed_dates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule", "deferrable"])
 @pytest.mark.usefixtures("parsed_dates")
+def test_a_sensor_pushes_what_was_read_last_in_each_mode(emulator: Emulator, run: Run, mode: str) -> None:
+    waiting: dict[str, Any] = {"deferrable": True} if mode == "deferrable" else {"mode": mode}
+
+    def tasks() -> None:
+        publish = OctosparkPostNowOperator(task_id="publish", **target(emulator), push_response=True)
+        options = {"publication": publish.output, "poll_interval": 2, **waiting}
+        OctosparkPostSensor(task_id="wait", push_response=True, **options)
+        OctosparkPostSensor(task_id="wait_quietly", **options)
+
+    finished = run(tasks)
+    [shown] = emulator.scheduled_posts()
+    assert finished.state == "success"
+    assert finished.xcom("publish", key="response")["id"] == shown["id"]
+    assert finished.xcom("wait", key="response") == shown
+    assert finished.xcom("wait")["workflow_id"] == shown["workflowId"]
+    assert finished.xcom("wait_quietly", key="response") is None
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule", "deferrable"])
+@pytest.mark.usefixtures("parsed_dates")
 def test_schedule_multi_and_a_sensor_in_each_mode(emulator: Emulator, run: Run, mode: str) -> None:
     emulator.script("slow", post_id=emulator.posts[0]["id"], seconds=8)
     waiting: dict[str, Any] = {"deferrable": True} if mode == "deferrable" else {"mode": mode}
