@@ -655,13 +655,14 @@ class Task:
         self._processes: list[Process] = []
         self._deferral: TaskDeferred | None = None
         self._event: Any = None
+        self._give_up: str | None = None
 
     # What Airflow does
 
     def start(self, planned: Mapping[int, Action] | Action | None = None) -> Try:
         """Begin the next try; returns when it has ended or deferred."""
         self.try_number += 1
-        self._deferral = None
+        self._deferral = self._give_up = None
         attempt = Try(Points(planned))
         self.tries.append(attempt)
         return self._process(attempt, resumed=False)
@@ -679,6 +680,12 @@ class Task:
             if (responses := kept_responses(wait, self.bench.service.token)) is not None:
                 self._event["responses"] = responses
         return self._process(attempt, resumed=True)
+
+    def resume_without_event(self, why: str) -> Try:
+        """Carry on with a try that was deferred and that no trigger took over."""
+        assert self.state == "deferred"
+        self._deferral, self._give_up = None, why
+        return self._process(self.tries[-1], resumed=True)
 
     def run(self, planned: Mapping[int, Action] | Action | None = None) -> Try:
         """Begin the next try, and carry on after its deferrals until it has ended."""
@@ -770,7 +777,7 @@ class Task:
             if resumed and deferral is not None and deferral.method_name == "execute_complete":
                 task.complete(self._event, _as_stored(kwargs["wait"]), kwargs.get("notes"))
             else:
-                task.start()
+                task.start(give_up=self._give_up)
         except TaskDeferred as deferred:
             attempt.state, self._deferral = "deferred", deferred
             is_wait = deferred.method_name == "execute_complete"

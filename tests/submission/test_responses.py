@@ -76,6 +76,25 @@ def test_a_later_try_has_the_submission_as_it_was_read_last(bench: Bench, wait: 
         assert shown["status"] == "published"
 
 
+def test_a_later_try_that_reads_no_change_reports_the_details_that_no_record_has(bench: Bench) -> None:
+    task = Task(bench, Job.schedule_multi(bench, accounts=1))
+    task.finish()
+    task.clear(shows=False)
+    task.finish()
+    [shown] = bench.service.scheduled_posts()
+    [outcome] = task.tries[-1].outcomes
+    assert (outcome.status, outcome.workflow_id) == ("scheduled", shown["workflowId"])
+
+
+def test_a_deferral_that_no_triggerer_takes_over_keeps_the_response(bench: Bench) -> None:
+    task = Task(bench, Job.schedule_multi(bench, accounts=1, wait=True, push_response=True), retries=0)
+    task.start()
+    before = responses(task)
+    task.resume_without_event("no triggerer took over the wait")
+    assert (task.state, responses(task)) == ("failed", before)
+    assert before["response"]["data"]
+
+
 def test_a_request_whose_response_is_lost_has_what_was_read(bench: Bench) -> None:
     bench.fault("post-now", "reset", when="after")
     task = Task(bench, Job.post_now(bench, push_response=True))
