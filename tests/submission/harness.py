@@ -777,7 +777,7 @@ class Task:
             if resumed and deferral is not None and deferral.method_name == "execute_complete":
                 task.complete(self._event, _as_stored(kwargs["wait"]), kwargs.get("notes"))
             else:
-                task.start(give_up=self._give_up)
+                task.start(cannot_defer=self._give_up)
         except TaskDeferred as deferred:
             attempt.state, self._deferral = "deferred", deferred
             is_wait = deferred.method_name == "execute_complete"
