@@ -295,7 +295,7 @@ class BenchHook:
         self._process = process
         self._bench = task.bench
         self.settings = SimpleNamespace(
-            submit_timeout=SUBMIT_TIMEOUT, max_in_flight=task.job.at_once, token=task.bench.service.token
+            submit_timeout=SUBMIT_TIMEOUT, max_in_flight=task.job.at_once, token=task.bench.settings.token
         )
 
     def __enter__(self) -> Self:
