@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from airflow_provider_octospark.api.excerpt import MOST_RESPONSES
+from airflow_provider_octospark.api.excerpt import MOST_RESPONSES, excerpts_of
 from airflow_provider_octospark.api.models import Post, ScheduledPost
 from airflow_provider_octospark.api.operations import Operation
 from airflow_provider_octospark.api.responses import Response
+from airflow_provider_octospark.api.text import Redaction
 from airflow_provider_octospark.outcomes import Outcome, outcome_of
 from airflow_provider_octospark.submission.sending import Api
 
@@ -46,6 +47,18 @@ class ReceivingApi:
         self.count += len(received)
         self.responses += received[: MOST_RESPONSES - len(self.responses)]
         return results
+
+    def excerpts(self, outcomes: Iterable[Outcome | None], token: str, is_resumed: bool) -> list[Any] | None:
+        """Return excerpts of the responses; if there are none, of the submissions of ``outcomes`` as they were read last.
+
+        :param token: the API key, which is removed.
+        :param is_resumed: whether the try continues after a deferral; None is then returned if nothing was received, so that
+            what the try received before stays.
+        """
+        if self.count:
+            return excerpts_of(self.responses, Redaction(token), self.count)
+        read = self.read_of(outcomes)
+        return None if is_resumed and not any(read) else excerpts_of(read, Redaction(token))
 
     def read_of(self, outcomes: Iterable[Outcome | None]) -> list[ScheduledPost | None]:
         """Return the submission of each outcome as it was read last, or None if it was not."""

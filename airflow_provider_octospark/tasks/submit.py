@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_octospark.airflow_compat import run_of, task_state_store
-from airflow_provider_octospark.api.excerpt import excerpts_of
-from airflow_provider_octospark.api.text import Log, Redaction, sanitize
+from airflow_provider_octospark.api.text import Log, sanitize
 from airflow_provider_octospark.cancellation import Cancellable, cancel, cancellable, with_cancellable
 from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
@@ -142,7 +141,7 @@ class SubmitTask:
         self.run = run_of(context)
         self.stopping = Stopping(self.cancel if description.cancel_on_kill else None)
         self._is_resumed = resumed
-        self._xcoms = XComs(context, log, is_wanted=description.do_xcom_push)
+        self._xcoms = XComs(description, context, log)
         self._clock = clock or SystemClock(self.stopping)
         self._connect = connect
         self._store = task_state_store(context)
@@ -187,8 +186,8 @@ class SubmitTask:
                 raise
             finally:
                 # A deferral, an error and a wait come later than the responses, which are known now only.
-                if description.push_response:
-                    self._xcoms.push_responses(lambda: self._received(hook, api))
+                known = (record.outcome for record in self.journal.records.values())
+                self._xcoms.push_responses(lambda: api.excerpts(known, hook.settings.token, self._is_resumed))
             outcomes = api.with_details(results.outcomes)
             if results.is_skip:
                 self._push(with_cancellable(outcomes, self._cancellable()))
@@ -202,8 +201,7 @@ class SubmitTask:
                 if description.push_response and not api.count and not self._is_resumed:
                     keep_responses(wait, api.read_of(outcomes))
                 self._await(hook, wait, notes)
-                if description.push_response:
-                    self._xcoms.push_responses(lambda: kept_responses(wait, hook.settings.token))
+                self._xcoms.push_responses(lambda: kept_responses(wait, hook.settings.token))
                 outcomes, doubts = self._record_final_outcomes(wait.outcomes)
                 notes |= doubts
             return self._finish(outcomes, notes, results.error, results.resubmission_error)
@@ -373,15 +371,6 @@ class SubmitTask:
     def _push(self, outcomes: Sequence[Outcome]) -> None:
         description = self.description
         self._xcoms.push_before_raising(lambda: (description.extra_xcoms(outcomes), description.result(outcomes)))
-
-    def _received(self, hook: OctosparkHook, api: ReceivingApi) -> list[Any] | None:
-        """Return the responses to this process's requests; if there are none, the submissions as it has read them."""
-        redaction = Redaction(hook.settings.token)
-        if api.count:
-            return excerpts_of(api.responses, redaction, api.count)
-        read = api.read_of(record.outcome for record in self.journal.records.values())
-        # What this try received before its deferral stays.
-        return None if self._is_resumed and not any(read) else excerpts_of(read, redaction)
 
 
 def _by_name(notes: Mapping[Target, str]) -> dict[str, str]:

@@ -92,7 +92,7 @@ class WaitTask:
         self.context = context
         self.log = log
         self.run = run_of(context)
-        self._xcoms = XComs(context, log, is_wanted=description.do_xcom_push)
+        self._xcoms = XComs(description, context, log)
         self._hook = OctosparkHook(description.octospark_conn_id)
         self.stopping = Stopping(self.cancel if description.cancel_on_kill else None)
         self._hook.is_stopped = lambda: self.stopping.is_requested
@@ -151,8 +151,7 @@ class WaitTask:
 
     def finish(self) -> Any:
         """End the task with the outcomes."""
-        if self.description.push_response:
-            self._xcoms.push_responses(lambda: kept_responses(self.wait, self._hook.settings.token))
+        self._xcoms.push_responses(lambda: kept_responses(self.wait, self._hook.settings.token))
         return self._finish(self.wait.outcomes)
 
     def finish_without_triggerer(self, why: str) -> Any:

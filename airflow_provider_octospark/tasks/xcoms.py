@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_octospark.api.text import Log
 from airflow_provider_octospark.parameters.defaults import RETURN_KEY
@@ -15,20 +15,32 @@ RESPONSE_KEY = "response"
 """The XCom of the service's response with ``push_response``; of several responses, the XComs ``response_0``, and so on."""
 
 
+class Description(Protocol):
+    """What a task's description says of its XComs."""
+
+    @property
+    def do_xcom_push(self) -> bool:
+        """Whether the task pushes XComs."""
+
+    @property
+    def push_response(self) -> bool:
+        """Whether they include the service's responses."""
+
+
 class XComs:
     """Push the XComs of one task.
 
-    :param is_wanted: whether the task pushes XComs.
+    :param description: the task's description, which says what is to be pushed.
     """
 
-    def __init__(self, context: Context, log: Log, *, is_wanted: bool) -> None:
+    def __init__(self, description: Description, context: Context, log: Log) -> None:
         self._context = context
         self.log = log
-        self._is_wanted = is_wanted
+        self._description = description
 
     def push(self, values: Mapping[str, Any]) -> None:
         """Push values by their keys."""
-        if self._is_wanted:
+        if self._description.do_xcom_push:
             for key, value in values.items():
                 self._context["ti"].xcom_push(key=key, value=value)
 
@@ -45,10 +57,12 @@ class XComs:
             self.log.exception("The outcomes could not be pushed to XCom.")
 
     def push_responses(self, found: Callable[[], Sequence[Any] | None]) -> None:
-        """Push responses of the service; null if there are none.
+        """Push responses of the service, if the task is to; null if there are none.
 
         :param found: returns them, see :func:`~airflow_provider_octospark.api.excerpt.excerpts_of`; None to push nothing.
         """
+        if not self._description.push_response:
+            return
         try:
             excerpts = found()
             if excerpts is None:
