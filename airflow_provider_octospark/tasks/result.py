@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, Stats
+from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_octospark.api.text import Log
 from airflow_provider_octospark.exceptions import (
@@ -19,6 +19,7 @@ from airflow_provider_octospark.exceptions import (
 from airflow_provider_octospark.outcomes import Outcome, describe
 from airflow_provider_octospark.parameters.defaults import PartialFailure
 from airflow_provider_octospark.submission.rules import Rules, is_final_for_time, is_submitted_by_retry
+from airflow_provider_octospark.tasks.metrics import count_unknown
 
 Notes = Mapping[str, str]
 """What a user should know and do about targets in doubt, by :func:`note_key`."""
@@ -29,16 +30,13 @@ SHOWN = 10
 UNKNOWN_PREFIX = "OCTOSPARK UNKNOWN"
 """Begins the log line of every unknown outcome, so that a search finds them."""
 
-UNKNOWN_METRIC = "octospark.unknown"
-"""The counter of unknown outcomes in Airflow's metrics."""
-
 
 def report_unknown(outcomes: Iterable[Outcome], log: Log, notes: Notes | None = None) -> None:
     """Log and count every unknown outcome."""
     for outcome in outcomes:
         if outcome.state == "unknown":
             log.error("%s %s", UNKNOWN_PREFIX, _what_to_do(outcome, notes or {}))
-            Stats.incr(UNKNOWN_METRIC)
+            count_unknown(outcome)
 
 
 def report_published(outcomes: Sequence[Outcome], log: Log) -> None:

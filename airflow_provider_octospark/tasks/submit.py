@@ -47,6 +47,7 @@ from airflow_provider_octospark.tasks.deferral import (
     until_in_doubt_resolved,
     until_published,
 )
+from airflow_provider_octospark.tasks.metrics import count_ended, count_requests, ended_since
 from airflow_provider_octospark.tasks.other_runs import run_with_submission
 from airflow_provider_octospark.tasks.result import (
     Notes,
@@ -189,6 +190,7 @@ class SubmitTask:
                 known = (record.outcome for record in self.journal.records.values())
                 self._xcoms.push_responses(lambda: api.excerpts(known, hook.settings.token, self._is_resumed))
             outcomes = api.with_details(results.outcomes)
+            count_requests(outcomes, self.journal.records, self.run)
             if results.is_skip:
                 self._push(with_cancellable(outcomes, self._cancellable()))
                 raise AirflowSkipException(str(results.error))
@@ -334,6 +336,7 @@ class SubmitTask:
 
     def _record_final_outcomes(self, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, str]]:
         """Record the results of a wait; return the outcomes to report, and notes on targets in doubt."""
+        count_ended(ended_since(outcomes, self.journal.records))
         reported, notes = record_final_outcomes(self.journal, outcomes, self.run)
         doubts = _by_name(notes)
         report_unknown([outcome for outcome in reported if note_on(outcome, doubts)], self.log, doubts)

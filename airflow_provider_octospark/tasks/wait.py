@@ -35,6 +35,7 @@ from airflow_provider_octospark.tasks.deferral import (
     responses_of_event,
     until_published,
 )
+from airflow_provider_octospark.tasks.metrics import count_ended
 from airflow_provider_octospark.tasks.result import raise_for_outcomes, report_published, report_unknown
 from airflow_provider_octospark.tasks.stopping import Stopping
 from airflow_provider_octospark.tasks.xcoms import XComs
@@ -215,6 +216,7 @@ class WaitTask:
         description = self.description
         report_unknown(outcomes, self.log)
         report_published(outcomes, self.log)
+        count_ended(self._ended_meanwhile(outcomes))
         found = [outcome.as_json() for outcome in outcomes]
         publication = description.publication
         single = arguments.is_absent(publication) or isinstance(arguments.structure(publication), Mapping)
@@ -229,6 +231,12 @@ class WaitTask:
             raise
         add_to_outlet_events(description.outlets, self.context, outcomes)
         return result
+
+    def _ended_meanwhile(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Return the outcomes that were not final when the task began; the task that returned those has counted them."""
+        if arguments.is_absent(self.description.publication):
+            return list(outcomes)
+        return [now for was, now in zip(self._awaited(), outcomes, strict=True) if not was.is_final]
 
     def keep(self) -> None:
         """Store the wait for the next poke, which is a new process in mode ``reschedule``."""
