@@ -53,14 +53,14 @@ SAMPLED := tests/api/test_fault_table.py tests/triggers/test_octospark.py \
 
 test-more: $(READY) ## what takes longer: real Airflows, complete tables, mutated guards; forty minutes
 	@echo "== pytest, slow tests and complete tables"
-	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest -m slow --numprocesses $(PROCESSES) --dist loadfile --ignore=tests/chaos
-	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest --numprocesses $(PROCESSES) --dist loadfile $(SAMPLED)
+	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest -m slow --numprocesses 2 --dist loadfile --ignore=tests/chaos
+	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest --numprocesses 2 --dist loadfile $(SAMPLED)
 	@echo "== every history with three departures"
-	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest --numprocesses $(PROCESSES) tests/model
+	@OCTOSPARK_COMPLETE=1 $(PYTHON) -m pytest --numprocesses 2 tests/model
 	@echo "== mutation of each guard"
 	@$(PYTHON) -m tests.mutation
 	@echo "== random histories"
-	@OCTOSPARK_HISTORIES=600 $(PYTHON) -m pytest --numprocesses $(PROCESSES) tests/submission_histories/test_random_histories.py
+	@OCTOSPARK_HISTORIES=600 $(PYTHON) -m pytest --numprocesses 2 tests/submission_histories/test_random_histories.py
 
 # Each part runs, whatever the others say; the target fails if one of them does. SEED=N draws the same histories again.
 SEED ?= $(shell date +%s)

@@ -159,13 +159,16 @@ def proves_nothing_sent(error: OctosparkError) -> bool:
 def is_retryable_failure(outcome: Outcome) -> bool:
     """Whether a failure is transient, so that another submission may go through.
 
-    An account that schedule-multi refused has neither category nor submission, so nothing can be published.
+    An account that schedule-multi refused has no submission, so nothing can be published; it has a category only if the
+    account's own status tells the reason.
     """
     if outcome.state != "failed" or outcome.reason not in {None, "not_sent"} or outcome.platform_post_id:
         return False
     if outcome.reason == "not_sent":
         return outcome.error_category in RETRYABLE_CATEGORIES
-    return outcome.scheduled_post_id is None or outcome.error_category in RETRYABLE_CATEGORIES
+    if outcome.scheduled_post_id is None and outcome.error_category is None:
+        return True
+    return outcome.error_category in RETRYABLE_CATEGORIES
 
 
 def is_submitted_by_retry(outcome: Outcome, rules: Rules) -> bool:

@@ -144,7 +144,12 @@ def _failure(
         if rules is not None and any(is_final_for_time(outcome, rules) for outcome in failed)
         else ""
     )
-    return OctosparkPublishFailedError(f"{counts}{what}{too_late}")
+    reconnect = " Reconnect the account in Octospark, then clear the task." if _is_disconnected(failed) else ""
+    return OctosparkPublishFailedError(f"{counts}{what}{too_late}{reconnect}")
+
+
+def _is_disconnected(failed: Sequence[Outcome]) -> bool:
+    return any(outcome.error_category == "auth" and outcome.reason is None for outcome in failed)
 
 
 def _more(outcomes: Sequence[Outcome]) -> str:

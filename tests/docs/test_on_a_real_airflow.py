@@ -7,14 +7,14 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from tests.docs.pages import DOCS, ROOT, blocks_of
 from tests.system.emulated import EmulatorProcess
-from tests.system.rest import Task
+from tests.system.rest import Task, TaskView
 from tests.system.stack import AirflowStack
 
 pytestmark = pytest.mark.slow
@@ -80,7 +80,8 @@ def test_a_post_goes_out_only_if_a_person_says_so(
     conf = conf_of(emulator, post)
     run_id = stack.rest.trigger("octospark_approval", conf)
     approve = Task("octospark_approval", run_id, "approve")
-    stack.rest.wait_for_task(approve, PATIENCE, {"awaiting_input", "deferred", "failed"})
+    asking = {"awaiting_input", "deferred"}
+    stack.rest.wait_for_task(approve, PATIENCE, {*asking, "failed"})
     path = f"/dags/octospark_approval/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
     asked = stack.rest.call("GET", path)
     assert asked["subject"] == f"Publish '{emulator.posts[post]['title']}'?"
@@ -88,8 +89,16 @@ def test_a_post_goes_out_only_if_a_person_says_so(
     assert submissions(emulator, conf) == []
     # No person answers in the moment in which Airflow's scheduler has not seen yet that the task waits.
     time.sleep(5)
-    stack.rest.call("PATCH", path, json={"chosen_options": [response], "params_input": {}})
-    assert stack.rest.wait_for_run("octospark_approval", run_id, PATIENCE) == "success"
+    answered: set[int] = set()
+
+    def answer(views: Sequence[TaskView]) -> None:
+        """A busy scheduler may take a task that waits for a crashed one; its retry then asks again."""
+        for view in views:
+            if view.task == approve and view.state in asking and view.try_number not in answered:
+                answered.add(view.try_number)
+                stack.rest.call("PATCH", path, json={"chosen_options": [response], "params_input": {}})
+
+    assert stack.rest.wait_for_run("octospark_approval", run_id, PATIENCE, on_look=answer) == "success"
     assert len(submissions(emulator, conf)) == published
     pending = "success" if published else "skipped"
     assert stack.rest.task(Task("octospark_approval", run_id, "publish")).state == pending

@@ -18,7 +18,6 @@ from airflow_provider_octospark.exceptions import (
     OctosparkNotFoundError,
     OctosparkPermissionError,
     OctosparkPublishFailedError,
-    OctosparkPublishRetryableError,
     OctosparkRateLimitError,
     OctosparkRequestError,
     OctosparkServerError,
@@ -336,12 +335,13 @@ def _contradictory(bench: Bench) -> Task:
 
 
 def _reconnected(bench: Bench) -> Task:
-    """One account is refused, and connected again before the retry."""
+    """One account is refused, a user connects it again and clears the task."""
     account = bench.service.account_id("linkedin")
     bench.service.set_account_status(account, "refresh_needed")
     task = _multi(bench)
-    task.run()
+    task.finish()
     bench.service.set_account_status(account, "connected")
+    task.clear()
     return _played(task)
 
 
@@ -843,15 +843,15 @@ CASES: list[Case] = [
     ),
     Case(
         "Several accounts",
-        "One account of three is refused, and is connected again before the retry",
-        "The retry sends for that account only; its outcome covers all.",
+        "One account of three is refused because it must be reconnected; a user does so and clears the task",
+        "The next try sends for that account only; its outcome covers all.",
         _reconnected, "success", (_W, _W, _W), (1, 1, 1),
     ),
     Case(
         "Several accounts",
-        "One account of three is refused every time",
-        "Each retry sends for that account only; fails when the retries are used up.",
-        _disconnected, "failed", (_W, _F, _W), (1, 0, 1), OctosparkPublishRetryableError,
+        "One account of three is refused because it must be reconnected, and retries are left",
+        "Fails at once and names the account: no retry can change that.",
+        _disconnected, "failed", (_W, _F, _W), (1, 0, 1), OctosparkPublishFailedError,
     ),
     Case(
         "Several accounts",

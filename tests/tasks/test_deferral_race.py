@@ -71,6 +71,6 @@ def test_no_sensor_is_lost_to_the_deferral_race(tmp_path: Path) -> None:
             for view in deferred:
                 # What the trigger saw is told in the log of its own task, though the poller serves all of them together.
                 log = stack.rest.log(view.task, view.try_number)
-                told = {post for post in posts if f"post {post} on x account {account}: published" in log}
+                told = {post for post in posts if f"Post {post} on x account {account}: published" in log}
                 assert told == {posts[SENSORS // 4 + view.task.map_index]}, log
         assert not emulator.control.faults()

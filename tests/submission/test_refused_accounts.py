@@ -1,0 +1,45 @@
+"""An account that must be reconnected: named by its own status, not retried, and sent after a clear."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_octospark.exceptions import OctosparkPublishFailedError, OctosparkPublishRetryableError
+from tests.submission.harness import Bench, Job, Task
+
+
+def reads_of_accounts(bench: Bench) -> int:
+    return sum("/social-accounts/" in request["path"] for request in bench.service.requests())
+
+
+@pytest.mark.parametrize("status", ["refresh_needed", "disconnected", "disabled"])
+def test_the_outcome_says_what_to_do(bench: Bench, status: str) -> None:
+    account = bench.service.account_id("linkedin")
+    bench.service.set_account_status(account, status)  # type: ignore[arg-type]
+    task = Task(bench, Job.schedule_multi(bench), retries=3)
+    task.finish()
+    [refused] = [outcome for outcome in task.tries[-1].outcomes if outcome.state == "failed"]
+    assert (refused.provider, refused.error_category) == ("linkedin", "auth")
+    assert type(task.tries[-1].error) is OctosparkPublishFailedError
+    assert f"status is {status}" in str(task.tries[-1].error)
+    assert "Reconnect the account in Octospark, then clear the task." in str(task.tries[-1].error)
+    assert len(task.tries) == 1, "no retry can change that"
+    assert reads_of_accounts(bench) == 1
+
+
+def test_it_is_read_once_for_all_posts_of_a_batch(bench: Bench) -> None:
+    bench.service.set_account_status(bench.service.account_id("x"), "refresh_needed")
+    task = Task(bench, Job.batch(bench, posts=4), retries=1)
+    task.finish()
+    assert {outcome.error_category for outcome in task.tries[-1].outcomes} == {"auth"}
+    assert reads_of_accounts(bench) == 1
+
+
+def test_an_account_that_cannot_be_read_changes_nothing(bench: Bench) -> None:
+    bench.service.set_account_status(bench.service.account_id("linkedin"), "refresh_needed")
+    bench.fault("get-social-account", "status", status=404, times=9)
+    task = Task(bench, Job.schedule_multi(bench), retries=1)
+    task.run()
+    assert type(task.tries[-1].error) is OctosparkPublishRetryableError
+    [refused] = [outcome for outcome in task.tries[-1].outcomes if outcome.state == "failed"]
+    assert (refused.provider, refused.error_category) == (None, None)
