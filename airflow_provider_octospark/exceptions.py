@@ -53,6 +53,10 @@ class OctosparkArgumentError(OctosparkFailError, ValueError):
     """A parameter of an operator, sensor or hook method is unusable; nothing was sent. Not retried."""
 
 
+class OctosparkContentChangedError(OctosparkFailError):
+    """The post was edited since ``content_hash`` was taken, so nothing was sent. Not retried."""
+
+
 class OctosparkVersionError(OctosparkFailError):
     """This version of Airflow does not support the feature. Not retried."""
 

@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from airflow_provider_octospark.api import operations
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
+from airflow_provider_octospark.api.content import content_hash
 from airflow_provider_octospark.api.ids import require_id
 from airflow_provider_octospark.api.settings import EXTRA_KEYS, ConnectionSettings, read_only_error
 from airflow_provider_octospark.api.sync_client import OctosparkClient
@@ -267,6 +268,14 @@ class OctosparkHook(BaseHook):
     async def aget_post(self, team_id: str, post_id: str) -> Post:
         """As :meth:`get_post`."""
         return await self._avalue(operations.get_post(team_id, post_id))
+
+    def content_hash(self, team_id: str, post_id: str) -> str:
+        """Return the hash of a post's text and assets, for ``content_hash`` of the operators.
+
+        :returns: 64 hexadecimal digits.
+        :raises OctosparkError: of the class that fits what happened.
+        """
+        return content_hash(self.get_post(team_id, post_id))
 
     def list_posts(self, team_id: str, limit: int = 100) -> PostList:
         """Return some of a team's posts.

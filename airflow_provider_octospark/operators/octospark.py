@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.providers.common.compat.sdk import AirflowException
 
+from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.operators.base import OctosparkSubmitOperator
 from airflow_provider_octospark.parameters import arguments
 from airflow_provider_octospark.parameters.checks import check_at_parsing, check_fixed, check_literals
@@ -42,6 +43,8 @@ class OctosparkSubmitPostOperator(OctosparkSubmitOperator):
     :param repost_after: when and how to repost, an object. (templated)
     :param recurrence_interval_days: publish again after this number of days, 1 to 365. (templated)
     :param recurrence_ends_at: end of the recurrence, an aware datetime or ISO 8601. (templated)
+    :param content_hash: the hash of what was approved (:meth:`OctosparkHook.content_hash`). A post whose text or assets have
+        changed since is not sent. None (default) sends any. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -53,6 +56,7 @@ class OctosparkSubmitPostOperator(OctosparkSubmitOperator):
         "repost_after",
         "recurrence_interval_days",
         "recurrence_ends_at",
+        "content_hash",
     )
 
     def __init__(
@@ -65,10 +69,13 @@ class OctosparkSubmitPostOperator(OctosparkSubmitOperator):
         repost_after: Any = None,
         recurrence_interval_days: Any = None,
         recurrence_ends_at: Any = None,
+        content_hash: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.post_id = post_id
+        self.content_hash = content_hash
+        self._has_content_hash = content_hash is not None
         self.platform_settings = platform_settings
         self.first_comment = first_comment
         self.engagement_comment_trigger = engagement_comment_trigger
@@ -82,6 +89,14 @@ class OctosparkSubmitPostOperator(OctosparkSubmitOperator):
         from airflow_provider_octospark.parameters.arguments import is_absent
 
         return not is_absent(self.recurrence_interval_days)
+
+    def require_content_hash(self) -> None:
+        """Refuse a ``content_hash`` that a template rendered to nothing: the post would not be checked.
+
+        :raises OctosparkArgumentError: if so.
+        """
+        if self._has_content_hash and arguments.is_absent(self.content_hash):
+            raise OctosparkArgumentError("content_hash is empty. Give the hash, or leave the parameter out.")
 
 
 class OctosparkPostNowOperator(OctosparkSubmitPostOperator):
@@ -116,7 +131,12 @@ class OctosparkPostNowOperator(OctosparkSubmitPostOperator):
         """Check what no template can change."""
         super().check_parameters()
         check_fixed(self, allow_backfill=arguments.fixed_flag)
-        check_literals(self, post_id=arguments.required_id, social_account_id=arguments.required_account)
+        check_literals(
+            self,
+            post_id=arguments.required_id,
+            social_account_id=arguments.required_account,
+            content_hash=arguments.optional_hash,
+        )
 
     def rules(self) -> Rules:
         """Return the rules of the task's parameters; a backfill run submits nothing unless allowed."""
@@ -126,7 +146,8 @@ class OctosparkPostNowOperator(OctosparkSubmitPostOperator):
         """Return the one target."""
         from airflow_provider_octospark.submission.requests import POST_NOW, to_post_now
 
-        return [to_post_now({name: getattr(self, name) for name in POST_NOW}, hook.team)]
+        self.require_content_hash()
+        return [to_post_now({name: getattr(self, name) for name in (*POST_NOW, "content_hash")}, hook.team)]
 
     def result(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         """Return the outcome."""
@@ -213,6 +234,7 @@ class OctosparkScheduleMultiOperator(OctosparkSubmitPostOperator):
         from airflow_provider_octospark.submission.requests import SCHEDULE_MULTI, to_schedule
 
         concurrency = optional_count(self.accounts_per_call, "accounts_per_call")
+        self.require_content_hash()
         return [to_schedule({name: getattr(self, name) for name in SCHEDULE_MULTI}, hook.team, concurrency)]
 
     def result(self, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

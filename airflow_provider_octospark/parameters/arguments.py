@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -185,6 +186,21 @@ def optional_id(value: object, field: str) -> str | None:
     :raises OctosparkArgumentError: as :func:`~airflow_provider_octospark.api.ids.require_id`.
     """
     return None if is_absent(value) else require_id(value, field)
+
+
+def optional_hash(value: object, field: str) -> str | None:
+    """Return an optional SHA-256. Only None is absent: an empty text would switch a check off.
+
+    :raises OctosparkArgumentError: if it is not 64 hexadecimal digits.
+    """
+    if value is None:
+        return None
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise OctosparkArgumentError(
+            f"{field} is {shown(value)}; it must be 64 hexadecimal digits, as OctosparkHook.content_hash returns them."
+        )
+    return text
 
 
 def optional_account(value: object, field: str) -> str | None:

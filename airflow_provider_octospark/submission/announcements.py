@@ -20,6 +20,7 @@ class Announcement:
     :param operation: returns the request for some of the accounts.
     :param scheduled_at: when the post is due, or None for now.
     :param accounts_per_call: the most accounts in one request; None (default) for all.
+    :param content_hash: the hash of what may be sent; None (default) for anything.
     :param at: returns the same announcement for another time; None (default) for one that has no time.
     """
 
@@ -30,6 +31,7 @@ class Announcement:
     scheduled_at: datetime | None = None
     accounts_per_call: int | None = None
     at: Callable[[datetime], Announcement] | None = None
+    content_hash: str | None = None
 
     @property
     def post(self) -> tuple[str, str]:

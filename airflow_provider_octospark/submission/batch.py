@@ -132,6 +132,8 @@ def _announcement(item: object, team_id: object, team_of: TeamOf, concurrency: i
         raise OctosparkArgumentError(
             f"{', '.join(unknown)[:120]} is no parameter; known are {', '.join(SCHEDULE_MULTI)}."
         )
+    if "content_hash" in item and item["content_hash"] is None:
+        raise OctosparkArgumentError("content_hash is null. Give the hash, or leave the field out.")
     team = team_id if arguments.is_absent(item.get("team_id")) else item["team_id"]
     return to_schedule({**item, "team_id": team}, team_of, concurrency)
 

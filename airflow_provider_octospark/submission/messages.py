@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from airflow_provider_octospark.api.models import ScheduledPost
+from airflow_provider_octospark.api.models import Post, ScheduledPost
 from airflow_provider_octospark.api.operations import Operation
 from airflow_provider_octospark.api.text import Log, sanitize
 from airflow_provider_octospark.exceptions import (
     OctosparkAlreadySubmittedError,
+    OctosparkContentChangedError,
     OctosparkError,
     OctosparkServerError,
 )
@@ -112,6 +113,15 @@ def already_submitted(record: Record) -> OctosparkAlreadySubmittedError:
         f"{request_of(record)} submitted post {record.post_id} to account {record.social_account_id} (submission "
         f'{outcome.scheduled_post_id}, {outcome.state}), and if_already_submitted is "fail". Nothing was sent.',
         target=_target(record),
+    )
+
+
+def edited(announcement: Announcement, post: Post) -> OctosparkContentChangedError:
+    """Return the error for a post that is not what ``content_hash`` was taken of."""
+    return OctosparkContentChangedError(
+        f"Post {announcement.post_id} was edited since content_hash was taken (the post was last changed at "
+        f"{sanitize(post.updated_at, 40)}). Nothing was sent. Have it approved again, and give the new hash.",
+        target=f"post {announcement.post_id}",
     )
 
 

@@ -39,6 +39,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from airflow_provider_octospark.api.content import content_hash
 from airflow_provider_octospark.api.models import ScheduledPost
 from airflow_provider_octospark.api.text import rounded, sanitize
 from airflow_provider_octospark.exceptions import OctosparkAuthError, OctosparkError, OctosparkHaltedError
@@ -345,6 +346,9 @@ class _Protocol:
     def _send(self, announcement: Announcement, left: list[Record], observed: Observed) -> Step:
         if isinstance(observed.response, OctosparkError):
             return conclude_not_sent(self.post, announcement, observed.response, self.rules, self.run, self.now)
+        if announcement.content_hash not in {None, content_hash(observed.response.value)}:
+            error = messages.edited(announcement, observed.response.value)
+            return conclude_not_sent(self.post, announcement, error, self.rules, self.run, self.now)
         records = tuple(left[: announcement.accounts_per_call or len(left)])
         if self.rules.dry_run:
             return Update(

@@ -30,6 +30,7 @@ SCHEDULE_MULTI = (
     "post_id",
     "team_id",
     *OPTIONS,
+    "content_hash",
     "social_account_ids",
     "scheduled_at",
     "timezone",
@@ -44,7 +45,7 @@ TeamOf = Callable[[object], str]
 def to_post_now(given: Mapping[str, Any], team_of: TeamOf) -> Announcement:
     """Return the announcement of one post on one account at once.
 
-    :param given: parameters by their names (:data:`POST_NOW`); those that are missing are absent.
+    :param given: parameters by their names (:data:`POST_NOW`, and ``content_hash``); those that are missing are absent.
     :raises OctosparkArgumentError: naming the parameter that is unusable.
     """
     post_id = arguments.required_id(given.get("post_id"), "post_id")
@@ -52,7 +53,10 @@ def to_post_now(given: Mapping[str, Any], team_of: TeamOf) -> Announcement:
     options = _options(given, None, None)
     team_id = team_of(given.get("team_id"))
     request = PostNowRequest(social_account_id=account, **options)
-    return Announcement(team_id, post_id, (account,), lambda _: post_now(team_id, post_id, request))
+    content_hash = arguments.optional_hash(given.get("content_hash"), "content_hash")
+    return Announcement(
+        team_id, post_id, (account,), lambda _: post_now(team_id, post_id, request), content_hash=content_hash
+    )
 
 
 def to_schedule(given: Mapping[str, Any], team_of: TeamOf, accounts_per_call: int | None = None) -> Announcement:
@@ -69,6 +73,7 @@ def to_schedule(given: Mapping[str, Any], team_of: TeamOf, accounts_per_call: in
         given.get("platform_settings_by_social_account_id"), accounts, "platform_settings_by_social_account_id"
     )
     options = _options(given, zone, scheduled_at)
+    content_hash = arguments.optional_hash(given.get("content_hash"), "content_hash")
     team_id = team_of(given.get("team_id"))
 
     def announce(instant: datetime) -> Announcement:
@@ -84,7 +89,7 @@ def to_schedule(given: Mapping[str, Any], team_of: TeamOf, accounts_per_call: in
             )
             return schedule_multi(team_id, post_id, request)
 
-        return Announcement(team_id, post_id, accounts, call, instant, accounts_per_call, announce)
+        return Announcement(team_id, post_id, accounts, call, instant, accounts_per_call, announce, content_hash)
 
     return announce(scheduled_at)
 

@@ -224,7 +224,7 @@ def test_every_field_of_the_request_arrives_as_it_was_meant(
     sent = body(kind, {name: write(name, value) for name, value in params.items()}, params, native)
     assert sent == {camel(name): meant for name, (_, meant) in fields.items() if meant is not None}
     # Each of these has its template; a field that is forgotten would arrive as it is written.
-    others = {"team_id", "wait_for_completion", "dry_run", "octospark_conn_id"}
+    others = {"team_id", "wait_for_completion", "dry_run", "content_hash", "octospark_conn_id"}
     assert set(fields) | others == set(kind.template_fields)
 
 
