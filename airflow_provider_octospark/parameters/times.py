@@ -59,21 +59,25 @@ def require_instant(value: object, zone: str | None, *, field: str) -> datetime:
         (clocks go forward) or exists twice (clocks go back) in the zone.
     """
     moment = _read(value, field)
-    if moment.utcoffset() is None:
-        if zone is None:
-            raise OctosparkArgumentError(
-                f"{field} {value!s:.60} has no UTC offset and no timezone is set. Write an offset "
-                f"({moment.replace(tzinfo=UTC).isoformat()}) or set timezone to an IANA zone."
-            )
-        moment = moment.replace(tzinfo=ZoneInfo(zone), fold=0)
-        # A naive time that exists twice is ambiguous; an aware one is not, because of ``fold`` (PEP 495).
-        is_open = True
-    else:
-        is_open = False
     try:
-        return _exact(moment, field, is_open=is_open)
+        if moment.utcoffset() is not None:
+            # An aware time that exists twice is not ambiguous, because of ``fold`` (PEP 495).
+            return _exact(moment, field, is_open=False)
+        if zone is not None:
+            return _exact(moment.replace(tzinfo=ZoneInfo(zone), fold=0), field, is_open=True)
+    except OctosparkArgumentError:
+        raise
     except OverflowError:
         raise OctosparkArgumentError(f"{field} {value!s:.60} is out of the range of dates.") from None
+    except Exception as error:  # noqa: BLE001 - a tzinfo of the user's own may raise anything
+        raise OctosparkArgumentError(
+            f"{field} {moment.replace(tzinfo=None).isoformat()} has a time zone that cannot be used "
+            f"({type(error).__name__}: {error!s:.100}). Use datetime.timezone or zoneinfo.ZoneInfo."
+        ) from None
+    raise OctosparkArgumentError(
+        f"{field} {value!s:.60} has no UTC offset and no timezone is set. Write an offset "
+        f"({moment.replace(tzinfo=UTC).isoformat()}) or set timezone to an IANA zone."
+    )
 
 
 def _read(value: object, field: str) -> datetime:

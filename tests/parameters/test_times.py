@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 import pendulum
@@ -197,3 +197,32 @@ def test_the_service_s_clock_may_differ_from_ours() -> None:
     ahead = NINE + timedelta(minutes=10)
     assert on_service_clock(NINE - timedelta(hours=1), ahead, NINE) == NINE - timedelta(minutes=50)
     assert on_service_clock(NINE, None, NINE) == NINE
+
+
+class _Broken(tzinfo):
+    """A time zone of a user's own that does not work."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta:
+        raise RuntimeError("no table of offsets")
+
+    def dst(self, moment: datetime | None) -> None:
+        return None
+
+    def tzname(self, moment: datetime | None) -> str:
+        return "Broken"
+
+
+class _WithoutDst(_Broken):
+    """One whose clocks go forward at noon, and which does not say what is summer."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta:
+        is_summer = moment is not None and (moment.hour > 12 or moment.fold == 1)
+        return timedelta(hours=2 if is_summer else 1)
+
+
+@pytest.mark.parametrize(
+    ("zone", "hour", "why"), [(_Broken(), 9, "RuntimeError: no table"), (_WithoutDst(), 12, "ValueError: fromutc")]
+)
+def test_a_time_zone_of_a_users_own_may_not_work(zone: tzinfo, hour: int, why: str) -> None:
+    with pytest.raises(OctosparkArgumentError, match=rf"scheduled_at .* time zone that cannot be used \({why}"):
+        require_instant(datetime(2030, 5, 17, hour, tzinfo=zone), None, field="scheduled_at")
