@@ -288,6 +288,24 @@ class TaskName(Protocol):
         """-1 or None for a task that is not mapped."""
 
 
+def read_xcom(task: TaskName, key: str) -> Any:
+    """Return an XCom of a task instance, or None if there is none.
+
+    Blocks until Airflow has answered. Works in a worker, and in a thread of a triggerer.
+    """
+    try:
+        from airflow.sdk.execution_time.xcom import XCom
+    except ImportError:
+        from airflow.models.xcom import XCom  # type: ignore[no-redef]
+    return XCom.get_one(
+        key=key,
+        dag_id=task.dag_id,
+        run_id=task.run_id,
+        task_id=task.task_id,
+        map_index=-1 if task.map_index is None else task.map_index,
+    )
+
+
 async def state_of(task: TaskName) -> str | None:
     """Return the current state of a task instance, or None if it has none or Airflow does not return it.
 

@@ -255,8 +255,9 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
     resumes. A rate limit slows the batch down. The log reports the progress.
 
     Returns a manifest: the counts ``totalCount``, ``successCount``, ``failureCount`` and ``unknownCount`` of the targets;
-    ``failures``, at most 100 outcomes of targets that failed or are unknown; ``badItems``; and ``outcomeKeys``, the names of the
-    XComs that hold the outcomes of all targets, in order, at most 200 in each. All are pushed before the task fails.
+    ``failures``, at most 100 outcomes of targets that failed or are unknown; ``badItems``; ``dagId``, ``runId``, ``taskId`` and
+    ``mapIndex`` of this task instance; and ``outcomeKeys``, the keys of its XComs that hold the outcomes of all targets, in order,
+    at most 200 in each. All are pushed before the task fails. The sensor takes the manifest as its ``publication``.
 
     .. code-block:: python
 
@@ -350,7 +351,9 @@ class OctosparkScheduleBatchOperator(OctosparkSubmitOperator):
         """Return the manifest."""
         from airflow_provider_octospark.submission.batch import manifest
 
-        return manifest(outcomes, self._present.bad)
+        if self._task is None:
+            raise RuntimeError("The manifest names the task instance, and no task instance runs.")
+        return manifest(outcomes, self._present.bad, self._task.run)
 
     def extra_xcoms(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
         """Return the outcomes of all targets, in parts."""

@@ -37,13 +37,16 @@ class OctosparkPostSensor(BaseSensorOperator):
     """Wait until posts are published. The sensor submits nothing.
 
     Give either ``publication`` (what an operator of this provider returned) or ``post_id``. Returns the final outcome, or
-    a list of them if ``publication`` is a list. Modes ``poke`` and ``reschedule`` and a deferred sensor behave the same.
+    a list of them if ``publication`` is a list. For the manifest of a batch it returns such a manifest, with the final outcomes
+    in its own XComs ``outcomes_0``, ``outcomes_1`` and so on. Modes ``poke`` and ``reschedule`` and a deferred sensor behave the
+    same.
 
     .. code-block:: python
 
         OctosparkPostSensor(task_id="wait", publication=schedule.output, deferrable=True)
 
-    :param publication: an outcome, or a list of outcomes, of an operator. (templated)
+    :param publication: what an operator returned: an outcome, a list of outcomes, or the manifest of a batch, whose outcomes
+        the sensor reads from that task's XComs; or a list of manifests, as a mapped batch returns it. (templated)
     :param post_id: id of a post, to wait for a submission that was made elsewhere. (templated)
     :param scheduled_post_id: with ``post_id``: the submission to wait for. (templated)
     :param social_account_id: with ``post_id``: only a submission to this account counts. (templated)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 from airflow_provider_octospark.api.text import shown
 from airflow_provider_octospark.exceptions import AirflowSkipException, OctosparkArgumentError
@@ -15,6 +15,7 @@ from airflow_provider_octospark.parameters.defaults import IfBadItems, IfEmpty
 from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.records import Target
 from airflow_provider_octospark.submission.requests import SCHEDULE_MULTI, TeamOf, to_schedule
+from airflow_provider_octospark.submission.rules import Run
 
 MOST_REPORTED = 100
 """Maximum number of failures, and of bad items, in a manifest."""
@@ -147,8 +148,53 @@ def _refuse_repeats(announcement: Announcement, seen: Mapping[Target, int]) -> N
             )
 
 
-def manifest(outcomes: Sequence[Outcome], bad: Sequence[BadItem]) -> dict[str, Any]:
-    """Return the counts of a batch, and its first failures."""
+@dataclass(frozen=True)
+class ManifestParts:
+    """Where the outcomes of a manifest are: XComs of a task instance.
+
+    :param map_index: -1 for a task that is not mapped.
+    :param keys: the XComs' keys, in order.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    keys: tuple[str, ...]
+
+    @classmethod
+    def read(cls, manifest: Mapping[str, Any]) -> Self:
+        """Parse a manifest as :func:`manifest` returns it.
+
+        :raises OctosparkArgumentError: naming the field that is missing or unusable.
+        """
+        ids = {name: manifest.get(name) for name in ("dagId", "runId", "taskId")}
+        map_index, keys = manifest.get("mapIndex"), manifest.get("outcomeKeys")
+        unusable = [name for name, value in ids.items() if not isinstance(value, str) or not value]
+        if not isinstance(map_index, int) or isinstance(map_index, bool):
+            unusable.append("mapIndex")
+        if not isinstance(keys, list) or not all(isinstance(key, str) and key for key in keys):
+            unusable.append("outcomeKeys")
+        if unusable:
+            raise OctosparkArgumentError(
+                f"publication holds {shown(manifest, 120)}, a manifest without a usable {', '.join(unusable)}. Give what "
+                "OctosparkScheduleBatchOperator returned, for example publication=batch.output."
+            )
+        return cls(
+            str(ids["dagId"]), str(ids["runId"]), str(ids["taskId"]), int(map_index or 0), tuple(map(str, keys or ()))
+        )
+
+
+def is_manifest(value: object) -> bool:
+    """Whether a value is a manifest and not an outcome."""
+    return isinstance(value, Mapping) and "outcomeKeys" in value
+
+
+def manifest(outcomes: Sequence[Outcome], bad: Sequence[BadItem], run: Run) -> dict[str, Any]:
+    """Return the counts of a batch, its first failures, and where the outcomes of all its targets are.
+
+    :param run: the task instance that pushes :func:`parts`.
+    """
     unknown = [outcome for outcome in outcomes if outcome.state == "unknown"]
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     return {
@@ -156,6 +202,10 @@ def manifest(outcomes: Sequence[Outcome], bad: Sequence[BadItem]) -> dict[str, A
         "failures": [outcome.as_json() for outcome in [*unknown, *failed][:MOST_REPORTED]],
         "badItems": [{"index": each.index, "problem": each.problem} for each in bad[:MOST_REPORTED]],
         "badItemCount": len(bad),
+        "dagId": run.dag_id,
+        "runId": run.run_id,
+        "taskId": run.task_id,
+        "mapIndex": run.map_index,
         "outcomeKeys": list(parts(outcomes)),
     }
 

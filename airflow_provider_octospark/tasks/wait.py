@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, get_args
 
 from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 
-from airflow_provider_octospark.airflow_compat import first_started, run_of, task_state_store
+from airflow_provider_octospark.airflow_compat import first_started, read_xcom, run_of, task_state_store
 from airflow_provider_octospark.api.text import Log, shown
 from airflow_provider_octospark.cancellation import Cancellable, cancel, cancellable_of
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
-from airflow_provider_octospark.links.octospark import published_url_of
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters import arguments
 from airflow_provider_octospark.parameters.defaults import (
@@ -28,6 +27,7 @@ from airflow_provider_octospark.parameters.defaults import (
 from airflow_provider_octospark.parameters.times import require_duration
 from airflow_provider_octospark.polling.kept_responses import keep_responses, kept_responses
 from airflow_provider_octospark.polling.wait import Wait, same_targets
+from airflow_provider_octospark.submission.batch import ManifestParts, is_manifest, manifest, parts
 from airflow_provider_octospark.tasks.asset_events import add_to_outlet_events
 from airflow_provider_octospark.tasks.deferral import (
     FRAMEWORK_MARGIN,
@@ -118,7 +118,7 @@ class WaitTask:
         started_at = first_started(self.context, reschedule=description.reschedule)
         at_most = arguments.optional_duration(description.timeout, "timeout")
         wait = Wait.start(
-            self._awaited(),
+            self._awaited,
             started_at=started_at,
             publish_timeout=require_duration(description.publish_timeout, field="publish_timeout"),
             since=since,
@@ -177,7 +177,10 @@ class WaitTask:
 
     def cancel(self) -> None:
         """Take submissions off the schedule if a user marked the task as failed; log what it does."""
-        cancel(self.description.octospark_conn_id, self._cancellable(self.wait), self.run, self.log)
+        # Airflow may call this in a signal handler, where no XCom may be read.
+        is_known = "_awaited" in self.__dict__ or not any(map(is_manifest, self._entries))
+        pending = self._cancellable(self.wait) if is_known else []
+        cancel(self.description.octospark_conn_id, pending, self.run, self.log)
 
     def _cancellable(self, wait: Wait) -> list[Cancellable]:
         # A post that is given by id may be submitted by somebody else.
@@ -185,9 +188,21 @@ class WaitTask:
             return []
         # What was waited for says whose submission it is; a later read does not.
         pending = {outcome.scheduled_post_id for outcome in wait.outcomes if outcome.state == "pending"}
-        return [each for each in cancellable_of(self._awaited()) if each.scheduled_post_id in pending]
+        return [each for each in cancellable_of(self._awaited) if each.scheduled_post_id in pending]
 
+    @cached_property
+    def _entries(self) -> list[object]:
+        """Outcomes and manifests of ``publication``, in order."""
+        if arguments.is_absent(self.description.publication):
+            return []
+        try:
+            return list(_flattened(arguments.structure(self.description.publication)))
+        except RecursionError:
+            raise OctosparkArgumentError("publication is a list that is nested too deeply.") from None
+
+    @cached_property
     def _awaited(self) -> list[Outcome]:
+        """What is waited for, as it was when the task began; reads the XComs that manifests name."""
         description = self.description
         if arguments.is_absent(description.publication):
             if arguments.is_absent(description.post_id):
@@ -204,10 +219,7 @@ class WaitTask:
         for field in ("post_id", "scheduled_post_id", "social_account_id"):
             if not arguments.is_absent(getattr(description, field)):
                 raise OctosparkArgumentError(f"Both publication and {field} are set; publication says it all.")
-        try:
-            outcomes = [_outcome(entry) for entry in _flattened(arguments.structure(description.publication))]
-        except RecursionError:
-            raise OctosparkArgumentError("publication is a list that is nested too deeply.") from None
+        outcomes = [_outcome(each) for entry in self._entries for each in _expanded(entry)]
         if not outcomes:
             raise OctosparkArgumentError("publication is an empty list; there is nothing to wait for.")
         return outcomes
@@ -217,26 +229,40 @@ class WaitTask:
         report_unknown(outcomes, self.log)
         report_published(outcomes, self.log)
         count_ended(self._ended_meanwhile(outcomes))
-        found = [outcome.as_json() for outcome in outcomes]
-        publication = description.publication
-        single = arguments.is_absent(publication) or isinstance(arguments.structure(publication), Mapping)
-        result: Any = found[0] if single else found
-        self.published_url = published_url_of(result)
+        result, extra = self._result(outcomes)
+        self.published_url = next((outcome.url for outcome in outcomes if outcome.url), "")
         try:
             raise_for_outcomes(
                 outcomes, partial_failure=description.partial_failure, soft_fail=description.skips_failures
             )
         except AirflowException:
-            self._xcoms.push_before_raising(lambda: ({}, result))
+            self._xcoms.push_before_raising(lambda: (extra, result))
             raise
+        self._xcoms.push(extra)
         add_to_outlet_events(description.outlets, self.context, outcomes)
         return result
+
+    def _result(self, outcomes: Sequence[Outcome]) -> tuple[Any, dict[str, Any]]:
+        """Return the task's XCom ``return_value``, and its other XComs by key."""
+        if any(map(is_manifest, self._entries)):
+            return manifest(outcomes, (), self.run), parts(outcomes)
+        found = [outcome.as_json() for outcome in outcomes]
+        publication = self.description.publication
+        is_single = arguments.is_absent(publication) or isinstance(arguments.structure(publication), Mapping)
+        return found[0] if is_single else found, {}
 
     def _ended_meanwhile(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Return the outcomes that were not final when the task began; the task that returned those has counted them."""
         if arguments.is_absent(self.description.publication):
             return list(outcomes)
-        return [now for was, now in zip(self._awaited(), outcomes, strict=True) if not was.is_final]
+        try:
+            before = self._awaited
+        except OctosparkArgumentError:
+            before = []
+        if len(before) != len(outcomes):
+            # The task that a manifest names may have been cleared meanwhile.
+            return list(outcomes)
+        return [now for was, now in zip(before, outcomes, strict=True) if not was.is_final]
 
     def keep(self) -> None:
         """Store the wait for the next poke, which is a new process in mode ``reschedule``."""
@@ -257,6 +283,26 @@ class WaitTask:
         return wait if same_targets(wait.outcomes, fresh.outcomes) else fresh
 
 
+def _expanded(entry: object) -> Iterable[object]:
+    """Return the outcomes that a manifest names, or anything else alone.
+
+    :raises OctosparkArgumentError: if one of the XComs does not exist.
+    """
+    if not isinstance(entry, Mapping) or not is_manifest(entry):
+        return (entry,)
+    found: list[object] = []
+    named = ManifestParts.read(entry)
+    for key in named.keys:
+        part = read_xcom(named, key)
+        if not isinstance(part, list):
+            raise OctosparkArgumentError(
+                f"publication names XCom {key} of task {named.task_id} (run {named.run_id}, DAG {named.dag_id}, map index "
+                f"{named.map_index}), which has no such XCom. Clear this task once that one has ended."
+            )
+        found.extend(part)
+    return found
+
+
 def _outcome(entry: object) -> Outcome:
     try:
         outcome = Outcome.model_validate(entry)
@@ -265,8 +311,8 @@ def _outcome(entry: object) -> Outcome:
     if outcome is None:
         raise OctosparkArgumentError(
             f"publication holds {shown(entry, 120)}, which is no outcome. Give what OctosparkPostNowOperator or "
-            "OctosparkScheduleMultiOperator returned, for example publication=schedule.output, or what "
-            'OctosparkScheduleBatchOperator pushed, for example publication=batch.output["outcomes_0"].'
+            "OctosparkScheduleMultiOperator or OctosparkScheduleBatchOperator returned, for example "
+            "publication=schedule.output."
         )
     arguments.required_id(outcome.team_id, "publication.team_id")
     arguments.required_id(outcome.post_id, "publication.post_id")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow_provider_octospark.api.ids import require_id
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.outcomes import Outcome
-from airflow_provider_octospark.submission.batch import PART, Batch, manifest, parts
+from airflow_provider_octospark.submission.batch import PART, Batch, ManifestParts, manifest, parts
+from airflow_provider_octospark.submission.rules import Run
 
 A, B = "a96533d2-f364-5f41-a9e2-1e9edea1ab34", "774737c3-b0a6-52a5-868f-7f1d54b89178"
 AT = "2030-05-17T09:00:00+02:00"
+RUN = Run("campaigns", "monday", "batch", 3, 1, 1, datetime(2030, 5, 17, tzinfo=UTC))
 
 
 def item(post: str = "p", **fields: Any) -> dict[str, Any]:
@@ -118,7 +121,7 @@ def test_ten_thousand_outcomes_do_not_blow_up_any_xcom() -> None:
         Outcome(team_id=A, post_id=B, social_account_id=A, scheduled_post_id=B, state=end, error_message="x" * 500)
         for end in ends
     ]
-    told = manifest(outcomes, read([item(""), *[item(f"p{n}") for n in range(3)]], if_bad_items="skip").bad)
+    told = manifest(outcomes, read([item(""), *[item(f"p{n}") for n in range(3)]], if_bad_items="skip").bad, RUN)
     assert len(json.dumps(told)) < 150_000
     assert {name: told[name] for name in ("totalCount", "successCount", "failureCount", "unknownCount")} == {
         "totalCount": 10_000,
@@ -128,7 +131,26 @@ def test_ten_thousand_outcomes_do_not_blow_up_any_xcom() -> None:
     }
     assert [each["state"] for each in told["failures"]] == ["unknown"] * 100
     assert told["badItemCount"] == 1
+    assert ManifestParts.read(told) == ManifestParts("campaigns", "monday", "batch", 3, tuple(told["outcomeKeys"]))
     pushed = parts(outcomes)
     assert list(pushed) == told["outcomeKeys"]
     assert max(len(each) for each in pushed.values()) == PART
     assert [entry for each in pushed.values() for entry in each] == [outcome.as_json() for outcome in outcomes]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("dagId", None),
+        ("runId", ""),
+        ("taskId", 7),
+        ("mapIndex", "3"),
+        ("mapIndex", True),
+        ("outcomeKeys", "outcomes_0"),
+    ],
+)
+def test_a_manifest_without_an_address_is_refused_by_name(field: str, value: object) -> None:
+    told = manifest([], (), RUN)
+    assert ManifestParts.read(told).keys == ()
+    with pytest.raises(OctosparkArgumentError, match=rf"manifest without a usable {field}\."):
+        ManifestParts.read({**told, field: value})
