@@ -5,17 +5,24 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from airflow_provider_octospark.airflow_compat import until
+from airflow_provider_octospark.airflow_compat import TaskName, until
 from airflow_provider_octospark.api.text import Log
 from airflow_provider_octospark.exceptions import OctosparkProtocolError
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling.wait import Wait, same_targets
+from airflow_provider_octospark.xcom_parts import XComParts, fitting, whole
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
 FRAMEWORK_MARGIN = timedelta(hours=1)
 """How long after the wait's deadline Airflow's time-out comes, in case no triggerer runs."""
+
+WAIT_XCOMS = "octospark_wait"
+"""The XComs of a wait that is too long for a deferral."""
+
+CANCEL_XCOMS = "octospark_cancel_on_kill"
+"""The XComs of the submissions to take off the schedule, if there are too many for a deferral."""
 
 SHORTEST_DEFERRAL = timedelta(seconds=5)
 """The shortest wait that is deferred; the task sleeps for a shorter one. Airflow fails a task whose trigger fires before
@@ -32,20 +39,29 @@ class Deferral(TypedDict):
 
 
 def until_published(
-    octospark_conn_id: str, wait: Wait, cancel_on_kill: list[dict[str, Any]] | None = None, **carried: Any
+    octospark_conn_id: str,
+    wait: Wait,
+    task: TaskName,
+    cancel_on_kill: list[dict[str, Any]] | None = None,
+    **carried: Any,
 ) -> Deferral:
     """Return the deferral until a wait is done; the task continues in ``execute_complete``.
 
+    What is too long for the deferral goes to XComs of the task.
+
+    :param task: the task instance that defers.
     :param cancel_on_kill: what the trigger takes off the schedule if a user marks the task as failed; None for nothing.
     :param carried: arguments of ``execute_complete`` besides the event and the wait; JSON primitives.
     """
     # Imported here, because parsing a DAG file should not import triggers.
     from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger
 
+    handed_back = fitting(wait.as_json(with_details=True), WAIT_XCOMS, task)
+    awaited = wait.as_json() if XComParts.of(handed_back) is None else handed_back
     return Deferral(
-        trigger=OctosparkPostTrigger(octospark_conn_id, wait.as_json(), cancel_on_kill),
+        trigger=OctosparkPostTrigger(octospark_conn_id, awaited, fitting(cancel_on_kill, CANCEL_XCOMS, task)),
         method_name="execute_complete",
-        kwargs={"wait": wait.as_json(with_details=True), **carried},
+        kwargs={"wait": handed_back, **carried},
         timeout=wait.deadline - datetime.now(UTC) + FRAMEWORK_MARGIN,
     )
 
@@ -60,6 +76,20 @@ def until_in_doubt_resolved(instant: datetime, **carried: Any) -> Deferral:
         method_name="resume_submission",
         kwargs=carried,
         timeout=instant - datetime.now(UTC) + FRAMEWORK_MARGIN,
+    )
+
+
+def whole_event(event: Any) -> Any:
+    """Return a trigger's event, also if it is in XComs of the task.
+
+    :raises OctosparkProtocolError: if it is and cannot be read.
+    """
+    try:
+        return whole(event)
+    except ValueError as error:
+        problem = str(error)
+    raise OctosparkProtocolError(
+        f"The trigger's event cannot be read ({problem:.200}). A retry waits again and submits nothing."
     )
 
 
@@ -84,7 +114,7 @@ def outcomes_or_wait(event: Any, wait: Any, log: Log) -> list[Outcome] | Wait:
     if wait is None:
         return outcomes
     try:
-        awaited = Wait.from_json(wait)
+        awaited = Wait.from_json(whole(wait))
     except ValueError as error:
         problem = str(error)
     else:

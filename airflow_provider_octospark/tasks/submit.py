@@ -46,6 +46,7 @@ from airflow_provider_octospark.tasks.deferral import (
     responses_of_event,
     until_in_doubt_resolved,
     until_published,
+    whole_event,
 )
 from airflow_provider_octospark.tasks.metrics import count_ended, count_requests, ended_since
 from airflow_provider_octospark.tasks.other_runs import run_with_submission
@@ -254,6 +255,7 @@ class SubmitTask:
         Makes no request, unless targets were added while the task was deferred; these are submitted first.
         """
         with self.stopping.observed():
+            event = whole_event(event)
             seen = outcomes_or_wait(event, wait, self.log)
             if isinstance(seen, Wait):
                 self._defer(seen, notes or {})
@@ -327,7 +329,9 @@ class SubmitTask:
         description = self.description
         on_kill = [each.as_json() for each in self._cancellable()] if description.cancel_on_kill else None
         raise TaskDeferred(
-            **until_published(description.octospark_conn_id, wait, on_kill, notes=dict(notes), **self._carried())
+            **until_published(
+                description.octospark_conn_id, wait, self.run, on_kill, notes=dict(notes), **self._carried()
+            )
         )
 
     def _carried(self) -> dict[str, Any]:

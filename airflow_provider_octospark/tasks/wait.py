@@ -34,6 +34,7 @@ from airflow_provider_octospark.tasks.deferral import (
     outcomes_or_wait,
     responses_of_event,
     until_published,
+    whole_event,
 )
 from airflow_provider_octospark.tasks.metrics import count_ended
 from airflow_provider_octospark.tasks.result import raise_for_outcomes, report_published, report_unknown
@@ -165,10 +166,11 @@ class WaitTask:
         description = self.description
         wait = self.wait if wait is None else wait
         on_kill = [each.as_json() for each in self._cancellable(wait)] if description.cancel_on_kill else None
-        raise TaskDeferred(**until_published(description.octospark_conn_id, wait, on_kill))
+        raise TaskDeferred(**until_published(description.octospark_conn_id, wait, self.run, on_kill))
 
     def complete(self, event: Any, wait: Any) -> Any:
         """Take the trigger's event and end the task. Makes no request."""
+        event = whole_event(event)
         seen = outcomes_or_wait(event, wait, self.log)
         if isinstance(seen, Wait):
             self.defer(seen)

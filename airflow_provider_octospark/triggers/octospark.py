@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_octospark.airflow_compat import TaskName
 from airflow_provider_octospark.api.models import Performance, Post
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.text import sanitize
@@ -20,8 +21,12 @@ from airflow_provider_octospark.polling.kept_responses import kept_responses
 from airflow_provider_octospark.polling.poller import LONGEST_SLEEP
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.triggers.reader import Reader
+from airflow_provider_octospark.xcom_parts import XComParts, afitting, awhole
 
 EVENT_FORMAT = 1
+
+EVENT_XCOMS = "octospark_event"
+"""The XComs of an event, if it and the trigger's wait are too long for a deferral."""
 
 FIRST_POLL_AFTER = timedelta(seconds=5)
 """The earliest time after its start at which a trigger fires, in seconds. Airflow fails a task whose trigger fires before
@@ -42,13 +47,17 @@ class OctosparkPostTrigger(BaseTrigger):
 
     :param octospark_conn_id: id of the Airflow connection. The triggerer reads the key and does not store it.
     :param wait: the wait as :meth:`~airflow_provider_octospark.polling.wait.Wait.as_json` returns it: JSON primitives
-        without secrets.
+        without secrets, or the XComs that hold it, see :mod:`~airflow_provider_octospark.xcom_parts`.
     :param cancel_on_kill: submissions to take off the schedule if a user marks the task as failed (Airflow 3.3 and newer),
-        as :meth:`~airflow_provider_octospark.cancellation.Cancellable.as_json` returns them; None (default) for none.
+        as :meth:`~airflow_provider_octospark.cancellation.Cancellable.as_json` returns them, or the XComs that hold them; None
+        (default) for none.
     """
 
     def __init__(
-        self, octospark_conn_id: str, wait: dict[str, Any], cancel_on_kill: list[dict[str, Any]] | None = None
+        self,
+        octospark_conn_id: str,
+        wait: dict[str, Any],
+        cancel_on_kill: list[dict[str, Any]] | dict[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.octospark_conn_id = octospark_conn_id
@@ -71,22 +80,30 @@ class OctosparkPostTrigger(BaseTrigger):
         with them."""
         if self.cancel_on_kill is None or self.task_instance is None:
             return
-        pending = read_cancellable(self.cancel_on_kill)
-        work = asyncio.create_task(acancel(self.octospark_conn_id, pending, self.task_instance, self.log))
+        work = asyncio.create_task(self._take_back(self.task_instance))
         _CANCELLING.add(work)
         work.add_done_callback(_CANCELLING.discard)
         # Airflow 3.3 cancels a trigger, and this method, every second until it ends; the work goes on.
         await asyncio.shield(work)
 
+    async def _take_back(self, task: TaskName) -> None:
+        try:
+            pending = read_cancellable(await awhole(self.cancel_on_kill))
+        except Exception as error:  # noqa: BLE001 - best effort, as `acancel` is
+            self.log.warning("cancel_on_kill: given up: %s: %s", type(error).__name__, sanitize(error, 300))
+            return
+        await acancel(self.octospark_conn_id, pending, task, self.log)
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event: ``{"format": 1, "outcomes": [...]}`` or ``{"format": 1, "error": "..."}``.
 
-        If the wait keeps what it reads, ``responses`` has an excerpt of each submission.
+        If the wait keeps what it reads, ``responses`` has an excerpt of each submission. If the wait is in XComs, a long event is
+        in XComs of the same task.
         """
         loop = asyncio.get_running_loop()
         not_before = loop.time() + FIRST_POLL_AFTER.total_seconds()
         try:
-            wait = Wait.from_json(self.wait)
+            wait = Wait.from_json(await awhole(self.wait))
             spread = random.random() * FIRST_POLLS_WITHIN  # noqa: S311
             wait.hold(datetime.now(UTC) + FIRST_POLL_AFTER + spread)
             responses = await self._observe(wait)
@@ -101,7 +118,17 @@ class OctosparkPostTrigger(BaseTrigger):
             cause = _cause(error)
             event = {"format": EVENT_FORMAT, "error": f"{type(cause).__name__}: {sanitize(cause, 500)}"}
         await asyncio.sleep(max(0.0, not_before - loop.time()))
+        event = await self._fitting(event)
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def _fitting(self, event: dict[str, Any]) -> dict[str, Any]:
+        try:
+            task = XComParts.of(self.wait)
+            return event if task is None else await afitting(event, EVENT_XCOMS, task)
+        except Exception:
+            # A long event is stored on most databases; a trigger that raises loses the wait on all.
+            self.log.exception("The event could not be written to XComs.")
+            return event
 
     async def _observe(self, wait: Wait) -> list[Any] | None:
         posts = wait.posts()

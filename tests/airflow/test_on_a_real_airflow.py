@@ -72,6 +72,16 @@ with DAG("stopped_batch", schedule=None, params={{"announcements": []}}):
         task_id="schedule", announcements="{{{{ params.announcements }}}}", cancel_on_kill=True, **COMMON
     )
 
+with DAG("long_wait", schedule=None, params={{"announcements": []}}):
+    OctosparkScheduleBatchOperator(
+        task_id="schedule",
+        announcements="{{{{ params.announcements }}}}",
+        wait_for_completion=True,
+        deferrable=True,
+        cancel_on_kill=True,
+        **COMMON,
+    )
+
 with DAG("stopped_sensor", schedule=None, params=PARAMS):
     schedule = OctosparkScheduleMultiOperator(
         task_id="schedule", social_account_ids=[ACCOUNT], scheduled_at="{{{{ params.at }}}}", **POST, **COMMON
@@ -101,7 +111,7 @@ def stack(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -
     connection["extra"] = {**connection["extra"], "submit_timeout": SUBMIT_TIMEOUT}
     with AirflowStack(dags, env={"AIRFLOW_CONN_OCTOSPARK_DEFAULT": json.dumps(connection)}) as stack:
         stack.wait_for_dags(
-            ["batch", "stopped_deferred", "stopped_staying", "stopped_sensor", "stopped_batch", "events"]
+            ["batch", "stopped_deferred", "stopped_staying", "stopped_sensor", "stopped_batch", "events", "long_wait"]
         )
         yield stack
 
@@ -134,6 +144,29 @@ def test_events_say_what_they_mean(stack: AirflowStack, emulator: EmulatorProces
     [outcome] = meant["wait"]["outcomes"]
     assert (outcome["post_id"], outcome["state"]) == (post, "published")
     assert meant["wait"]["totalCount"] == 1
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_wait_that_is_too_long_for_a_deferral(
+    is_stopped: bool, stack: AirflowStack, emulator: EmulatorProcess
+) -> None:
+    posts = [emulator.control.add_post(f"Long wait {number}") for number in range(100)]
+    at, where = datetime.now(UTC) + (timedelta(days=30) if is_stopped else timedelta(minutes=1)), account(emulator)
+    announcements = [{"post_id": post, "social_account_ids": [where], "scheduled_at": at.isoformat()} for post in posts]
+    task = Task("long_wait", stack.rest.trigger("long_wait", {"announcements": announcements}), "schedule")
+    stack.rest.wait_for_task(task, PATIENCE, {"deferred"})
+    assert posts[0] in stack.rest.xcom(task, "octospark_wait_0")
+    if is_stopped:
+        # The triggerer has taken the wait over.
+        time.sleep(8)
+        mark(stack, task, "failed")
+        until(lambda: all(moves_to_draft(emulator, post) for post in posts), "not taken back")
+        return
+    ended = stack.rest.wait_for_task(task, PATIENCE)
+    assert ended.state == "success", stack.rest.log(task, ended.try_number)
+    assert posts[0] in stack.rest.xcom(task, "octospark_event_0")
+    outcomes = stack.rest.xcom(task, "outcomes_0")
+    assert [(outcome["post_id"], outcome["state"]) for outcome in outcomes] == [(post, "published") for post in posts]
 
 
 def running(stack: AirflowStack, task: Task) -> int | None:

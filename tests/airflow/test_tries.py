@@ -6,6 +6,7 @@ emulator.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFa
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from airflow_provider_octospark import xcom_parts
 from airflow_provider_octospark.emulator import Emulator
 from airflow_provider_octospark.exceptions import (
     OctosparkAlreadySubmittedError,
@@ -706,6 +708,39 @@ def test_the_sensor_s_time_out_ends_the_wait_as_unknown(frozen: Emulator, post_i
     assert steps.resume() == "failed"
     assert isinstance(steps.error, OctosparkUnknownError)
     assert steps.xcom()[0]["reason"] == "deadline"
+
+
+def test_a_wait_that_is_too_long_for_a_deferral_is_in_xcoms_until_the_next_try(
+    frozen: Emulator, wait_for: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xcom_parts, "MOST_INLINE", 100)
+    monkeypatch.setattr(xcom_parts, "PART", 500)
+    posts = [frozen.add_post(f"Post {number}") for number in range(4)]
+    steps = wait_for(*posts, deferrable=True, cancel_on_kill=True)
+    assert steps.try_once() == "deferred"
+    assert not any(post in steps.deferral.model_dump_json() for post in posts)
+    first = steps.deferral.trigger_kwargs
+    assert posts[0] in steps.xcom("octospark_wait_0")
+    # The next try puts its own wait in their place.
+    steps.clear()
+    assert steps.try_once() == "deferred"
+    assert steps.deferral.trigger_kwargs != first
+    frozen.advance(60)
+    event = steps.run_trigger()
+    assert len(json.dumps(event)) < 500
+    before = len(frozen.requests())
+    # It resumes with the XComs that it left.
+    steps.fire(event)
+    assert steps.resume() == "success"
+    assert len(frozen.requests()) == before
+    assert [outcome["state"] for outcome in steps.xcom()] == ["published"] * 4
+    # The next try begins without them, although it needs none itself.
+    monkeypatch.setattr(xcom_parts, "MOST_INLINE", 100_000)
+    assert steps.xcom("octospark_wait_0")
+    assert steps.xcom("octospark_event_0")
+    steps.clear()
+    assert steps.try_once() == "success"
+    assert steps.xcom("octospark_wait_0") is steps.xcom("octospark_event_0") is None
 
 
 def test_triggers_carry_ids_and_numbers_and_no_secret(frozen: Emulator, post_id: str, wait_for: Steps) -> None:

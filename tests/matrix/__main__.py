@@ -23,6 +23,7 @@ CORE = (
     "tests/test_airflow_compat.py",
     "tests/test_cancellation.py",
     "tests/test_platform_urls.py",
+    "tests/test_xcom_parts.py",
     "tests/matrix/core",
     "tests/packaging/test_info.py",
     "tests/packaging/test_form.py",
