@@ -21,7 +21,7 @@ from airflow_provider_octospark.exceptions import OctosparkProtocolError
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling.wait import Wait
 from airflow_provider_octospark.submission.rules import Run
-from airflow_provider_octospark.tasks.deferral import Deferral, outcomes_or_wait, until_published, whole_event
+from airflow_provider_octospark.tasks.deferral import Deferral, Ends, ends_or_wait, until_published, whole_event
 from airflow_provider_octospark.triggers import octospark as trigger_module
 from airflow_provider_octospark.triggers.octospark import OctosparkPostTrigger
 from airflow_provider_octospark.xcom_parts import MOST_INLINE, PART, XComParts, fitting, whole
@@ -118,7 +118,7 @@ def test_the_event_fits_and_brings_all_outcomes(count: int, xcoms: XComs, monkey
     deferral = deferral_of(ended)
     event = _event_of(deferral["trigger"])
     assert len(json.dumps({**deferral["kwargs"], "event": event})) < MYSQL_TEXT
-    assert outcomes_or_wait(whole_event(event), deferral["kwargs"]["wait"], LOG) == ended
+    assert ends_or_wait(whole_event(event), deferral["kwargs"]["wait"], LOG) == Ends(ended, [])
     assert bool(xcoms) is (count == 5000)
 
 
@@ -132,7 +132,7 @@ def test_an_event_that_cannot_be_written_is_fired_whole(xcoms: XComs, monkeypatc
 
     monkeypatch.setattr(xcom_parts, "write_xcom", refuse)
     event = _event_of(deferral["trigger"])
-    assert outcomes_or_wait(whole_event(event), deferral["kwargs"]["wait"], LOG) == ended
+    assert ends_or_wait(whole_event(event), deferral["kwargs"]["wait"], LOG) == Ends(ended, [])
 
 
 @pytest.mark.parametrize("damage", ["gone", "another"])
@@ -150,7 +150,7 @@ def test_xcoms_that_do_not_hold_the_value_are_not_taken_for_it(
     with pytest.raises(OctosparkProtocolError, match="A retry waits again"):
         whole_event(event)
     with pytest.raises(OctosparkProtocolError, match="A retry waits again"):
-        outcomes_or_wait({"format": 1, "outcomes": []}, deferral["kwargs"]["wait"], LOG)
+        ends_or_wait({"format": 1, "outcomes": []}, deferral["kwargs"]["wait"], LOG)
     # The trigger fires an event that says so.
     assert "error" in _event_of(deferral["trigger"])
 

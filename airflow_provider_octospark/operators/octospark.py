@@ -43,8 +43,8 @@ class OctosparkSubmitPostOperator(OctosparkSubmitOperator):
     :param repost_after: when and how to repost, an object. (templated)
     :param recurrence_interval_days: publish again after this number of days, 1 to 365. (templated)
     :param recurrence_ends_at: end of the recurrence, an aware datetime or ISO 8601. (templated)
-    :param content_hash: the hash of what was approved (:meth:`OctosparkHook.content_hash`). A post whose text or assets have
-        changed since is not sent. None (default) sends any. (templated)
+    :param content_hash: the hash of what was approved, as ``OctosparkHook.content_hash`` returns it. A post whose text or
+        assets have changed since is not sent. None (default) sends any. (templated)
     """
 
     template_fields: Sequence[str] = (

@@ -6,14 +6,15 @@ request is repeated. It does not import Airflow and knows nothing of HTTP: a sto
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from airflow_provider_octospark.api.backoff import LONGEST_DELAY, delay_after, is_transient
-from airflow_provider_octospark.api.operations import get_post, get_social_account
+from airflow_provider_octospark.api.operations import get_post
 from airflow_provider_octospark.api.text import Log, sanitize
-from airflow_provider_octospark.exceptions import OctosparkError, OctosparkRateLimitError
+from airflow_provider_octospark.exceptions import OctosparkError, OctosparkRateLimitError, OctosparkStateStoreError
 from airflow_provider_octospark.submission import protocol
 from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.concurrency import ConcurrencyLimit
@@ -21,7 +22,7 @@ from airflow_provider_octospark.submission.journal import Journal
 from airflow_provider_octospark.submission.messages import write_log
 from airflow_provider_octospark.submission.opening import Opening
 from airflow_provider_octospark.submission.records import Record, Target
-from airflow_provider_octospark.submission.refused_accounts import refused_accounts, with_account_status
+from airflow_provider_octospark.submission.refused_accounts import explain_refusals
 from airflow_provider_octospark.submission.results import Results, results_of
 from airflow_provider_octospark.submission.rules import (
     MAX_REFUSALS,
@@ -180,26 +181,13 @@ class Submission:
         return self._results()
 
     def _results(self) -> Results:
-        self._explain_refusals()
+        if self._halted is None and (explained := explain_refusals(self.journal.records.values(), self.run, self.api)):
+            for account in dict.fromkeys(record.social_account_id for record in explained):
+                self.log.error("Account %s must be reconnected in Octospark before a post is published on it.", account)
+            # The outcomes are true without the reason, so a store that fails now must not end the task.
+            with contextlib.suppress(OctosparkStateStoreError):
+                self.journal.put(explained)
         return results_of(self.announcements, self.journal.records, self._concluded, self.rules, self.run)
-
-    def _explain_refusals(self) -> None:
-        """Read each account that was refused without a reason. If that fails, the outcome stays as it is."""
-        refused = refused_accounts(self.journal.records.values(), self.run)
-        accounts = list(dict.fromkeys((record.team_id, record.social_account_id) for record in refused))
-        responses = self.api.request_all([get_social_account(*account) for account in accounts]) if accounts else []
-        read = dict(zip(accounts, responses, strict=True))
-        explained: list[Record] = []
-        for record in refused:
-            response = read[record.team_id, record.social_account_id]
-            if isinstance(response, OctosparkError):
-                continue
-            record = with_account_status(record, response.value)
-            if record.known_outcome.error_category is not None:
-                explained.append(record)
-                self.log.error("Post %s: %s", record.post_id, record.known_outcome.error_message)
-        if explained:
-            self.journal.put(explained)
 
     def _open(self) -> bool:
         """Take in the record; return whether anything may be done."""

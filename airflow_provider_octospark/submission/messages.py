@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from airflow_provider_octospark.api.content import content_hash
 from airflow_provider_octospark.api.models import Post, ScheduledPost
 from airflow_provider_octospark.api.operations import Operation
 from airflow_provider_octospark.api.text import Log, sanitize
 from airflow_provider_octospark.exceptions import (
     OctosparkAlreadySubmittedError,
+    OctosparkAnswerError,
     OctosparkContentChangedError,
     OctosparkError,
     OctosparkServerError,
@@ -116,8 +118,15 @@ def already_submitted(record: Record) -> OctosparkAlreadySubmittedError:
     )
 
 
-def edited(announcement: Announcement, post: Post) -> OctosparkContentChangedError:
-    """Return the error for a post that is not what ``content_hash`` was taken of."""
+def not_approved(announcement: Announcement, post: Post) -> OctosparkError | None:
+    """Return the error for a post that is not what ``content_hash`` was taken of; None if it is, or none was given."""
+    if announcement.content_hash is None:
+        return None
+    try:
+        if announcement.content_hash == content_hash(post):
+            return None
+    except OctosparkAnswerError as error:
+        return error
     return OctosparkContentChangedError(
         f"Post {announcement.post_id} was edited since content_hash was taken (the post was last changed at "
         f"{sanitize(post.updated_at, 40)}). Nothing was sent. Have it approved again, and give the new hash.",

@@ -39,7 +39,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from airflow_provider_octospark.api.content import content_hash
 from airflow_provider_octospark.api.models import ScheduledPost
 from airflow_provider_octospark.api.text import rounded, sanitize
 from airflow_provider_octospark.exceptions import OctosparkAuthError, OctosparkError, OctosparkHaltedError
@@ -124,7 +123,7 @@ def conclude_not_sent(
     halts = error if for_all or isinstance(error, OctosparkAuthError | OctosparkHaltedError) else None
     protocol = _Protocol(post, rules, run, now)
     left = protocol.all_left() if halts else protocol.left_to_send(announcement)
-    return protocol.not_sent(left, error, LogLine("error", f"Not accepted: {sanitize(error)}"), halts=halts)
+    return protocol.not_sent(left, error, LogLine("error", f"Not submitted: {sanitize(error)}"), halts=halts)
 
 
 def count_left(post: PostState, rules: Rules, run: Run, now: datetime) -> int:
@@ -346,8 +345,7 @@ class _Protocol:
     def _send(self, announcement: Announcement, left: list[Record], observed: Observed) -> Step:
         if isinstance(observed.response, OctosparkError):
             return conclude_not_sent(self.post, announcement, observed.response, self.rules, self.run, self.now)
-        if announcement.content_hash not in {None, content_hash(observed.response.value)}:
-            error = messages.edited(announcement, observed.response.value)
+        if (error := messages.not_approved(announcement, observed.response.value)) is not None:
             return conclude_not_sent(self.post, announcement, error, self.rules, self.run, self.now)
         records = tuple(left[: announcement.accounts_per_call or len(left)])
         if self.rules.dry_run:

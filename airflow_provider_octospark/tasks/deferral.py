@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -99,8 +100,20 @@ def responses_of_event(event: Any) -> list[Any] | None:
     return responses if isinstance(responses, list) else None
 
 
-def outcomes_or_wait(event: Any, wait: Any, log: Log) -> list[Outcome] | Wait:
-    """Return an event's outcomes, or the wait to continue if the event belongs to another one.
+@dataclass(frozen=True)
+class Ends:
+    """The result of a deferral.
+
+    :param outcomes: the outcomes of the wait, in order.
+    :param during: those that became final during the deferral.
+    """
+
+    outcomes: list[Outcome]
+    during: list[Outcome]
+
+
+def ends_or_wait(event: Any, wait: Any, log: Log) -> Ends | Wait:
+    """Return the result of a deferral, or the wait to continue if the event belongs to another one.
 
     After a clear, Airflow may pass the event of an earlier try's trigger to the task.
 
@@ -112,15 +125,17 @@ def outcomes_or_wait(event: Any, wait: Any, log: Log) -> list[Outcome] | Wait:
 
     outcomes = outcomes_of_event(event)
     if wait is None:
-        return outcomes
+        return Ends(outcomes, outcomes)
     try:
         awaited = Wait.from_json(whole(wait))
     except ValueError as error:
         problem = str(error)
     else:
         if same_targets(outcomes, awaited.outcomes):
+            pairs = list(zip(outcomes, awaited.outcomes, strict=True))
             # The trigger does not read again what was final before.
-            return [seen.with_details_of(known) for seen, known in zip(outcomes, awaited.outcomes, strict=True)]
+            whole_outcomes = [seen.with_details_of(known) for seen, known in pairs]
+            return Ends(whole_outcomes, [seen for seen, known in pairs if not known.is_final])
         log.warning("The trigger's event is about other publications than this task waits for; waiting on.")
         return awaited
     raise OctosparkProtocolError(

@@ -9,25 +9,27 @@ from airflow.providers.common.compat.sdk import Stats
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters.times import parse_instant
 from airflow_provider_octospark.submission.records import Record, Target, target_key
-from airflow_provider_octospark.submission.rules import Run
 
 UNKNOWN_PLATFORM = "unknown"
 """The tag's value where the platform is not known, as for an account that schedule-multi refused."""
 
 
-def count_requests(outcomes: Iterable[Outcome], records: Mapping[Target, Record], run: Run) -> None:
-    """Count what the requests of this try came to: ``octospark.accepted``, or ``octospark.failed`` if refused.
+def count_requests(before: Mapping[Target, Record], after: Mapping[Target, Record]) -> None:
+    """Count what the responses to requests say: ``octospark.accepted``, or an end, as of an account that is refused.
 
     A submission that was adopted is not counted: whether an earlier try counted it is not known.
+
+    :param before: the records before the requests.
+    :param after: the records after them.
     """
-    for outcome in outcomes:
-        record = records.get(_key(outcome))
-        if record is None or record.inferred or record.try_number != run.try_number or record.state != "answered":
+    for key, record in after.items():
+        known, outcome = before.get(key), record.outcome
+        is_known = known is not None and known.state == "answered" and known.request == record.request
+        if outcome is None or record.inferred or is_known:
             continue
         if outcome.scheduled_post_id is not None:
             _count("accepted", outcome)
-        if outcome.is_final:
-            count_ended([outcome])
+        count_ended([outcome])
 
 
 def count_ended(outcomes: Iterable[Outcome]) -> None:
@@ -50,10 +52,10 @@ def count_unknown(outcome: Outcome) -> None:
     _count("unknown", outcome)
 
 
-def ended_since(outcomes: Iterable[Outcome], records: Mapping[Target, Record]) -> list[Outcome]:
-    """Return the outcomes that are final now and not on the record yet, so that none is counted twice."""
-    known = {key: record.outcome for key, record in records.items()}
-    return [each for each in outcomes if each.is_final and not ((was := known.get(_key(each))) and was.is_final)]
+def ended_since(outcomes: Iterable[Outcome], before: Iterable[Outcome]) -> list[Outcome]:
+    """Return the outcomes that are final and were not final before, so that none is counted twice."""
+    final = {_key(outcome) for outcome in before if outcome.is_final}
+    return [outcome for outcome in outcomes if outcome.is_final and _key(outcome) not in final]
 
 
 def _count(name: str, outcome: Outcome) -> None:

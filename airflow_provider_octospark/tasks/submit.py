@@ -42,7 +42,7 @@ from airflow_provider_octospark.tasks.asset_events import add_to_outlet_events
 from airflow_provider_octospark.tasks.clock import SystemClock
 from airflow_provider_octospark.tasks.deferral import (
     SHORTEST_DEFERRAL,
-    outcomes_or_wait,
+    ends_or_wait,
     responses_of_event,
     until_in_doubt_resolved,
     until_published,
@@ -165,6 +165,7 @@ class SubmitTask:
         with self.stopping.observed(), self._connect(description.octospark_conn_id) as hook:
             hook.is_stopped = lambda: self.stopping.is_requested
             announcements, rules, waits = self._checked(hook)
+            before = dict(self.journal.records)
             api = ReceivingApi(hook.get_conn())
             submission = Submission(
                 announcements,
@@ -188,10 +189,10 @@ class SubmitTask:
                 raise
             finally:
                 # A deferral, an error and a wait come later than the responses, which are known now only.
+                count_requests(before, self.journal.records)
                 known = (record.outcome for record in self.journal.records.values())
                 self._xcoms.push_responses(lambda: api.excerpts(known, hook.settings.token, self._is_resumed))
             outcomes = api.with_details(results.outcomes)
-            count_requests(outcomes, self.journal.records, self.run)
             if results.is_skip:
                 self._push(with_cancellable(outcomes, self._cancellable()))
                 raise AirflowSkipException(str(results.error))
@@ -256,11 +257,11 @@ class SubmitTask:
         """
         with self.stopping.observed():
             event = whole_event(event)
-            seen = outcomes_or_wait(event, wait, self.log)
+            seen = ends_or_wait(event, wait, self.log)
             if isinstance(seen, Wait):
                 self._defer(seen, notes or {})
             self._xcoms.push_responses(lambda: responses_of_event(event))
-            outcomes, doubts = self._record_final_outcomes(seen)
+            outcomes, doubts = self._record_final_outcomes(seen.outcomes)
             if self._is_asked_for_more(outcomes):
                 return self.start()
             return self._finish(outcomes, {**(notes or {}), **doubts})
@@ -340,7 +341,8 @@ class SubmitTask:
 
     def _record_final_outcomes(self, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, str]]:
         """Record the results of a wait; return the outcomes to report, and notes on targets in doubt."""
-        count_ended(ended_since(outcomes, self.journal.records))
+        on_record = (record.outcome for record in self.journal.records.values() if record.outcome is not None)
+        count_ended(ended_since(outcomes, on_record))
         reported, notes = record_final_outcomes(self.journal, outcomes, self.run)
         doubts = _by_name(notes)
         report_unknown([outcome for outcome in reported if note_on(outcome, doubts)], self.log, doubts)

@@ -15,6 +15,7 @@ from airflow_provider_octospark.api.text import Log, shown
 from airflow_provider_octospark.cancellation import Cancellable, cancel, cancellable_of
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
+from airflow_provider_octospark.links.octospark import published_url_of
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.parameters import arguments
 from airflow_provider_octospark.parameters.defaults import (
@@ -31,12 +32,12 @@ from airflow_provider_octospark.submission.batch import ManifestParts, is_manife
 from airflow_provider_octospark.tasks.asset_events import add_to_outlet_events
 from airflow_provider_octospark.tasks.deferral import (
     FRAMEWORK_MARGIN,
-    outcomes_or_wait,
+    ends_or_wait,
     responses_of_event,
     until_published,
     whole_event,
 )
-from airflow_provider_octospark.tasks.metrics import count_ended
+from airflow_provider_octospark.tasks.metrics import count_ended, ended_since
 from airflow_provider_octospark.tasks.result import raise_for_outcomes, report_published, report_unknown
 from airflow_provider_octospark.tasks.stopping import Stopping
 from airflow_provider_octospark.tasks.xcoms import XComs
@@ -154,6 +155,7 @@ class WaitTask:
     def finish(self) -> Any:
         """End the task with the outcomes."""
         self._xcoms.push_responses(lambda: kept_responses(self.wait, self._hook.settings.token))
+        count_ended(ended_since(self.wait.outcomes, self._awaited))
         return self._finish(self.wait.outcomes)
 
     def finish_without_triggerer(self, why: str) -> Any:
@@ -164,25 +166,31 @@ class WaitTask:
     def defer(self, wait: Wait | None = None) -> NoReturn:
         """Defer the wait to the triggerer."""
         description = self.description
-        wait = self.wait if wait is None else wait
+        if wait is None:
+            wait = self.wait
+            count_ended(ended_since(wait.outcomes, self._awaited))
         on_kill = [each.as_json() for each in self._cancellable(wait)] if description.cancel_on_kill else None
         raise TaskDeferred(**until_published(description.octospark_conn_id, wait, self.run, on_kill))
 
     def complete(self, event: Any, wait: Any) -> Any:
         """Take the trigger's event and end the task. Makes no request."""
         event = whole_event(event)
-        seen = outcomes_or_wait(event, wait, self.log)
+        seen = ends_or_wait(event, wait, self.log)
         if isinstance(seen, Wait):
             self.defer(seen)
         self._xcoms.push_responses(lambda: responses_of_event(event))
-        return self._finish(seen)
+        count_ended(seen.during)
+        return self._finish(seen.outcomes)
 
     def cancel(self) -> None:
         """Take submissions off the schedule if a user marked the task as failed; log what it does."""
-        # Airflow may call this in a signal handler, where no XCom may be read.
-        is_known = "_awaited" in self.__dict__ or not any(map(is_manifest, self._entries))
-        pending = self._cancellable(self.wait) if is_known else []
-        cancel(self.description.octospark_conn_id, pending, self.run, self.log)
+        if any(map(is_manifest, self._entries)) and "_awaited" not in vars(self):
+            # Airflow calls this in a signal handler, where no XCom may be read.
+            self.log.info(
+                "cancel_on_kill: nothing is taken back: the task was stopped before it read what to wait for."
+            )
+            return
+        cancel(self.description.octospark_conn_id, self._cancellable(self.wait), self.run, self.log)
 
     def _cancellable(self, wait: Wait) -> list[Cancellable]:
         # A post that is given by id may be submitted by somebody else.
@@ -230,9 +238,8 @@ class WaitTask:
         description = self.description
         report_unknown(outcomes, self.log)
         report_published(outcomes, self.log)
-        count_ended(self._ended_meanwhile(outcomes))
         result, extra = self._result(outcomes)
-        self.published_url = next((outcome.url for outcome in outcomes if outcome.url), "")
+        self.published_url = published_url_of(result)
         try:
             raise_for_outcomes(
                 outcomes, partial_failure=description.partial_failure, soft_fail=description.skips_failures
@@ -252,19 +259,6 @@ class WaitTask:
         publication = self.description.publication
         is_single = arguments.is_absent(publication) or isinstance(arguments.structure(publication), Mapping)
         return found[0] if is_single else found, {}
-
-    def _ended_meanwhile(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Return the outcomes that were not final when the task began; the task that returned those has counted them."""
-        if arguments.is_absent(self.description.publication):
-            return list(outcomes)
-        try:
-            before = self._awaited
-        except OctosparkArgumentError:
-            before = []
-        if len(before) != len(outcomes):
-            # The task that a manifest names may have been cleared meanwhile.
-            return list(outcomes)
-        return [now for was, now in zip(before, outcomes, strict=True) if not was.is_final]
 
     def keep(self) -> None:
         """Store the wait for the next poke, which is a new process in mode ``reschedule``."""

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ from airflow_provider_octospark.operators.octospark import (
 )
 from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
 from airflow_provider_octospark.submission import rules as submission_rules
+from airflow_provider_octospark.tasks import metrics
 from airflow_provider_octospark.tasks.wait import WAIT_KEY
 from tests.airflow.stepping import TaskSteps
 
@@ -749,3 +751,31 @@ def test_triggers_carry_ids_and_numbers_and_no_secret(frozen: Emulator, post_id:
     carried = steps.deferral.model_dump_json()
     assert frozen.token not in carried
     assert post_id in carried
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_sensor_counts_what_ended_while_it_waited(
+    frozen: Emulator, wait_for: Steps, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    """One publication is out when the sensor begins, the other one later; a second sensor finds both final."""
+    counted: list[str] = []
+    stats = SimpleNamespace(incr=lambda name, **_: counted.append(name), timing=lambda *_, **__: None)
+    monkeypatch.setattr(metrics, "Stats", stats)
+    posts = [frozen.add_post(f"Post {number}") for number in range(2)]
+    frozen.script("slow", post_id=posts[1], seconds=600)
+    steps = wait_for(*posts, deferrable=deferrable)
+    if deferrable:
+        frozen.advance(60)
+        assert steps.try_once() == "deferred"
+        assert counted == ["octospark.published"]
+        frozen.advance(600)
+        steps.fire(steps.run_trigger())
+        assert steps.resume() == "success"
+    else:
+        frozen.advance(660)
+        assert steps.try_once() == "success"
+    assert counted == ["octospark.published"] * 2
+    with DAG(f"second_{deferrable}", schedule=None) as dag:
+        OctosparkPostSensor(task_id="wait", publication=steps.xcom(), **{**QUICK, **RETRIES}, deferrable=deferrable)
+    assert TaskSteps(dag).try_once() == "success"
+    assert len(counted) == 2

@@ -10,7 +10,11 @@ from airflow_provider_octospark.api.content import content_hash
 from airflow_provider_octospark.api.models import Post
 from airflow_provider_octospark.api.operations import get_post
 from airflow_provider_octospark.api.sync_client import OctosparkClient
-from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkContentChangedError
+from airflow_provider_octospark.exceptions import (
+    OctosparkAnswerError,
+    OctosparkArgumentError,
+    OctosparkContentChangedError,
+)
 from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
 from airflow_provider_octospark.parameters.arguments import optional_hash
 from airflow_provider_octospark.submission.announcements import Announcement
@@ -52,6 +56,16 @@ def test_what_was_edited_is_not_sent(bench: Bench) -> None:
     assert type(task.tries[-1].error) is OctosparkContentChangedError
     assert len(task.tries) == 1
     assert (task.state, task.ends, task.count()[0].accepted) == ("failed", ["failed"], 0)
+
+
+def test_a_post_without_content_proves_nothing(bench: Bench) -> None:
+    with pytest.raises(OctosparkAnswerError, match="neither text nor assets"):
+        content_hash(Post.model_validate({"id": "p", "title": "Title", "text": "", "assetIds": []}))
+    task = approved(bench)
+    bench.fault("get-post", "status", status=200, body={"id": task.job.post_id}, times=9)
+    task.run()
+    assert type(task.tries[-1].error) is OctosparkAnswerError
+    assert task.count()[0].accepted == 0
 
 
 @pytest.mark.parametrize("changed", [{"text": "Another text"}, {"assetIds": ["another asset"]}, {"text": None}])

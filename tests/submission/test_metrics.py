@@ -68,9 +68,21 @@ def test_an_unknown_is_no_failure(bench: Bench, recorded: Recorded) -> None:
     assert recorded.counts == {("octospark.unknown", "unknown"): 1}
 
 
-def test_what_was_on_record_is_not_counted_again(recorded: Recorded) -> None:
-    outcome: dict[str, Any] = {"team_id": "t", "post_id": "p", "social_account_id": "a", "scheduled_post_id": "s"}
-    published = Outcome(**outcome, state="published", provider="x")
-    assert ended_since([published], {}) == [published]
-    count_ended([Outcome(**outcome, state="pending"), published])
+def test_a_deferral_in_doubt_counts_nothing_twice(bench: Bench, recorded: Recorded) -> None:
+    """One of two accepted requests is counted before the task defers for the other, and not again when it resumes."""
+    job = Job.schedule_multi(bench, accounts=2, accounts_per_call=1)
+    bench.fault("schedule-multi", "reset", when="after", skip=1)
+    task = Task(bench, job)
+    task.finish()
+    assert task.state == "success"
+    assert recorded.counts == {("octospark.accepted", bench.service.social_accounts[0]["provider"]): 1}
+
+
+def test_only_what_ended_meanwhile_is_counted(recorded: Recorded) -> None:
+    ids: dict[str, Any] = {"team_id": "t", "social_account_id": "a", "provider": "x"}
+    one, two = (Outcome(**ids, post_id=post, state="pending") for post in ("one", "two"))
+    published = [each.model_copy(update={"state": "published"}) for each in (one, two)]
+    assert ended_since(published, [one, published[1]]) == [published[0]]
+    assert ended_since([one, two], [one, two]) == []
+    count_ended([one, published[1]])
     assert recorded.counts == {("octospark.published", "x"): 1}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_octospark.exceptions import OctosparkPublishFailedError, OctosparkPublishRetryableError
-from tests.submission.harness import Bench, Job, Task
+from tests.submission.harness import Bench, Job, Moment, Task
 
 
 def reads_of_accounts(bench: Bench) -> int:
@@ -33,6 +33,19 @@ def test_it_is_read_once_for_all_posts_of_a_batch(bench: Bench) -> None:
     task.finish()
     assert {outcome.error_category for outcome in task.tries[-1].outcomes} == {"auth"}
     assert reads_of_accounts(bench) == 1
+
+
+def test_a_store_that_fails_then_does_not_end_the_task(bench: Bench) -> None:
+    """The refusal is on record; only its reason is not."""
+    bench.service.set_account_status(bench.service.account_id("linkedin"), "refresh_needed")
+    task = Task(bench, Job.schedule_multi(bench), retries=0)
+
+    def fail(moment: Moment) -> None:
+        if moment.name == "before set octospark" and reads_of_accounts(bench):
+            raise OSError("no supervisor")
+
+    task.run(fail)
+    assert type(task.tries[-1].error) is OctosparkPublishRetryableError
 
 
 def test_an_account_that_cannot_be_read_changes_nothing(bench: Bench) -> None:
