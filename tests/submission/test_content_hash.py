@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,7 +18,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkArgumentError,
     OctosparkContentChangedError,
 )
-from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator
+from airflow_provider_octospark.operators.octospark import OctosparkPostNowOperator, OctosparkScheduleMultiOperator
 from airflow_provider_octospark.parameters.arguments import optional_hash
 from airflow_provider_octospark.submission.announcements import Announcement
 from tests.submission.harness import Bench, Job, Task
@@ -82,10 +85,27 @@ def test_what_is_no_hash_is_refused(wrong: object) -> None:
         optional_hash(wrong, "content_hash")
 
 
-def test_a_template_that_renders_to_nothing_does_not_switch_the_check_off() -> None:
-    operator = OctosparkPostNowOperator(
-        task_id="publish", post_id="{{ p }}", social_account_id="{{ a }}", content_hash="{{ h }}"
-    )
-    operator.content_hash = None
-    with pytest.raises(OctosparkArgumentError, match="content_hash is empty"):
-        operator.require_content_hash()
+POST: dict[str, Any] = {
+    "post_id": "3fa85f64-5717-4562-b3fc-2c963f66afa6",
+    "team_id": "7c9e6679-7425-40de-944b-e07fc1f90ae7",
+}
+ACCOUNT = "550e8400-e29b-41d4-a716-446655440000"
+OPERATORS: list[Callable[..., Any]] = [
+    lambda **given: OctosparkPostNowOperator(task_id="publish", social_account_id=ACCOUNT, **POST, **given),
+    lambda **given: OctosparkScheduleMultiOperator(
+        task_id="schedule", social_account_ids=[ACCOUNT], scheduled_at="2030-05-17T09:00:00Z", **POST, **given
+    ),
+]
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=["post now", "schedule"])
+def test_a_template_that_renders_to_nothing_does_not_switch_the_check_off(operator: Callable[..., Any]) -> None:
+    hook = SimpleNamespace(team=lambda given: given)
+    [announcement] = operator(content_hash="A" * 64).to_submit(hook)
+    assert announcement.content_hash == "a" * 64
+    assert operator().to_submit(hook)[0].content_hash is None
+    for rendered in (None, "", "None"):
+        task = operator(content_hash="{{ given }}")
+        task.content_hash = rendered
+        with pytest.raises(OctosparkArgumentError, match="content_hash is"):
+            task.to_submit(hook)
