@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,10 @@ def _watched(stack: AirflowStack) -> Iterator[_TriggerWatch]:
         thread.join()
 
 
+# One retry after `retry_delay` of the examples, on a busy machine.
+RETRIES_TAKE = timedelta(seconds=90)
+
+
 def _make_trouble(emulator: Emulator, campaign_post: str) -> None:
     """What is transient, at each stage; the demo must come out as it does without.
 
@@ -135,7 +140,7 @@ def test_the_key_shows_nowhere_in_a_real_airflow(tmp_path: Path, capfd: pytest.C
             _make_trouble(emulator, Scenario(emulated).of(CAMPAIGN)[0].post_id)
             stack.wait_for_dags(["careless"])
             run = stack.rest.trigger("careless", {})
-            right = play(emulated, stack, lambda line: print(line, flush=True))
+            right = play(emulated, stack, lambda line: print(line, flush=True), RETRIES_TAKE)
             while stack.rest.run_state("careless", run) not in RUN_ENDS:
                 time.sleep(0.5)
             key = stack.env["AIRFLOW__CORE__FERNET_KEY"]

@@ -92,14 +92,23 @@ def services(say: Say, dags: Path = EXAMPLE_DAGS) -> Iterator[tuple[EmulatorProc
             yield emulator, stack
 
 
-def play(emulator: EmulatorProcess, stack: AirflowStack, say: Say) -> bool:
-    """Run the scenario, print what happens and the table; return whether all ended as scripted."""
+def play(
+    emulator: EmulatorProcess, stack: AirflowStack, say: Say, time_for_retries: timedelta = timedelta(0)
+) -> bool:
+    """Run the scenario, print what happens and the table; return whether all ended as scripted.
+
+    :param time_for_retries: how much later than usual the scheduled posts are due, so that a task that is
+        retried is not too late.
+    """
     scenario = Scenario(emulator)
     scenario.script(emulator.control)
     stack.wait_for_dags(RUN_STATES.keys())
     say(f"triggering {', '.join(RUN_STATES)}")
     concurrency = max(1.0, stack.start_seconds / USUAL_START_SECONDS)
-    confs = scenario.confs(everywhere_after=concurrency * EVERYWHERE_AFTER, campaign_after=concurrency * CAMPAIGN_AFTER)
+    confs = scenario.confs(
+        everywhere_after=concurrency * EVERYWHERE_AFTER + time_for_retries,
+        campaign_after=concurrency * CAMPAIGN_AFTER + time_for_retries,
+    )
     runs = {dag_id: stack.rest.trigger(dag_id, confs[dag_id]) for dag_id in RUN_STATES}
     run_states = _await_runs(stack, runs, say)
     found = find_outcomes(stack.rest, runs)
