@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta, tzinfo
-from zoneinfo import ZoneInfo
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+import pendulum
+from pendulum.tz.exceptions import AmbiguousTime, NonExistingTime
 
 from airflow_provider_octospark.api.text import shown
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 
 LONGEST_DURATION = timedelta(days=36_500)
 """The longest duration that a parameter can have: a hundred years, so that no sum leaves the range of dates."""
+
+# pendulum also reads a bare year, a week, a time of day, an interval and 'now', each of which is a mistake here.
+_DATE_AND_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d[T ]\d\d(:\d\d(:\d\d([.,]\d{1,9})?)?)?|\d{8}[T ]\d\d(\d\d(\d\d([.,]\d{1,9})?)?)?)"
+    r"(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)?",
+    re.ASCII,
+)
 
 
 def parse_instant(text: object) -> datetime | None:
@@ -18,13 +29,8 @@ def parse_instant(text: object) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        return None
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
+        return None if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
 
 
@@ -41,7 +47,7 @@ def require_timezone(value: object, *, field: str = "timezone") -> str:
     name = value if isinstance(value, str) else getattr(value, "key", None) or getattr(value, "name", None)
     if isinstance(name, str):
         try:
-            return ZoneInfo(name.strip()).key
+            return _zone(name.strip()).name
         except (ValueError, OSError, LookupError):
             pass
     raise OctosparkArgumentError(
@@ -49,10 +55,17 @@ def require_timezone(value: object, *, field: str = "timezone") -> str:
     )
 
 
+@lru_cache(maxsize=64)
+def _zone(name: str) -> pendulum.Timezone:
+    # pendulum.timezone() would read the zone's file each time, and take 'utc' in any case.
+    return pendulum.Timezone(name)
+
+
 def require_instant(value: object, zone: str | None, *, field: str) -> datetime:
     """Return a parameter's instant as aware UTC.
 
-    :param value: an aware ``datetime`` or an ISO 8601 text with an offset; with ``zone`` also a naive one.
+    :param value: an aware ``datetime`` (a ``pendulum.DateTime`` is one), or an ISO 8601 date and time with an offset, in
+        the extended or the basic format; with ``zone`` also a naive one.
     :param zone: IANA name of the zone of a naive value.
     :param field: the parameter's name, for messages.
     :raises OctosparkArgumentError: if it is not a time, is naive without a zone, or is a local time that does not exist
@@ -60,11 +73,8 @@ def require_instant(value: object, zone: str | None, *, field: str) -> datetime:
     """
     moment = _read(value, field)
     try:
-        if moment.utcoffset() is not None:
-            # An aware time that exists twice is not ambiguous, because of ``fold`` (PEP 495).
-            return _exact(moment, field, is_open=False)
-        if zone is not None:
-            return _exact(moment.replace(tzinfo=ZoneInfo(zone), fold=0), field, is_open=True)
+        if moment.utcoffset() is not None or zone is not None:
+            return _exact(moment, zone, field)
     except OctosparkArgumentError:
         raise
     except OverflowError:
@@ -81,65 +91,52 @@ def require_instant(value: object, zone: str | None, *, field: str) -> datetime:
 
 
 def _read(value: object, field: str) -> datetime:
-    if isinstance(value, datetime):
+    moment = value
+    if isinstance(value, str):
+        text = value.strip()
         try:
-            # A pendulum.DateTime is a datetime too; this makes it a plain one.
-            return datetime(
-                value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond,
-                tzinfo=value.tzinfo, fold=value.fold,
-            )  # fmt: skip
-        except (TypeError, ValueError):
-            # Such as pandas' NaT, a datetime without a year.
-            raise OctosparkArgumentError(f"{field} is {shown(value)}, which is no time.") from None
-    if isinstance(value, date):
+            # With tz=None, a naive time stays naive; pendulum would take it for UTC.
+            moment = pendulum.parse(text, tz=None) if _DATE_AND_TIME.fullmatch(text) else None
+        except ValueError:
+            moment = None
+    if not isinstance(moment, datetime):
         raise OctosparkArgumentError(
-            f"{field} {value.isoformat()} is a date without a time of day; write {value.isoformat()}T09:00:00+00:00."
-        )
-    if isinstance(value, int | float):
-        raise OctosparkArgumentError(
-            f"{field} is the number {shown(value)}; write an ISO 8601 time with an offset, such as "
-            "2030-05-17T09:00:00+00:00."
-        )
-    if not isinstance(value, str) or not value.strip():
-        raise OctosparkArgumentError(
-            f"{field} is {shown(value)}; write an aware datetime or an ISO 8601 time with an offset, such as "
-            "2030-05-17T09:00:00+00:00."
-        )
-    text = value.strip()
-    if "T" not in text and " " not in text:
-        raise OctosparkArgumentError(
-            f"{field} {shown(text, 60)} has no time of day; write an ISO 8601 time such as 2030-05-17T09:00:00+00:00."
+            f"{field} is {shown(value)}, which is not a date with a time of day; write an aware datetime, or ISO 8601 with "
+            "an offset such as 2030-05-17T09:00:00+00:00."
         )
     try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise OctosparkArgumentError(
-            f"{field} {shown(text, 60)} is not an ISO 8601 time; write one such as 2030-05-17T09:00:00+00:00."
-        ) from None
+        # Of a subclass such as pendulum.DateTime, this makes a plain datetime.
+        return datetime(
+            moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second, moment.microsecond,
+            tzinfo=moment.tzinfo, fold=moment.fold,
+        )  # fmt: skip
+    except (TypeError, ValueError):
+        # Such as pandas' NaT, a datetime without a year.
+        raise OctosparkArgumentError(f"{field} is {shown(value)}, which is no time.") from None
 
 
-def _exact(moment: datetime, field: str, *, is_open: bool) -> datetime:
-    """Return the instant of a local time; ``is_open`` if a time that exists twice is ambiguous."""
-    zone = moment.tzinfo
-    earlier, later = (moment.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
-    # Where clocks go back, fold=0 is the earlier instant; where they go forward, it is the later one.
-    exists = earlier <= later
-    if earlier == later or (exists and not is_open):
+def _exact(moment: datetime, zone: str | None, field: str) -> datetime:
+    """Return the instant of an aware time, or of a naive one in ``zone``."""
+    try:
+        if moment.utcoffset() is None and zone is not None:
+            naive, moment = moment.replace(tzinfo=None), moment.replace(tzinfo=_zone(zone))
+            return _zone(zone).convert(naive, raise_on_unknown_times=True).astimezone(UTC)
+        # Not by pendulum, which would go by the zone's name: not enough for pytz, nor for a tzinfo of the user's own. A
+        # time that exists twice is not ambiguous here, because of ``fold`` (PEP 495).
+        if moment.replace(fold=0).astimezone(UTC) > moment.replace(fold=1).astimezone(UTC):
+            raise NonExistingTime(moment)
         return moment.astimezone(UTC)
-    readings = " or ".join(_shown(each, zone) for each in sorted((earlier, later)))
-    problem = "exists twice" if exists else "does not exist"
+    except (AmbiguousTime, NonExistingTime) as error:
+        problem = "exists twice" if isinstance(error, AmbiguousTime) else "does not exist"
+    instants = sorted(moment.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
     raise OctosparkArgumentError(
-        f"{field} {moment.replace(tzinfo=None).isoformat()} {problem} in {zone}, where the clocks change. "
-        f"Write the offset that you mean: {readings}."
+        f"{field} {moment.replace(tzinfo=None).isoformat()} {problem} in {moment.tzinfo}, where the clocks change. Write "
+        f"the offset that you mean: {' or '.join(each.astimezone(moment.tzinfo).isoformat() for each in instants)}."
     )
 
 
-def _shown(instant: datetime, zone: tzinfo | None) -> str:
-    return instant.astimezone(zone).isoformat()
-
-
 def require_duration(value: object, *, field: str) -> timedelta:
-    """Return a duration given as ``timedelta`` or as a number of seconds.
+    """Return a duration given as ``timedelta`` (a ``pendulum.Duration`` is one) or as a number of seconds.
 
     :raises OctosparkArgumentError: if it is neither, or not positive.
     """
@@ -152,11 +149,12 @@ def require_duration(value: object, *, field: str) -> timedelta:
             raise OctosparkArgumentError(f"{field} {shown(value)} is out of range.") from None
     else:
         raise OctosparkArgumentError(f"{field} is {shown(value)}; write a timedelta or a number of seconds.")
-    if duration > LONGEST_DURATION:
-        raise OctosparkArgumentError(f"{field} is {duration}; it must be at most {LONGEST_DURATION.days} days.")
-    if duration <= timedelta(0):
-        raise OctosparkArgumentError(f"{field} is {duration}; it must be above zero.")
-    return duration
+    if not timedelta(0) < duration <= LONGEST_DURATION:
+        raise OctosparkArgumentError(
+            f"{field} is {duration}; it must be above zero and at most {LONGEST_DURATION.days} days."
+        )
+    # A plain one: sums and texts of a pendulum.Duration are its own.
+    return duration.as_timedelta() if isinstance(duration, pendulum.Duration) else duration
 
 
 def on_service_clock(moment: datetime, service_time: datetime | None, now: datetime) -> datetime:

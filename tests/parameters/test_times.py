@@ -32,6 +32,9 @@ NINE = datetime(2030, 5, 17, 9, 0, tzinfo=UTC)
         ("2030-05-17T11:00:00+02:00", None),
         (" 2030-05-17 11:00:00+02:00 ", None),
         ("20300517T090000Z", None),
+        ("20300517T110000+0200", None),
+        ("2030-05-17T09Z", None),
+        ("2030-05-17T09:00:00,000000999Z", None),
         ("2030-05-17T11:00", "Europe/Berlin"),
         ("2030-05-17 11:00:00.000", "Europe/Berlin"),
         # An offset that is written wins over the zone, which is for naive times only.
@@ -56,17 +59,17 @@ def test_one_instant_in_its_many_forms(value: object, zone: str | None) -> None:
     [
         ("2030-05-17T09:00:00", "has no UTC offset and no timezone is set"),
         (datetime(2030, 5, 17, 9, 0), "2030-05-17T09:00:00+00:00"),  # noqa: DTZ001
-        (date(2030, 5, 17), "is a date without a time of day"),
-        ("2030-05-17", "has no time of day"),
-        (1_900_000_000, "is the number 1900000000"),
-        (1.5, "is the number 1.5"),
-        (True, "is the number True"),
+        (date(2030, 5, 17), "is datetime.date(2030, 5, 17), which is not a date with a time of day"),
+        ("2030-05-17", "is '2030-05-17', which is not a date with a time of day"),
+        (1_900_000_000, "is 1900000000, which is not a date with a time of day"),
+        (1.5, "is 1.5, which"),
+        (True, "is True, which"),
         (None, "is None"),
         ("", "is ''"),
         ("  ", "is '  '"),
-        ("tomorrow at nine", "is not an ISO 8601 time"),
-        ("2030-13-17T09:00:00Z", "is not an ISO 8601 time"),
-        ("2030-05-17T25:00:00Z", "is not an ISO 8601 time"),
+        ("tomorrow at nine", "which is not a date with a time of day"),
+        ("2030-13-17T09:00:00Z", "which is not a date with a time of day"),
+        ("2030-05-17T25:00:00Z", "which is not a date with a time of day"),
         (["2030-05-17T09:00:00Z"], "write an aware datetime"),
         ("0001-01-01T00:00:00+14:00", "is out of the range of dates"),
         (datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))), "is out of the range of dates"),
@@ -76,6 +79,43 @@ def test_what_is_no_instant_is_refused_by_name(value: object, says: str) -> None
     with pytest.raises(OctosparkArgumentError, match=r"^scheduled_at ") as refusal:
         require_instant(value, None, field="scheduled_at")
     assert says in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # No date, no day, no time of day, or no single time: pendulum alone reads each of them as some time.
+        *("09:00", "09:00Z", "T09:00Z", "now", "now T", "2030", "2030 09:00", "2030-05T09:00Z", "2030137T0900Z"),
+        *("2030-W20-5", "2030-W20-5T09:00Z", "2030W205T0900Z", "2030/05/17 09:00", "2030:05:17 09:00"),
+        *("P1D", "PT1H", "2030-05-17T09:00Z/P1D", "2030-05-17 09:00/2030-05-18 09:00", "2030-05-17T9:00Z"),
+        # Basic and extended format in one text.
+        *("20300517T09:00:00Z", "2030-05-17T090000Z"),
+        # Digits that are too many or too few; the standard library's parser ignores some of them.
+        *("2030-05-17T09:00:00.1234567890Z", "2030-05-17T09:00:00.Z", "2030-05-17T09:00.5Z", "2030-05-17T09.30Z"),
+        *("2030-05-17T09:00:123Z", "2030-05-17T09:00:00:00Z", "2030-05-17T09:00:Z", "٢٠٣٠-٠٥-١٧T٠٩:٠٠Z"),
+        # Offsets that no zone has.
+        *("2030-05-17T09:00:00+02:00:30", "2030-05-17T09:00:00+01:60", "2030-05-17T09:00:00+24:00"),
+        *("2030-05-17_09:00 Z", "2030-05-17T09:00:00 +02:00", "2030-05-17T09:00z", "2030-05-17T24:00:00Z"),
+    ],
+)
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_a_text_is_one_date_and_one_time_in_iso_8601(text: str, zone: str | None) -> None:
+    with pytest.raises(OctosparkArgumentError, match=r"^scheduled_at is .* not a date with a time of day"):
+        require_instant(text, zone, field="scheduled_at")
+
+
+WRITTEN = st.builds(
+    lambda moment, written, fraction, offset: f"{moment:{written}}{fraction}{offset}",
+    st.datetimes(min_value=datetime(1000, 1, 1), max_value=datetime(9998, 1, 1)),  # noqa: DTZ001
+    st.sampled_from(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y%m%dT%H%M%S"]),
+    st.sampled_from(["", ".5", ",25", ".123456", ".999999999"]),
+    st.sampled_from(["Z", "+00:00", "-0530", "+14", "-23:59", "+23:59"]),
+)
+
+
+@given(WRITTEN)
+def test_pendulum_and_the_standard_library_read_the_same_instant(text: str) -> None:
+    assert require_instant(text, None, field="t") == datetime.fromisoformat(text)
 
 
 @pytest.mark.parametrize("as_text", [True, False])
@@ -149,7 +189,22 @@ def test_a_zone_by_name_or_as_an_object(value: object, name: str) -> None:
     assert require_timezone(value) == name
 
 
-@pytest.mark.parametrize("value", ["Mars/Olympus", "+02:00", "CEST", "../UTC", "/etc/localtime", "Europe", "", 2, None])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Mars/Olympus",
+        "+02:00",
+        "utc",
+        pendulum.FixedTimezone(7200),
+        "CEST",
+        "../UTC",
+        "/etc/localtime",
+        "Europe",
+        "",
+        2,
+        None,
+    ],
+)
 def test_what_is_no_zone_is_refused_by_name(value: object) -> None:
     with pytest.raises(OctosparkArgumentError, match=r"^timezone .* is no time zone; write an IANA zone"):
         require_timezone(value)
@@ -157,14 +212,38 @@ def test_what_is_no_zone_is_refused_by_name(value: object) -> None:
 
 @pytest.mark.parametrize(
     ("value", "duration"),
-    [(timedelta(hours=2), timedelta(hours=2)), (7200, timedelta(hours=2)), (0.5, timedelta(seconds=0.5))],
+    [
+        (timedelta(hours=2), timedelta(hours=2)),
+        (7200, timedelta(hours=2)),
+        (0.5, timedelta(seconds=0.5)),
+        (pendulum.duration(months=1, days=1, microseconds=1), timedelta(days=31, microseconds=1)),
+        (pendulum.datetime(2030, 5, 17) - pendulum.datetime(2030, 5, 10), timedelta(weeks=1)),
+    ],
 )
 def test_durations(value: object, duration: timedelta) -> None:
-    assert require_duration(value, field="settle_time") == duration
+    found = require_duration(value, field="settle_time")
+    assert found == duration
+    assert type(found) is timedelta
 
 
 @pytest.mark.parametrize(
-    "value", [0, -1, timedelta(0), timedelta(seconds=-1), True, "60", None, float("nan"), float("inf"), 1e300]
+    "value",
+    [
+        0,
+        -1,
+        timedelta(0),
+        timedelta(seconds=-1),
+        True,
+        "60",
+        "P1D",
+        None,
+        float("nan"),
+        float("inf"),
+        1e300,
+        pendulum.duration(),
+        pendulum.duration(days=-1),
+        pendulum.duration(years=101),
+    ],
 )
 def test_what_is_no_duration_is_refused_by_name(value: object) -> None:
     with pytest.raises(OctosparkArgumentError, match=r"^settle_time "):
