@@ -35,15 +35,20 @@ _TEMPLATE_MARKS = ("{{", "{%", "{#")
 
 def is_literal(value: object) -> bool:
     """Whether a value of a template field stays what it is: plain values and texts without Jinja's marks, and lists of them."""
-    if isinstance(value, str):
-        return not any(mark in value for mark in _TEMPLATE_MARKS)
-    if isinstance(value, list | tuple):
-        try:
-            return all(is_literal(entry) for entry in value)
-        except RecursionError:
-            # No parameter is a list of such a depth.
-            return True
-    return value is None or isinstance(value, bool | int | float | datetime | timedelta)
+    pending, seen = [value], set[int]()
+    while pending:
+        entry = pending.pop()
+        if isinstance(entry, list | tuple):
+            # Each list once: one may be in many places, even within itself.
+            if id(entry) not in seen:
+                seen.add(id(entry))
+                pending.extend(entry)
+        elif isinstance(entry, str):
+            if any(mark in entry for mark in _TEMPLATE_MARKS):
+                return False
+        elif entry is not None and not isinstance(entry, bool | int | float | datetime | timedelta):
+            return False
+    return True
 
 
 def is_absent(value: object) -> bool:

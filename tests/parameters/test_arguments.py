@@ -259,3 +259,12 @@ def test_optional_durations_and_counts() -> None:
 def test_what_is_no_count_is_refused_by_name(value: object) -> None:
     with pytest.raises(OctosparkArgumentError, match=r"^accounts_per_call is "):
         arguments.optional_count(value, "accounts_per_call")
+
+
+def test_a_list_that_contains_itself_twice_is_walked_once() -> None:
+    """Each level would double the work of a plain recursion."""
+    twice: list[object] = ["x"]
+    twice.extend((twice, twice))
+    assert arguments.is_literal(twice)
+    twice.append("{{ ds }}")
+    assert not arguments.is_literal(twice)
