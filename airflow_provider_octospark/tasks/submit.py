@@ -141,7 +141,8 @@ class SubmitTask:
         self.context = context
         self.log = log
         self.run = run_of(context)
-        self.stopping = Stopping(self.cancel if description.cancel_on_kill else None)
+        # Of a mapped task, the value is not checked yet. It may be an array, which is neither true nor false.
+        self.stopping = Stopping(self.cancel if description.cancel_on_kill is True else None)
         self._is_resumed = resumed
         self._xcoms = XComs(description, context, log)
         self._clock = clock or SystemClock(self.stopping)

@@ -97,7 +97,8 @@ class WaitTask:
         self.run = run_of(context)
         self._xcoms = XComs(description, context, log)
         self._hook = OctosparkHook(description.octospark_conn_id)
-        self.stopping = Stopping(self.cancel if description.cancel_on_kill else None)
+        # Of a mapped task, the value is not checked yet. It may be an array, which is neither true nor false.
+        self.stopping = Stopping(self.cancel if description.cancel_on_kill is True else None)
         self._hook.is_stopped = lambda: self.stopping.is_requested
 
     def __enter__(self) -> Self:

@@ -110,6 +110,27 @@ class Lazy:
         return iter(self._items)
 
 
+class Array:
+    """Like numpy's: compared item by item, and neither true nor false."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((1, 2))
+
+    def __getitem__(self, index: int) -> int:
+        return (1, 2)[index]
+
+    def __eq__(self, other: object) -> Any:
+        return Array()
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class NotATime(datetime):
     """Like pandas' NaT: a datetime whose parts are no numbers."""
 
@@ -146,7 +167,7 @@ VALUES: list[Any] = [
     *([], (), {}, set(), {A}, [A], (A, A), [None], [Hostile()], {"a": 1}, {1: 2}, {A: {}}, {A: 1}, {None: None}),
     *({"post_id": POST}, [{"post_id": POST}], [PUBLICATION], [[PUBLICATION], []], PUBLICATION | {"state": "x"}),
     *(nested(900), nested(3, PUBLICATION), {"a": nested(900)}, {A: {"a": {1, 2}}}, f"{'[' * 900}{']' * 900}"),
-    *(Lazy([]), Lazy([A]), Lazy([PUBLICATION]), range(3), range(10**6)),
+    *(Array(), Lazy([]), Lazy([A]), Lazy([PUBLICATION]), range(3), range(10**6)),
 ]
 
 
@@ -295,3 +316,12 @@ def test_a_publication_that_is_nested_too_deeply(connection: Emulator) -> None:
     """Deeper than Airflow itself takes in a DAG file; an XCom may be so."""
     trial = Trial(OctosparkPostSensor, "publication", "plain", plain=nested(100_000))
     assert problem_of(trial, lambda: check_in_the_task(trial.rendered())) is None
+
+
+@pytest.mark.parametrize("operator", [each for each in GOOD if issubclass(each, BaseOperator)])
+def test_an_array_as_a_flag_of_a_mapped_task(connection: Emulator, operator: type[Any]) -> None:
+    """Airflow makes it in the worker, where its flags are checked only when it runs."""
+    made = Trial(operator, "cancel_on_kill", "plain", plain=Array()).rendered()
+    with pytest.raises(OctosparkError, match=r"cancel_on_kill is .*; write True or False"):
+        made.execute(context_of())
+    assert connection.requests() == []
