@@ -92,9 +92,7 @@ def services(say: Say, dags: Path = EXAMPLE_DAGS) -> Iterator[tuple[EmulatorProc
             yield emulator, stack
 
 
-def play(
-    emulator: EmulatorProcess, stack: AirflowStack, say: Say, time_for_retries: timedelta = timedelta(0)
-) -> bool:
+def play(emulator: EmulatorProcess, stack: AirflowStack, say: Say, time_for_retries: timedelta = timedelta(0)) -> bool:
     """Run the scenario, print what happens and the table; return whether all ended as scripted.
 
     :param time_for_retries: how much later than usual the scheduled posts are due, so that a task that is
