@@ -176,6 +176,12 @@ def running(stack: AirflowStack, task: Task) -> int | None:
     return None
 
 
+def submits_more(submitted: Callable[[], Counter[str]], further: int) -> None:
+    """Wait for so many further submissions."""
+    enough = submitted().total() + further
+    until(lambda: submitted().total() >= enough, "it does not submit")
+
+
 def test_a_batch_that_is_killed_again_and_again_goes_out_once(stack: AirflowStack, emulator: EmulatorProcess) -> None:
     posts = [emulator.control.add_post(f"Batch {number}") for number in range(POSTS)]
     at, where = in_a_week(), account(emulator)
@@ -191,8 +197,7 @@ def test_a_batch_that_is_killed_again_and_again_goes_out_once(stack: AirflowStac
     while len(killed) < KILLS:
         pid = until(lambda: running(stack, task) not in {None, *killed} and running(stack, task), "no new process")
         # In the midst of its work, wherever that is: some are killed before they send, and the last leaves enough.
-        enough = submitted().total() + chance.randint(0, POSTS // 10)
-        until(lambda enough=enough: submitted().total() >= enough, "it does not submit")
+        submits_more(submitted, chance.randint(0, POSTS // 10))
         time.sleep(chance.uniform(0, 0.5))
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -24,7 +24,8 @@ from tests.api.leaks import found_in
 from tests.canary.marked import CARELESS, KEY
 from tests.canary.search import places_of
 from tests.canary.stage import EXAMPLE_DAGS, QUOTED
-from tests.system.demo import play
+from tests.system.console import Console
+from tests.system.demo import DEMO_DAGS, play
 from tests.system.emulated import EmulatorControl
 from tests.system.rest import RUN_ENDS
 from tests.system.scenario import CAMPAIGN, Scenario
@@ -125,10 +126,11 @@ def _make_trouble(emulator: Emulator, campaign_post: str) -> None:
 
 def test_the_key_shows_nowhere_in_a_real_airflow(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     dags = tmp_path / "dags"
-    shutil.copytree(EXAMPLE_DAGS, dags, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in (EXAMPLE_DAGS, DEMO_DAGS):
+        shutil.copytree(folder, dags, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     (dags / "careless.py").write_text(CARELESS_DAG)
     home = tmp_path / "home"
-    with Emulator() as emulator:
+    with Emulator() as emulator, Console() as say:
         emulator.token = KEY
         control = EmulatorControl(emulator.base_url)
         env = {
@@ -140,7 +142,7 @@ def test_the_key_shows_nowhere_in_a_real_airflow(tmp_path: Path, capfd: pytest.C
             _make_trouble(emulator, Scenario(emulated).of(CAMPAIGN)[0].post_id)
             stack.wait_for_dags(["careless"])
             run = stack.rest.trigger("careless", {})
-            right = play(emulated, stack, lambda line: print(line, flush=True), RETRIES_TAKE)
+            right = play(emulated, stack, say, RETRIES_TAKE)
             while stack.rest.run_state("careless", run) not in RUN_ENDS:
                 time.sleep(0.5)
             key = stack.env["AIRFLOW__CORE__FERNET_KEY"]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from tests.chaos.plans import Plan, random_plan
 from tests.chaos.runs import Judged, judge_all, live_all
 from tests.chaos.world import open_world
-from tests.system.demo import clock, end_in_order, print_failure
+from tests.system.console import Console, end_in_order, print_failure
 from tests.system.stack import StackError
 
 AT_ONCE = 10
@@ -58,7 +58,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, end_in_order)
     options = _options()
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
-    say = clock()
+    say = Console()
     say(f"seed {seed}; --seed {seed} makes the same plans, though not the same timing")
     try:
         with open_world(say) as world:

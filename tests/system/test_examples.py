@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowException, MappedOpe
 from airflow_provider_octospark.emulator import Emulator
 from tests.system.dag_runs import RunDag
 from tests.system.emulated import EmulatorControl
-from tests.system.scenario import ANNOUNCE, CAMPAIGN, EVERYWHERE, RUN_STATES, SCRIPTED_ERROR, Scenario
+from tests.system.scenario import ANNOUNCE, CAMPAIGN, EVERYWHERE, EXAMPLES, RUN_STATES, SCRIPTED_ERROR, Scenario, Target
 
 EXAMPLE_DAGS = Path(__file__).parents[2] / "example_dags"
 Confs = dict[str, dict[str, Any]]
@@ -94,12 +94,15 @@ def test_campaign(run_dag: RunDag, octospark_emulator: Emulator, scenario: Scena
     run = run_dag(example(CAMPAIGN), confs[CAMPAIGN])
     assert run.state == RUN_STATES[CAMPAIGN]
     targets = scenario.of(CAMPAIGN)
-    waited = [outcome for index in range(len(targets)) for outcome in run.xcom("wait", map_index=index)]
-    assert ends(waited) == scripted(scenario, CAMPAIGN)
+    waited = [outcome for index in range(len(targets)) for outcome in run.xcom("wait", map_index=index) or []]
+    refused = run.xcom("schedule", key="accounts", map_index=len(targets) - 1)
+    assert ends([*waited, *refused]) == scripted(scenario, CAMPAIGN)
     assert {each["error_message"] for each in waited if each["state"] == "failed"} == {SCRIPTED_ERROR["errorMessage"]}
+    assert [each["error_category"] for each in refused] == ["auth"]
     states = run.states()
     for index, target in enumerate(targets):
-        assert states["schedule", index] == "success"
+        was_refused = index == len(targets) - 1
+        assert states["schedule", index] == ("failed" if was_refused else "success")
         assert states["wait", index] == ("failed" if target.state == "failed" else "success")
     assert states["summary", -1] == "failed"
     assert_ledger(octospark_emulator, scenario, CAMPAIGN)
@@ -130,11 +133,15 @@ def test_campaign_awaits_what_was_scheduled_though_a_target_was_not(
 
 @pytest.mark.slow
 def test_everywhere(run_dag: RunDag, octospark_emulator: Emulator, scenario: Scenario, confs: Confs) -> None:
-    run = run_dag(example(EVERYWHERE), confs[EVERYWHERE])
+    conf = confs[EVERYWHERE]
+    lapsed = next(each["id"] for each in octospark_emulator.social_accounts if each["status"] == "refresh_needed")
+    conf["social_account_ids"] = [lapsed, *conf["social_account_ids"]]
+    run = run_dag(example(EVERYWHERE), conf)
     assert run.state == RUN_STATES[EVERYWHERE]
-    targets = scenario.of(EVERYWHERE)
+    refused = Target(EVERYWHERE, conf["post_id"], lapsed, "linkedin", "failed", goes_out=False)
+    targets = [refused, *scenario.of(EVERYWHERE)]
     known = ends(run.xcom("schedule", key="accounts")) | ends(run.xcom("wait"))
-    assert known == scripted(scenario, EVERYWHERE)
+    assert known == {target.key: target.state for target in targets}
     assert {each["reason"] for each in run.xcom("wait") if each["state"] == "unknown"} == {"not_observable"}
     assert run.xcom("schedule", key="outcome") == {
         "totalCount": len(targets),
@@ -171,7 +178,7 @@ def test_csv_batch(run_dag: RunDag, octospark_emulator: Emulator, scenario: Scen
     assert Counter(each["post_id"] for each in octospark_emulator.submissions()) == Counter(posts[:29])
 
 
-@pytest.mark.parametrize("dag_id", sorted([*RUN_STATES, "octospark_csv_batch"]))
+@pytest.mark.parametrize("dag_id", sorted([*EXAMPLES, "octospark_csv_batch"]))
 def test_a_copy_can_be_read_without_connection_or_network(
     run_dag: RunDag, dag_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

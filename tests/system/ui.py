@@ -6,7 +6,8 @@ import signal
 import sys
 import time
 
-from tests.system.demo import clock, end_in_order, how_to_stop, play, print_failure, services
+from tests.system.console import Console, end_in_order, how_to_stop, print_failure
+from tests.system.demo import all_examples, play, services
 from tests.system.emulated import EmulatorProcess
 from tests.system.stack import AirflowStack, StackError
 
@@ -14,17 +15,17 @@ from tests.system.stack import AirflowStack, StackError
 def main() -> int:
     """Bring everything up, run the scenario once so that there is something to see, and stay."""
     signal.signal(signal.SIGTERM, end_in_order)
-    say = clock()
     try:
-        with services(say) as (emulator, stack):
+        with all_examples() as dags, services(Console(), dags) as (emulator, stack):
             _print_addresses(emulator, stack)
-            play(emulator, stack, say)
+            with Console() as say:
+                play(emulator, stack, say)
             _print_addresses(emulator, stack)
             while True:
                 time.sleep(1)
                 stack.check_components()
     except KeyboardInterrupt:
-        print("\neverything has been ended")
+        print("\nall processes have been ended")
         return 0
     except (StackError, TimeoutError) as error:
         print_failure(error)
