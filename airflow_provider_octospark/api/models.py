@@ -72,7 +72,9 @@ class ScheduleMultiRequest(PublishOptions):
     platform_settings_by_social_account_id: dict[str, dict[str, Any]] | None = None
 
 
-class _Response(BaseModel):
+class ResponseModel(BaseModel):
+    """Base of the models of responses."""
+
     # What the service adds later is kept; what it leaves out is None. Only what identifies a thing is required.
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", defer_build=True)
 
@@ -110,7 +112,7 @@ Note = Annotated[str | None, PlainValidator(_text_or_none)]
 Count = Annotated[int | None, PlainValidator(_count_or_none)]
 
 
-class UploadProgress(_Response):
+class UploadProgress(ResponseModel):
     """Progress of an upload to the platform, in bytes.
 
     :param next_byte_start: the number of bytes that are uploaded.
@@ -128,7 +130,7 @@ class UploadProgress(_Response):
         return min(1.0, max(0.0, self.next_byte_start / self.upload_size))
 
 
-class ProviderPublishState(_Response):
+class ProviderPublishState(ResponseModel):
     """The platform's own state of a publication; empty for a post that needs no polling.
 
     :param requires_polling: whether the service polls the platform for the end of the publication.
@@ -149,7 +151,7 @@ class ProviderPublishState(_Response):
     failure_code: str | None = None
 
 
-class ScheduledPost(_Response):
+class ScheduledPost(ResponseModel):
     """A submission of a post to one social account.
 
     The reference pages require every field in a response; what is missing all the same is None, or an empty object. Times are
@@ -207,7 +209,7 @@ class ScheduledPost(_Response):
         return self.platform_post_id or self.provider_publish_state.platform_post_id or None
 
 
-class AccountError(_Response):
+class AccountError(ResponseModel):
     """Why an account was refused.
 
     :param message: the reason in words.
@@ -216,7 +218,7 @@ class AccountError(_Response):
     message: str | None = None
 
 
-class AccountResult(_Response):
+class AccountResult(ResponseModel):
     """The result for one account: a submission or an error.
 
     :param social_account_id: id of the account, a UUID.
@@ -229,7 +231,7 @@ class AccountResult(_Response):
     error: AccountError | None = None
 
 
-class OutcomeCounts(_Response):
+class OutcomeCounts(ResponseModel):
     """The service's own counts of the accounts of a request.
 
     :param total_count: the number of accounts, 0 or more.
@@ -242,7 +244,7 @@ class OutcomeCounts(_Response):
     failure_count: Count = None
 
 
-class ScheduleMultiResponse(_Response):
+class ScheduleMultiResponse(ResponseModel):
     """Response of ``schedule-multi``. Results come from ``data``; nothing is decided by the counts.
 
     :param data: the result for each account.
@@ -258,7 +260,7 @@ class ScheduleMultiResponse(_Response):
         return value if isinstance(value, dict | OutcomeCounts) else {}
 
 
-class Post(_Response):
+class Post(ResponseModel):
     """A prepared post with its latest submission, the only one that can be read."""
 
     id: ServiceId
@@ -269,7 +271,7 @@ class Post(_Response):
     updated_at: str | None = None
 
 
-class PostList(_Response):
+class PostList(ResponseModel):
     """A page of a team's posts."""
 
     data: Annotated[list[Post], FailFast()]
@@ -281,7 +283,7 @@ class PostEntries(BaseModel):
     data: list[Any]
 
 
-class SocialAccount(_Response):
+class SocialAccount(ResponseModel):
     """A connected profile on a platform."""
 
     id: ServiceId
@@ -291,32 +293,20 @@ class SocialAccount(_Response):
     status: Word | None = None
 
 
-class SocialAccountList(_Response):
+class SocialAccountList(ResponseModel):
     """A team's social accounts, in an envelope."""
 
     data: Annotated[list[SocialAccount], FailFast()]
 
 
-class Named(_Response):
+class Named(ResponseModel):
     """An organization or a team."""
 
     id: ServiceId
     name: str | None = None
 
 
-class NamedList(_Response):
+class NamedList(ResponseModel):
     """A page of organizations or teams."""
 
     data: Annotated[list[Named], FailFast()]
-
-
-class Performance(_Response):
-    """Performance of a published post; counts keep the form of the response."""
-
-    scheduled_post_id: str | None = None
-    platform: str | None = None
-    collection_status: str | None = None
-    current: dict[str, Any] | None = None
-    derived_metrics: dict[str, Any] | None = None
-    snapshots: list[dict[str, Any]] | None = None
-    last_collected_at: str | None = None

@@ -13,7 +13,6 @@ from pydantic import Field, TypeAdapter, ValidationError
 from airflow_provider_octospark.api.ids import require_id
 from airflow_provider_octospark.api.models import (
     NamedList,
-    Performance,
     Post,
     PostEntries,
     PostList,
@@ -24,6 +23,7 @@ from airflow_provider_octospark.api.models import (
     SocialAccount,
     SocialAccountList,
 )
+from airflow_provider_octospark.api.performance import Performance
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 

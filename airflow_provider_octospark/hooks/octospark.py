@@ -34,7 +34,6 @@ from airflow_provider_octospark.submission.rules import LEAVE_WITHIN
 
 if TYPE_CHECKING:
     from airflow_provider_octospark.api.models import (
-        Performance,
         Post,
         PostList,
         PostNowRequest,
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
         SocialAccount,
     )
     from airflow_provider_octospark.api.operations import Operation
+    from airflow_provider_octospark.api.performance import Performance
     from airflow_provider_octospark.api.responses import Response
     from airflow_provider_octospark.polling.wait import Wait
 

@@ -14,8 +14,9 @@ from functools import partial
 
 from airflow_provider_octospark.api.backoff import is_transient
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
-from airflow_provider_octospark.api.models import Performance, Post, PostEntries
+from airflow_provider_octospark.api.models import Post, PostEntries
 from airflow_provider_octospark.api.operations import get_post, get_post_performance, list_entries
+from airflow_provider_octospark.api.performance import Performance
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import (

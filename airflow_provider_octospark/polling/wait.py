@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_octospark.api.backoff import delay_after, is_transient
-from airflow_provider_octospark.api.models import Performance, Post
+from airflow_provider_octospark.api.models import Post
+from airflow_provider_octospark.api.performance import Performance
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.text import sanitize, without_stop
 from airflow_provider_octospark.exceptions import OctosparkArgumentError, OctosparkError, OctosparkNotFoundError

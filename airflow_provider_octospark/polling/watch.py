@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from airflow_provider_octospark.api.models import Performance, Post, ScheduledPost
+from airflow_provider_octospark.api.models import Post, ScheduledPost
+from airflow_provider_octospark.api.performance import Performance
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.text import sanitize, without_stop
 from airflow_provider_octospark.outcomes import (

@@ -11,7 +11,8 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_octospark.airflow_compat import TaskName
-from airflow_provider_octospark.api.models import Performance, Post
+from airflow_provider_octospark.api.models import Post
+from airflow_provider_octospark.api.performance import Performance
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.cancellation import acancel, read_cancellable

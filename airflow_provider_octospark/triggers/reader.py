@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Self, TypeVar
 
-from airflow_provider_octospark.api.models import Performance, Post, PostEntries
+from airflow_provider_octospark.api.models import Post, PostEntries
+from airflow_provider_octospark.api.performance import Performance
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.exceptions import OctosparkAuthError, OctosparkError, OctosparkNetworkError

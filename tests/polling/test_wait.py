@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_octospark.api.models import Performance, ScheduledPost
+from airflow_provider_octospark.api.models import ScheduledPost
+from airflow_provider_octospark.api.performance import Performance
 from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.exceptions import (
     OctosparkAnswerError,
