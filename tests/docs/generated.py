@@ -14,6 +14,7 @@ from airflow_provider_octospark.emulator import (
     SubmissionEntry,
 )
 from airflow_provider_octospark.emulator.http.server import Emulator
+from airflow_provider_octospark.emulator.service.collection import PerformanceRule
 from airflow_provider_octospark.emulator.service.faults import Fault
 from airflow_provider_octospark.emulator.service.scenarios import ScenarioRule
 from airflow_provider_octospark.emulator.service.service import Service
@@ -180,6 +181,8 @@ def _reference() -> Iterator[str]:
     yield "\n".join([*_methods(Service), *_methods(Emulator, own=True)])
     yield "### What shall become of a submission: script"
     yield "\n".join(_model_fields(ScenarioRule))
+    yield "### What shall be collected of a publication: script_performance"
+    yield "\n".join(_model_fields(PerformanceRule))
     yield "### What shall go wrong: fault"
     yield "\n".join(_model_fields(Fault))
     yield "### Undocumented points of the service: settings"

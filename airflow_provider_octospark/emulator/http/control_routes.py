@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from airflow_provider_octospark.emulator.http.requests import parse_field
 from airflow_provider_octospark.emulator.http.routes import CalledService, StrictRoute
 from airflow_provider_octospark.emulator.service.clock import MAX_FACTOR
+from airflow_provider_octospark.emulator.service.collection import PerformanceRule
 from airflow_provider_octospark.emulator.service.enumerations import AccountStatus, Provider
 from airflow_provider_octospark.emulator.service.faults import Fault
 from airflow_provider_octospark.emulator.service.ledger import PublicationEntry, RequestEntry, SubmissionEntry
@@ -134,6 +135,12 @@ class ScenarioList(TypedDict):
     data: list[ScenarioRule]
 
 
+class PerformanceRuleList(TypedDict):
+    """Rules in force, newest first."""
+
+    data: list[PerformanceRule]
+
+
 class IdResponse(TypedDict):
     """The id of the created or changed object."""
 
@@ -201,6 +208,12 @@ async def _clear_faults(service: CalledService) -> Response:
 async def _script(service: CalledService, rule: ScenarioRule) -> Response:
     rules = service.add_scenario(rule)
     return _data([each.model_dump(exclude_unset=True, by_alias=True) for each in rules])
+
+
+@router.post("/performance", response_model=PerformanceRuleList)
+async def _performance(service: CalledService, rule: PerformanceRule) -> Response:
+    rules = service.add_performance(rule)
+    return _data([each.model_dump(mode="json", exclude_unset=True) for each in rules])
 
 
 @router.get("/clock", response_model=ClockResponse)

@@ -1,4 +1,4 @@
-"""The web page of the emulator: accounts, publications, prepared posts and the latest requests.
+"""The web page of the emulator: accounts, publications and their counts, prepared posts and the latest requests.
 
 The server renders it with every value escaped. A short script reloads it each second.
 """
@@ -18,13 +18,17 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
 
+from airflow_provider_octospark.emulator.http.charts import performance_row
 from airflow_provider_octospark.emulator.http.routes import CalledService
 from airflow_provider_octospark.emulator.service.ledger import PublicationEntry, RequestEntry
 from airflow_provider_octospark.emulator.service.records import Post, ScheduledPost, SocialAccount
-from airflow_provider_octospark.emulator.service.team import UnknownIdError
+from airflow_provider_octospark.emulator.service.team import Team, UnknownIdError
 
 SHOWN_PUBLICATIONS: Final = 200
 """Maximum number of publications on the page."""
+
+SHOWN_PERFORMANCES: Final = 40
+"""Maximum number of publications with their counts on the page."""
 
 SHOWN_REQUESTS: Final = 40
 """Maximum number of requests on the page."""
@@ -56,6 +60,7 @@ async def _home(service: CalledService) -> HTMLResponse:
                     map(_publication_row, newest_first),
                     "Nothing has been submitted yet.",
                 ),
+                *_performance(team, [each for each in newest_first if each.status == "published"]),
                 "<h2>Social accounts</h2>",
                 f'<div class="cards">{"".join(map(_account_card, team.accounts.values()))}</div>',
                 "<h2>Prepared posts</h2>",
@@ -157,6 +162,17 @@ def _result(scheduled: ScheduledPost) -> str:
             f"<code>{escape(str(scheduled.error_code))}</code></div>"
         )
     return "".join(parts)
+
+
+def _performance(team: Team, published: list[ScheduledPost]) -> list[str]:
+    if not published:
+        return []
+    headings = ("Post", "Account", "Collection", "Counts")
+    rows = (
+        performance_row(each, PLATFORM_NAMES[each.account.provider], team.collection.performance(each, team.now))
+        for each in published[:SHOWN_PERFORMANCES]
+    )
+    return ["<h2>Performance</h2>", _table(headings, rows, "")]
 
 
 def _progress(scheduled: ScheduledPost) -> str:

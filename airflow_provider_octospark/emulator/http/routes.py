@@ -23,7 +23,6 @@ from airflow_provider_octospark.emulator.service.operations import PATHS, Operat
 from airflow_provider_octospark.emulator.service.publishing import AccountUnavailableError
 from airflow_provider_octospark.emulator.service.records import Submission
 from airflow_provider_octospark.emulator.service.representation import (
-    performance_response,
     post_response,
     scheduled_post_response,
     social_account_response,
@@ -247,7 +246,7 @@ async def _get_performance(service: CalledService, post_id: PostId) -> Response:
     with service.present() as team:
         if (measured := team.measured(team.post(post_id))) is None:
             raise UnknownIdError("There is nothing published of this post.")
-        return JSONResponse(performance_response(measured, team.now))
+        return JSONResponse(team.collection.performance(measured, team.now))
 
 
 @_route("list-social-accounts", SocialAccountListResponse | list[SocialAccountResponse])

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from airflow_provider_octospark.emulator.service import seed_data as seed_data
 from airflow_provider_octospark.emulator.service.clock import END_OF_TIME
+from airflow_provider_octospark.emulator.service.collection import CollectionStatus, PerformanceRule
 from airflow_provider_octospark.emulator.service.core import ServiceCore
 from airflow_provider_octospark.emulator.service.enumerations import AccountStatus, ErrorCategory, Provider
 from airflow_provider_octospark.emulator.service.faults import Fault, FaultName, When
@@ -201,6 +202,24 @@ class Service(ServiceCore):
                 self._team.post(post_id)
             self._scenarios.add(rule)
             return [each.model_copy() for each in self._scenarios.listed()]
+
+    def script_performance(
+        self,
+        status: CollectionStatus = "completed",
+        *,
+        post_id: str | None = None,
+        social_account_id: str | None = None,
+        **fields: Any,
+    ) -> None:
+        """Script what is collected of a post, an account, or all; see `PerformanceRule` for the fields."""
+        named = {"status": status, "post_id": post_id, "social_account_id": social_account_id}
+        self.add_performance(PerformanceRule.model_validate({**named, **fields}))
+
+    def add_performance(self, rule: PerformanceRule) -> list[PerformanceRule]:
+        """Add a rule; return all rules, newest first."""
+        with self._lock:
+            self._team.collection.add(rule)
+            return self._team.collection.listed()
 
     def configure(self, **switches: Any) -> Settings:
         """Set switches for undocumented points; see `Settings`. Return all settings."""

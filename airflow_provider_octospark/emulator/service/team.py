@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from airflow_provider_octospark.emulator.service import seed_data as seed_data
+from airflow_provider_octospark.emulator.service.collection import Collection
 from airflow_provider_octospark.emulator.service.enumerations import AccountStatus, Provider
 from airflow_provider_octospark.emulator.service.ledger import Ledger
 from airflow_provider_octospark.emulator.service.publishing import AccountUnavailableError, Publishing
@@ -40,6 +41,7 @@ class Team:
         """The seed data at `now`. `public_url` is where the pages of publications are shown."""
         self.accounts: dict[str, SocialAccount] = {}
         self.posts: dict[str, Post] = {}
+        self.collection = Collection()
         self.publishing = Publishing(
             now,
             ledger=ledger,
