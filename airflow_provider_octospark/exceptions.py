@@ -149,5 +149,9 @@ class OctosparkUnknownError(OctosparkFailError):
     """It is not known whether the post is, or will be, live. Not retried: check the post before you publish it again."""
 
 
+class OctosparkNotMeasuredError(OctosparkFailError):
+    """There are no numbers of a publication; the message says why. Not retried: clear the task to measure again."""
+
+
 class OctosparkProtocolError(OctosparkError):
     """This version of the provider cannot read the trigger's event. May be retried."""

@@ -31,7 +31,10 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "Octospark",
-                "python-modules": ["airflow_provider_octospark.operators.octospark"],
+                "python-modules": [
+                    "airflow_provider_octospark.operators.octospark",
+                    "airflow_provider_octospark.operators.performance",
+                ],
             }
         ],
         "sensors": [
@@ -45,6 +48,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": "Octospark",
                 "python-modules": [
                     "airflow_provider_octospark.triggers.octospark",
+                    "airflow_provider_octospark.triggers.performance",
                     "airflow_provider_octospark.triggers.published",
                 ],
             }

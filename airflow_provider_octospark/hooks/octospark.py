@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from airflow_provider_octospark.api.operations import Operation
     from airflow_provider_octospark.api.performance import Performance
     from airflow_provider_octospark.api.responses import Response
+    from airflow_provider_octospark.polling.measurement import Measurement
     from airflow_provider_octospark.polling.wait import Wait
 
 T = TypeVar("T")
@@ -224,10 +225,7 @@ class OctosparkHook(BaseHook):
         now = datetime.now(UTC)
         lines = [line for post in wait.posts() for line in wait.expire(post, now)]
         posts = wait.posts_due(now)
-        responses = self._request_all([operations.get_post(*post) for post in posts])
-        if any(isinstance(response, OctosparkAuthError) for response in responses):
-            self.reconnect()
-            responses = self._request_all([operations.get_post(*post) for post in posts])
+        responses = self._read_all([operations.get_post(*post) for post in posts])
         now = datetime.now(UTC)
         for post, response in zip(posts, responses, strict=True):
             lines += (
@@ -241,8 +239,31 @@ class OctosparkHook(BaseHook):
             lines += wait.record_performance(post, performance)
         return lines
 
-    def _read_performance(self, posts: Sequence[tuple[str, str]]) -> list[Response[Performance] | OctosparkError]:
-        return self._client.request_all(operations.get_post_performance(*post) for post in posts) if posts else []
+    def measure(self, measurement: Measurement) -> list[str]:
+        """Read every post and every performance of a measurement that is due; return lines for the log.
+
+        A refused key is treated as in :meth:`poll`.
+        """
+        lines = self.poll(measurement.wait)
+        now = datetime.now(UTC)
+        lines += [line for post in measurement.posts() for line in measurement.expire(post, now)]
+        posts = measurement.posts_due(now)
+        responses = self._read_all([operations.get_post_performance(*post) for post in posts])
+        now = datetime.now(UTC)
+        for post, response in zip(posts, responses, strict=True):
+            lines += (
+                measurement.record_error(post, response, now)
+                if isinstance(response, OctosparkError)
+                else measurement.record_response(post, response, now)
+            )
+        return lines
+
+    def _read_all(self, reads: Sequence[Operation[T]]) -> list[Response[T] | OctosparkError]:
+        responses = self._request_all(reads)
+        if any(isinstance(response, OctosparkAuthError) for response in responses):
+            self.reconnect()
+            responses = self._request_all(reads)
+        return responses
 
     def _request_all(self, reads: Sequence[Operation[T]]) -> list[Response[T] | OctosparkError]:
         try:

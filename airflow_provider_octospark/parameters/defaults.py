@@ -29,6 +29,18 @@ POLL_BACKOFF = 0.8
 SETTLE_TIME = timedelta(minutes=15)
 """Time within which a request takes effect and its submission shows on the post: an assumption, see docs/exactly-once.md."""
 
+COLLECTED_AFTER = timedelta(hours=24)
+"""How long after its scheduled time a publication is measured."""
+
+COLLECT_TIMEOUT = timedelta(hours=24)
+"""How long to wait from then on for the service to collect the counts."""
+
+COLLECT_INTERVAL = 300.0
+"""Pause between two reads of a performance, in seconds; the service collects a few times in a week."""
+
+IfNotPublished = Literal["fail", "skip"]
+"""What happens to a task that measures if a publication failed."""
+
 IfSubmitted = Literal["reattach", "resubmit", "fail"]
 """What a later try does with a target that was submitted already."""
 

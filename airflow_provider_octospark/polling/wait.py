@@ -158,9 +158,9 @@ class Wait:
         """Return the time of the next poll or deadline of any post."""
         return min((self.poll_at(post, now) for post in self.posts()), default=now)
 
-    def hold(self, until: datetime) -> None:
-        """Postpone all polls to ``until``."""
-        for post in self.posts():
+    def hold(self, until: datetime, posts: Sequence[tuple[str, str]] | None = None) -> None:
+        """Postpone the polls of some posts, or of all, to ``until``."""
+        for post in self.posts() if posts is None else posts:
             poll = self._polls.setdefault(post, _Polls(until))
             poll.at = max(poll.at, until)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, get_args
 
 from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 
-from airflow_provider_octospark.airflow_compat import first_started, read_xcom, run_of, task_state_store
-from airflow_provider_octospark.api.text import Log, shown
+from airflow_provider_octospark.airflow_compat import first_started, run_of, task_state_store
+from airflow_provider_octospark.api.text import Log
 from airflow_provider_octospark.cancellation import Cancellable, cancel, cancellable_of
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 from airflow_provider_octospark.hooks.octospark import OctosparkHook
@@ -28,7 +28,7 @@ from airflow_provider_octospark.parameters.defaults import (
 from airflow_provider_octospark.parameters.times import require_duration
 from airflow_provider_octospark.polling.kept_responses import keep_responses, kept_responses
 from airflow_provider_octospark.polling.wait import Wait, same_targets
-from airflow_provider_octospark.submission.batch import ManifestParts, is_manifest, manifest, parts
+from airflow_provider_octospark.submission.batch import is_manifest, manifest, parts
 from airflow_provider_octospark.tasks.asset_events import add_to_outlet_events
 from airflow_provider_octospark.tasks.deferral import (
     FRAMEWORK_MARGIN,
@@ -37,6 +37,7 @@ from airflow_provider_octospark.tasks.deferral import (
     until_published,
     whole_event,
 )
+from airflow_provider_octospark.tasks.given_publications import entries_of, outcomes_of_entries
 from airflow_provider_octospark.tasks.metrics import count_ended, ended_since
 from airflow_provider_octospark.tasks.result import raise_for_outcomes, report_published, report_unknown
 from airflow_provider_octospark.tasks.stopping import Stopping
@@ -204,12 +205,7 @@ class WaitTask:
     @cached_property
     def _entries(self) -> list[object]:
         """Outcomes and manifests of ``publication``, in order."""
-        if arguments.is_absent(self.description.publication):
-            return []
-        try:
-            return list(_flattened(arguments.structure(self.description.publication)))
-        except RecursionError:
-            raise OctosparkArgumentError("publication is a list that is nested too deeply.") from None
+        return entries_of(self.description.publication)
 
     @cached_property
     def _awaited(self) -> list[Outcome]:
@@ -230,7 +226,7 @@ class WaitTask:
         for field in ("post_id", "scheduled_post_id", "social_account_id"):
             if not arguments.is_absent(getattr(description, field)):
                 raise OctosparkArgumentError(f"Both publication and {field} are set; publication says it all.")
-        outcomes = [_outcome(each) for entry in self._entries for each in _expanded(entry)]
+        outcomes = outcomes_of_entries(self._entries)
         if not outcomes:
             raise OctosparkArgumentError("publication is an empty list; there is nothing to wait for.")
         return outcomes
@@ -278,48 +274,3 @@ class WaitTask:
         except (KeyError, ValueError):
             return fresh
         return wait if same_targets(wait.outcomes, fresh.outcomes) else fresh
-
-
-def _expanded(entry: object) -> Iterable[object]:
-    """Return the outcomes that a manifest names, or anything else alone.
-
-    :raises OctosparkArgumentError: if one of the XComs does not exist.
-    """
-    if not isinstance(entry, Mapping) or not is_manifest(entry):
-        return (entry,)
-    found: list[object] = []
-    named = ManifestParts.read(entry)
-    for key in named.keys:
-        part = read_xcom(named, key)
-        if not isinstance(part, list):
-            raise OctosparkArgumentError(
-                f"publication names XCom {key} of task {named.task_id} (run {named.run_id}, DAG {named.dag_id}, map index "
-                f"{named.map_index}), which has no such XCom. Clear this task once that one has ended."
-            )
-        found.extend(part)
-    return found
-
-
-def _outcome(entry: object) -> Outcome:
-    try:
-        outcome = Outcome.model_validate(entry)
-    except ValueError:
-        outcome = None
-    if outcome is None:
-        raise OctosparkArgumentError(
-            f"publication holds {shown(entry, 120)}, which is no outcome. Give what OctosparkPostNowOperator or "
-            "OctosparkScheduleMultiOperator or OctosparkScheduleBatchOperator returned, for example "
-            "publication=schedule.output."
-        )
-    arguments.required_id(outcome.team_id, "publication.team_id")
-    arguments.required_id(outcome.post_id, "publication.post_id")
-    return outcome
-
-
-def _flattened(value: object) -> Iterator[object]:
-    """Yield each outcome; a mapped task returns a list of lists."""
-    if isinstance(value, Mapping) or not isinstance(value, Iterable) or isinstance(value, str):
-        yield value
-        return
-    for entry in value:
-        yield from _flattened(entry)

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_octospark.airflow_compat import TaskName
-from airflow_provider_octospark.api.models import Post
-from airflow_provider_octospark.api.performance import Performance
-from airflow_provider_octospark.api.responses import Response
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.cancellation import acancel, read_cancellable
-from airflow_provider_octospark.exceptions import OctosparkError, OctosparkProtocolError
+from airflow_provider_octospark.exceptions import OctosparkProtocolError
 from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling.kept_responses import kept_responses
-from airflow_provider_octospark.polling.poller import LONGEST_SLEEP
 from airflow_provider_octospark.polling.wait import Wait
+from airflow_provider_octospark.triggers.observer import cause_of, for_each_post, observe
 from airflow_provider_octospark.triggers.reader import Reader
 from airflow_provider_octospark.xcom_parts import XComParts, afitting, awhole
 
@@ -116,7 +113,7 @@ class OctosparkPostTrigger(BaseTrigger):
         except Exception as error:
             # A trigger that raises loses the wait.
             self.log.exception("The wait broke down.")
-            cause = _cause(error)
+            cause = cause_of(error)
             event = {"format": EVENT_FORMAT, "error": f"{type(cause).__name__}: {sanitize(cause, 500)}"}
         await asyncio.sleep(max(0.0, not_before - loop.time()))
         event = await self._fitting(event)
@@ -132,76 +129,13 @@ class OctosparkPostTrigger(BaseTrigger):
             return event
 
     async def _observe(self, wait: Wait) -> list[Any] | None:
-        posts = wait.posts()
         async with Reader(self.octospark_conn_id) as reader:
-            if len(posts) == 1:
-                await self._subscribe(posts[0], wait, reader)
-            else:
-                async with asyncio.TaskGroup() as group:
-                    for post in posts:
-                        group.create_task(self._subscribe(post, wait, reader))
+            await for_each_post(wait.posts(), lambda post: observe(post, wait, reader, self._report))
             return kept_responses(wait, reader.token)
-
-    async def _subscribe(self, post: tuple[str, str], wait: Wait, reader: Reader) -> None:
-        """Poll one post until all its publications are final."""
-        subscriber = _Subscriber(post, wait, self._report)
-        while (pause := subscriber.pause()) is not None:
-            if pause > 0:
-                await asyncio.sleep(min(pause, LONGEST_SLEEP))
-                continue
-            try:
-                await reader.subscribe(post, subscriber)
-            except OctosparkError as error:
-                self._report(wait.record_error(post, error, datetime.now(UTC)))
-        if post in wait.unconfirmed():
-            await self._confirm(post, wait, reader)
-
-    async def _confirm(self, post: tuple[str, str], wait: Wait, reader: Reader) -> None:
-        """Ask the performance of a post whether a publication that another submission hides is out."""
-        response: Response[Performance] | OctosparkError
-        try:
-            response = await reader.performance(post)
-        except OctosparkError as error:
-            response = error
-        self._report(wait.record_performance(post, response))
 
     def _report(self, lines: list[str]) -> None:
         for line in lines:
             self.log.info("%s", line)
-
-
-class _Subscriber:
-    """The subscriber for one post of a wait."""
-
-    def __init__(self, post: tuple[str, str], wait: Wait, tell: Callable[[list[str]], None]) -> None:
-        self.polls = 0
-        self._post = post
-        self._wait = wait
-        self._report = tell
-
-    def pause(self) -> float | None:
-        wait, post, now = self._wait, self._post, datetime.now(UTC)
-        if not wait.is_open(post):
-            return None
-        pause = wait.poll_at(post, now) - now
-        if pause > timedelta(0):
-            return pause.total_seconds()
-        self._report(lines := wait.expire(post, now))
-        return self.pause() if lines else 0.0
-
-    def is_shown_by(self, response: Response[Post]) -> bool:
-        return self._wait.is_shown_by(self._post, response, datetime.now(UTC))
-
-    def see(self, response: Response[Post]) -> None:
-        self.polls += 1
-        self._report(self._wait.record_response(self._post, response, datetime.now(UTC)))
-
-
-def _cause(error: Exception) -> Exception:
-    """Return the first error of an exception group."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def outcomes_of_event(event: Any) -> list[Outcome]:

@@ -20,6 +20,7 @@ from airflow_provider_octospark.outcomes import Outcome
 from airflow_provider_octospark.polling import poller as poller_module
 from airflow_provider_octospark.polling import registry
 from airflow_provider_octospark.polling.wait import Wait
+from airflow_provider_octospark.triggers import observer as observer_module
 from airflow_provider_octospark.triggers import octospark as trigger_module
 from airflow_provider_octospark.triggers.octospark import (
     EVENT_FORMAT,
@@ -103,6 +104,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             return await triggerer.look_up(hook.octospark_conn_id)
 
         monkeypatch.setattr(trigger_module, "datetime", clock)
+        monkeypatch.setattr(observer_module, "datetime", clock)
         monkeypatch.setattr(poller_module, "AsyncOctosparkClient", service.client)
         monkeypatch.setattr(OctosparkHook, "aget_settings", look_up)
 
