@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import runpy
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Mapping
-from datetime import timedelta
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +181,34 @@ def test_csv_batch(run_dag: RunDag, octospark_emulator: Emulator, scenario: Scen
     assert Counter(each["post_id"] for each in octospark_emulator.submissions()) == Counter(posts[:29])
 
 
-@pytest.mark.parametrize("dag_id", sorted([*EXAMPLES, "octospark_csv_batch"]))
+def test_measure(run_dag: RunDag, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("airflow.providers.sqlite.hooks.sqlite")
+    database = tmp_path / "warehouse.db"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(database)}))
+    # Published two days ago, so that the day after is over.
+    with Emulator(start=datetime.now(UTC) - timedelta(days=2), seed=1) as emulator:
+        monkeypatch.setenv("AIRFLOW_CONN_OCTOSPARK_DEFAULT", emulator.connection)
+        dag = example("octospark_measure")
+        monkeypatch.setattr(dag.get_task("measure"), "_pre_execute_hook", lambda _: emulator.advance(25 * 3600))
+        post_id = emulator.posts[0]["id"]
+        run = run_dag(dag, {"post_id": post_id, "social_account_id": emulator.account_id("x")})
+        assert run.state == "success"
+        assert run.xcom("load") == 3
+        # Cleared and run again, it loads nothing twice.
+        load: Any = dag.get_task("load")
+        load.python_callable(run.xcom("measure"))
+        assert len(emulator.submissions()) == 1
+        assert [each["method"] for each in emulator.requests() if each["path"].endswith("performance")] == ["GET"]
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute(
+            "SELECT post_id, hours_since_post, impression_count FROM post_performance ORDER BY collected_at"
+        ).fetchall()
+    assert [row[:2] for row in rows] == [(post_id, hours) for hours in (1, 6, 24)]
+    counts = [row[2] for row in rows]
+    assert 0 < counts[0] < counts[1] < counts[2]
+
+
+@pytest.mark.parametrize("dag_id", sorted([*EXAMPLES, "octospark_csv_batch", "octospark_measure"]))
 def test_a_copy_can_be_read_without_connection_or_network(
     run_dag: RunDag, dag_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
