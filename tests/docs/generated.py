@@ -29,7 +29,9 @@ from airflow_provider_octospark.operators.octospark import (
     OctosparkSubmitOperator,
     OctosparkSubmitPostOperator,
 )
+from airflow_provider_octospark.operators.performance import OctosparkPostPerformanceOperator
 from airflow_provider_octospark.outcomes import Outcome, Reason, State
+from airflow_provider_octospark.polling.performance_rows import PerformanceRow
 from airflow_provider_octospark.retry_policy import OctosparkRetryPolicy
 from airflow_provider_octospark.sensors.octospark import OctosparkPostSensor
 from airflow_provider_octospark.triggers.published import OctosparkPublishedTrigger
@@ -63,6 +65,7 @@ def all_parameters() -> str:
         ("Of OctosparkScheduleMultiOperator only", OctosparkScheduleMultiOperator),
         ("Of OctosparkScheduleBatchOperator only", OctosparkScheduleBatchOperator),
         ("Of OctosparkPostSensor", OctosparkPostSensor),
+        ("Of OctosparkPostPerformanceOperator", OctosparkPostPerformanceOperator),
     ):
         tables.append("\n".join([f"**{title}**\n", *PARAMETERS, *_parameter_rows(cls)]))
     return "\n\n".join(tables)
@@ -112,6 +115,12 @@ def outcome() -> str:
     )
 
 
+def row() -> str:
+    """Return a table of the keys of a row of counts."""
+    rows = [f"| `{name}` | {cell(text)} |" for name, text in fields(PerformanceRow).items()]
+    return "\n".join(["| Key | What it is |", "| --- | --- |", *rows])
+
+
 def ledger() -> str:
     """Return tables of what the emulator's lists hold."""
     tables = []
@@ -131,6 +140,7 @@ SECTIONS = {
     "ledger": ledger,
     "outcome": outcome,
     "extra": extra,
+    "row": row,
     "inputs": inputs.table,
     "situations": situations,
     "test_your_dag": test_your_dag,
@@ -154,6 +164,7 @@ def _reference() -> Iterator[str]:
         OctosparkScheduleMultiOperator,
         OctosparkScheduleBatchOperator,
         OctosparkPostSensor,
+        OctosparkPostPerformanceOperator,
     ):
         yield from _face(cls)
     yield "## Events"
