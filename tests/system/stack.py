@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -57,6 +57,7 @@ class AirflowStack:
         *,
         home: Path | None = None,
         env: Mapping[str, str] | None = None,
+        components: Mapping[str, Sequence[str]] = COMPONENTS,
         progress: Callable[[str], None] = lambda _step: None,
     ) -> None:
         """
@@ -64,6 +65,7 @@ class AirflowStack:
         :param home: the AIRFLOW_HOME; by default a temporary folder, removed at the end unless the start
             fails or somebody sets `keep_home`.
         :param env: more variables for all components, such as connections and settings; they win.
+        :param components: the `airflow` command of each component, by name.
         :param progress: is called with a line of text as each step of the start is taken.
         """
         self._dags_folder = dags_folder.resolve()
@@ -71,6 +73,7 @@ class AirflowStack:
         self.home = Path(tempfile.mkdtemp(prefix="octospark-airflow-")) if home is None else home.resolve()
         self.home.mkdir(parents=True, exist_ok=True)
         self._progress = progress
+        self._components = components
         self.base_url = f"http://{LOOPBACK}:{free_port()}"
         self.username = USERNAME
         self.password = secrets.token_urlsafe(12)
@@ -110,12 +113,13 @@ class AirflowStack:
         """Bring everything up and return when all components are healthy."""
         begin = time.monotonic()
         self._write_password()
-        self._family = ProcessFamily(self.home / "logs" / "components")
+        self._family = self._new_family(self.home / "logs" / "components")
+        self._before_migrating()
         self._progress("creating Airflow's database")
         self._migrate()
-        for name in COMPONENTS:
+        for name in self._components:
             self.start_component(name)
-        self._progress(f"started {', '.join(COMPONENTS)}")
+        self._progress(f"started {', '.join(self._components)}")
         self.wait_until_healthy()
         self.start_seconds = time.monotonic() - begin
 
@@ -129,8 +133,7 @@ class AirflowStack:
 
     def start_component(self, name: str) -> None:
         """Start a component that is not running."""
-        command = [sys.executable, "-m", "airflow", *COMPONENTS[name]]
-        self.processes.start(name, command, self.env, self.home)
+        self.processes.start(name, self._command(name), self.env, self.home)
 
     def kill_component(self, name: str) -> None:
         """Kill a component and all its processes with SIGKILL: with the scheduler go the running tasks."""
@@ -169,7 +172,7 @@ class AirflowStack:
 
     def check_components(self) -> None:
         """Raise if a component that was started has gone down by itself."""
-        for name in COMPONENTS:
+        for name in self._components:
             if self.processes.is_member(name) and (code := self.processes.exit_code(name)) is not None:
                 tail = self.processes.log_tail(name)
                 raise StackError(f"{name} ended with exit code {code}; the end of its log:\n{tail}")
@@ -177,7 +180,7 @@ class AirflowStack:
     def task_processes(self, task: Task) -> tuple[int, int]:
         """The process ids of a running task and of its supervisor."""
         pid = self.rest.task(task).pid
-        if pid is None or pid not in session_members([self.processes.pid("scheduler")]):
+        if pid is None or pid not in session_members(self._task_sessions()):
             raise ProcessLookupError(f"{task} has no process (pid {pid})")
         return pid, parent_of(pid)
 
@@ -196,6 +199,21 @@ class AirflowStack:
             raise StackError(f"airflow {' '.join(arguments)}: exit code {done.returncode}\n{done.stderr}")
         return done.stdout
 
+    def _new_family(self, log_folder: Path) -> ProcessFamily:
+        """Make what the components' processes belong to."""
+        return ProcessFamily(log_folder)
+
+    def _before_migrating(self) -> None:
+        """Start what the database needs: SQLite needs nothing."""
+
+    def _task_sessions(self) -> list[int]:
+        """The sessions in which tasks run."""
+        return [self.processes.pid("scheduler")]
+
+    def _command(self, name: str) -> list[str]:
+        """The command line of a component."""
+        return [sys.executable, "-m", "airflow", *self._components[name]]
+
     def _migrate(self) -> None:
         """Create the tables. As a member of the family, so that an interrupt ends this step as well."""
         self.processes.start("db-migrate", [sys.executable, "-m", "airflow", "db", "migrate"], self.env, self.home)
@@ -206,7 +224,7 @@ class AirflowStack:
         self.processes.end("db-migrate")
 
     def _all_tails(self) -> str:
-        return "\n".join(f"--- {name}\n{self.processes.log_tail(name, 15)}" for name in COMPONENTS)
+        return "\n".join(f"--- {name}\n{self.processes.log_tail(name, 15)}" for name in self._components)
 
     def _write_password(self) -> None:
         """Give the one user a password before Airflow makes one up: nobody has to fish it from a log."""
