@@ -8,6 +8,9 @@ PYTHON3 ?= python3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready-airflow-$(AIRFLOW_VERSION)
+CLUSTER_VENV := .venvs/cluster
+CLUSTER_PYTHON := $(CLUSTER_VENV)/bin/python
+CLUSTER_READY := $(CLUSTER_VENV)/.ready-airflow-$(AIRFLOW_VERSION)
 # Tests wait for servers a quarter of their time: one process more than there are cores.
 PROCESSES := $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
 
@@ -19,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test lint types unit test-more chaos test-matrix test-browser bench build clean
+.PHONY: help venv demo ui test lint types unit test-more chaos test-matrix test-browser cluster test-cluster bench build clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -77,6 +80,12 @@ test-matrix: $(READY) ## the core of the tests on Airflow 2.11 to 3.3; ONLY=2.11
 test-browser: $(READY) ## the UI in a headless Chromium; needs chromium and chromedriver
 	@$(PYTHON) -m pytest tests/browser
 
+cluster: $(CLUSTER_READY) ## PostgreSQL, Redis and an Airflow with two Celery workers, left up until Ctrl-C
+	@$(CLUSTER_PYTHON) -m tests.cluster
+
+test-cluster: $(CLUSTER_READY) ## the examples and kills of every component there; needs postgres and redis-server
+	@$(CLUSTER_PYTHON) -m pytest tests/cluster
+
 bench: $(READY) ## what waiting costs, as ratios against other providers in the same run
 	@$(PYTHON) -m benchmarks
 
@@ -96,6 +105,14 @@ $(READY): pyproject.toml Makefile
 	@echo "== set-up 2 of 2: Airflow $(AIRFLOW_VERSION), this provider, and the tools of its tests"
 	@$(VENV)/bin/uv pip install --python $(PYTHON) --editable '.[emulator]' --group dev \
 	  'apache-airflow==$(AIRFLOW_VERSION)'
+	@touch $@
+
+# Celery stays out of the environment of the other tests.
+$(CLUSTER_READY): $(READY)
+	@echo "== set-up of the cluster: Airflow with Celery and PostgreSQL's drivers in $(CLUSTER_VENV)"
+	@$(PYTHON3) -m venv --clear $(CLUSTER_VENV)
+	@$(VENV)/bin/uv pip install --python $(CLUSTER_PYTHON) --editable '.[emulator]' pytest hypothesis \
+	  'apache-airflow[celery,postgres]==$(AIRFLOW_VERSION)' 'celery[redis]<5.7' 'kombu<5.7'
 	@touch $@
 
 clean: ## remove all that was made

@@ -57,10 +57,15 @@ class Supervisor(ProcessFamily):
             self.start(name, command, env, folder)
             self._kept[name] = _Kept(command, env, folder)
 
+    def release(self, name: str) -> None:
+        """Do not start a member again when it exits."""
+        with self._changing:
+            self._kept.pop(name, None)
+
     def end(self, name: str) -> None:
         """Kill a member and everything that descends from it, and do not start it again."""
         with self._changing:
-            self._kept.pop(name, None)
+            self.release(name)
             super().end(name)
 
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
