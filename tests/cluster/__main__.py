@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -21,18 +21,23 @@ EXAMPLE_DAGS = Path(__file__).parents[2] / "example_dags"
 
 @contextmanager
 def open_cluster(
-    programs: Programs, dags: Path, say: Callable[[str], None], connection: Callable[[str], str] = str
+    programs: Programs,
+    dags: Path,
+    say: Callable[[str], None],
+    connection: Callable[[str], str] = str,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[EmulatorProcess, Cluster]]:
     """Start the emulator and an Airflow that is connected to it; end both in any case.
 
     :param dags: the folder of its DAGs.
     :param say: is called with a line of text as each step of the start is taken.
     :param connection: changes the value of the connection.
+    :param env: more variables for all components.
     """
     with EmulatorProcess() as emulator:
         say(f"the emulator listens on {emulator.base_url}")
-        env = {"AIRFLOW_CONN_OCTOSPARK_DEFAULT": connection(emulator.connection)}
-        with Cluster(dags, programs, env=env, progress=say) as cluster:
+        settings = {"AIRFLOW_CONN_OCTOSPARK_DEFAULT": connection(emulator.connection), **(env or {})}
+        with Cluster(dags, programs, env=settings, progress=say) as cluster:
             say(f"the cluster is up: {cluster.base_url}")
             yield emulator, cluster
 

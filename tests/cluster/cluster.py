@@ -14,7 +14,7 @@ import psutil  # type: ignore[import-untyped]
 from tests.cluster.servers import Programs, Servers
 from tests.system.processes import session_members
 from tests.system.stack import AirflowStack, StackError, free_port
-from tests.system.supervisor import Supervisor
+from tests.system.supervisor import START_LINE, Supervisor
 
 WORKERS: Final = ("worker-1", "worker-2")
 SCHEDULERS: Final = ("scheduler-1", "scheduler-2")
@@ -81,10 +81,9 @@ class Cluster(AirflowStack):
         return self.processes
 
     def start(self) -> None:
-        """Bring everything up and return when all components are healthy and the workers take tasks."""
+        """Bring everything up and return when all of it works."""
         super().start()
-        for name in WORKERS:
-            self.wait_for_worker(name)
+        self.wait_until_all_run()
 
     def start_component(self, name: str, env: Mapping[str, str] | None = None) -> None:
         """Start a component that is not running, with more variables if need be."""
@@ -96,19 +95,28 @@ class Cluster(AirflowStack):
             tail = self.processes.log_tail(name)
             raise StackError(f"{name} exits again and again; the end of its log:\n{tail}")
 
-    def wait_for_worker(self, name: str, starts: int = 1) -> None:
-        """Wait until a worker has said that it is ready, so many times since the cluster began."""
+    def wait_until_all_run(self) -> None:
+        """Wait until every component is healthy and the workers that run now take tasks."""
+        for name in self._components:
+            if not self.processes.is_member(name):
+                self.start_component(name)
+        self.wait_until_healthy()
         deadline = time.monotonic() + _WORKERS_TIMEOUT
-        while self.processes.log_file(name).read_text(errors="replace").count(_WORKER_IS_READY) < starts:
-            self.check_components()
-            if time.monotonic() > deadline:
-                raise StackError(f"{name} takes no tasks\n{self.processes.log_tail(name)}")
-            time.sleep(0.3)
-        self._progress(f"{name} is ready")
+        for name in WORKERS:
+            while not self._is_ready(name):
+                self.check_components()
+                if time.monotonic() > deadline:
+                    raise StackError(f"{name} takes no tasks\n{self.processes.log_tail(name)}")
+                time.sleep(0.3)
 
-    def ready_count(self, name: str) -> int:
-        """How often a worker has said that it is ready."""
-        return self.processes.log_file(name).read_text(errors="replace").count(_WORKER_IS_READY)
+    def _is_ready(self, name: str) -> bool:
+        """Whether a worker has said so since it was started last."""
+        log = self.processes.log_file(name).read_text(errors="replace")
+        return _WORKER_IS_READY in log.rpartition(START_LINE)[2]
+
+    def task_pids(self) -> list[int]:
+        """All living processes of the workers: their own, and those of their tasks."""
+        return session_members(self._task_sessions())
 
     def members(self, name: str) -> list[int]:
         """All living processes of a component: of a worker, with its tasks."""

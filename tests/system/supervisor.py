@@ -17,6 +17,8 @@ RESTART_DELAY: Final = 1.0
 RESTART_LIMIT: Final = 20
 RESTART_WINDOW: Final = 120.0
 """A member that exits more than ``RESTART_LIMIT`` times in so many seconds is not started again."""
+START_LINE: Final = "-- started by the supervisor\n"
+"""Stands in the log of a member before the output of each start."""
 _POLL_INTERVAL: Final = 0.2
 
 
@@ -71,7 +73,7 @@ class Supervisor(ProcessFamily):
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
         """Start a member that is not kept: once it has exited, it stays so."""
         with self._changing:
-            super().start(name, command, env, folder)
+            self._start(name, command, env, folder)
 
     def close(self) -> None:
         """End everything. May be called twice."""
@@ -111,6 +113,11 @@ class Supervisor(ProcessFamily):
                 return
             # Whatever it has left behind goes with it, as with a control group or a container.
             super().end(name)
-            super().start(name, kept.command, kept.env, kept.folder)
+            self._start(name, kept.command, kept.env, kept.folder)
             kept.restarts.append(now)
             kept.restart_count += 1
+
+    def _start(self, name: str, command: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
+        with self.log_file(name).open("a") as log:
+            log.write(START_LINE)
+        super().start(name, command, env, folder)

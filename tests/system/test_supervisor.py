@@ -42,6 +42,7 @@ def test_what_is_killed_is_started_again_without_what_it_left_behind(family: Sup
     second = family.pid("member")
     assert second != first
     assert second in session_members([second])
+    assert family.log_file("member").read_text().count(supervisor_module.START_LINE) == 2
 
 
 def test_what_was_ended_by_name_stays_so(family: Supervisor, tmp_path: Path) -> None:
