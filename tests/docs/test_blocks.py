@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import re
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]
+from airflow.configuration import conf
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_octospark.emulator import Emulator
@@ -37,7 +40,31 @@ def dags_of(block: Block) -> list[DAG]:
 
 
 def test_there_is_no_language_that_nobody_checks() -> None:
-    assert {block.language for block in blocks()} <= {"python", "bash", "json"}
+    assert {block.language for block in blocks()} <= {"python", "bash", "json", "ini", "yaml", "dockerfile"}
+
+
+@pytest.mark.parametrize("block", named(blocks("ini")))
+def test_settings_are_known_to_airflow(block: Block) -> None:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(block.text)
+    known = conf.configuration_description
+    for section in parser.sections():
+        # Celery's are known to its provider, which is not installed with the other tests.
+        if section.startswith("celery"):
+            continue
+        assert parser[section].keys() <= known[section]["options"].keys(), f"{block.name}: [{section}]"
+
+
+@pytest.mark.parametrize("block", named(blocks("yaml")))
+def test_yaml_can_be_read(block: Block) -> None:
+    assert isinstance(yaml.safe_load(block.text), dict)
+
+
+def test_the_image_is_that_of_the_tested_airflow() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    [tested] = re.findall(r"^AIRFLOW_VERSION := (.*)$", makefile, re.MULTILINE)
+    for block in blocks("dockerfile"):
+        assert block.text.startswith(f"FROM apache/airflow:{tested}\n"), block.name
 
 
 @pytest.mark.parametrize("block", named(blocks("python")))
