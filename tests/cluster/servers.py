@@ -30,7 +30,7 @@ _POSTGRES_FOLDERS: Final = (
     "/opt/homebrew/opt/postgresql@*/bin",
     "/usr/local/opt/postgresql@*/bin",
 )
-_DEBIAN_PACKAGES: Final = {"postgres": "postgresql", "redis-server": "redis-server"}
+DEBIAN_PACKAGES: Final = {"postgres": "postgresql", "redis-server": "redis-server"}
 # PostgreSQL does not run as root. `postgres` exists where Debian's package was installed, `nobody` everywhere.
 _UNPRIVILEGED_USERS: Final = ("postgres", "nobody")
 _START_TIMEOUT: Final = 60.0
@@ -67,7 +67,7 @@ def find_programs() -> Programs:
     redis = shutil.which("redis-server")
     missing = [name for name, found in (("postgres", postgres), ("redis-server", redis)) if not found]
     if postgres is None or redis is None:
-        packages = " ".join(_DEBIAN_PACKAGES[name] for name in missing)
+        packages = " ".join(DEBIAN_PACKAGES[name] for name in missing)
         raise MissingServersError(
             f"The cluster needs {' and '.join(missing)}, which this machine does not have; on Debian and Ubuntu: "
             f"apt-get install {packages}"

@@ -10,6 +10,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 import airflow_provider_octospark
+from tests.cluster.servers import DEBIAN_PACKAGES
 from tests.matrix.environments import ENVIRONMENTS
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,13 @@ def test_ci_runs_the_oldest_and_the_newest_airflow_the_lowest_versions_and_httpx
 def test_ci_tries_the_ui_in_a_browser() -> None:
     steps = read(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["browser"]["steps"]
     assert "make test-browser" in [step.get("run") for step in steps]
+
+
+def test_ci_brings_the_servers_of_the_cluster() -> None:
+    steps = read(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["cluster"]["steps"]
+    *_, install, test = [step.get("run", "") for step in steps]
+    assert install.endswith(" ".join(DEBIAN_PACKAGES.values()))
+    assert test == "make test-cluster"
 
 
 def test_the_release_finds_the_version() -> None:
