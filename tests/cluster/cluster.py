@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-import psutil  # type: ignore[import-untyped]
-
 from tests.cluster.servers import Programs, Servers
 from tests.system.processes import session_members
 from tests.system.stack import AirflowStack, StackError, free_port
@@ -122,15 +120,12 @@ class Cluster(AirflowStack):
         """All living processes of a component: of a worker, with its tasks."""
         return session_members([self.processes.pid(name)])
 
-    def pool_processes(self, name: str) -> list[int]:
-        """The processes in which a worker supervises one task after the other."""
-        main = psutil.Process(self.processes.pid(name))
-        return [child.pid for child in main.children()]
-
     def kill_tree(self, *names: str) -> None:
-        """Kill all processes of some components at once with SIGKILL; the supervisor starts them again."""
-        for pid in [pid for name in names for pid in self.members(name)]:
-            _send(pid, signal.SIGKILL)
+        """Kill all processes of some components at once with SIGKILL; return when the supervisor has started them again."""
+        restarts = {name: self.supervisor.restart_count(name) for name in names}
+        self.send_tree(signal.SIGKILL, *names)
+        for name in names:
+            self.wait_for_restart(name, restarts[name] + 1)
 
     def send_tree(self, number: signal.Signals, *names: str) -> None:
         """Send a signal to all processes of some components."""
