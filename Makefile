@@ -83,7 +83,7 @@ test-browser: $(READY) ## the UI in a headless Chromium; needs chromium and chro
 cluster: $(CLUSTER_READY) ## PostgreSQL, Redis and an Airflow with two Celery workers, left up until Ctrl-C
 	@$(CLUSTER_PYTHON) -m tests.cluster
 
-test-cluster: $(CLUSTER_READY) ## the examples and kills of every component there; needs postgres and redis-server
+test-cluster: $(CLUSTER_READY) ## the examples and kills of every component there, half an hour; needs postgres and redis-server
 	@$(CLUSTER_PYTHON) -m pytest tests/cluster
 
 bench: $(READY) ## what waiting costs, as ratios against other providers in the same run
