@@ -13,7 +13,7 @@ import pytest
 
 from tests.cluster.__main__ import EXAMPLE_DAGS, open_cluster
 from tests.cluster.servers import MissingServersError, find_programs
-from tests.cluster.shapes import BATCH, CANCELLED_BATCH, POST_NOW, SUBMIT_TIMEOUT, WAITS
+from tests.cluster.shapes import BATCH, CANCELLED_BATCH, POST_NOW, SUBMIT_TIMEOUT, SWITCHED_BATCH, WAITS
 from tests.cluster.wave import Bench
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         print(f"{time.monotonic() - begin:6.1f} s  {line}", flush=True)
 
     with open_cluster(programs, dags, say, _connection, {"PYTHONPATH": str(ROOT)}) as (emulator, cluster):
-        cluster.wait_for_dags([POST_NOW, BATCH, CANCELLED_BATCH, WAITS])
+        cluster.wait_for_dags([POST_NOW, BATCH, CANCELLED_BATCH, SWITCHED_BATCH, WAITS])
         yield Bench(cluster, emulator)
         cluster.keep_home = bool(_results["failed"])
 

@@ -19,6 +19,8 @@ from tests.cluster.shapes import (
     POST_NOW,
     PUBLISH,
     SETTLE_TIME,
+    SWITCHED_BATCH,
+    SWITCHED_CONN_ID,
     WAITS,
 )
 
@@ -34,11 +36,12 @@ with DAG(POST_NOW, schedule=None):
         post_id="{{ dag_run.conf['post_id'] }}", social_account_id="{{ dag_run.conf['social_account_id'] }}", **COMMON
     )
 
-for dag_id in (BATCH, CANCELLED_BATCH):
+for dag_id in (BATCH, CANCELLED_BATCH, SWITCHED_BATCH):
     with DAG(dag_id, schedule=None):
         OctosparkScheduleBatchOperator(
             announcements="{{ dag_run.conf['announcements'] | tojson }}",
             cancel_on_kill=dag_id == CANCELLED_BATCH,
+            octospark_conn_id=SWITCHED_CONN_ID if dag_id == SWITCHED_BATCH else "octospark_default",
             **COMMON,
         )
 
