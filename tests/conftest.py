@@ -47,6 +47,9 @@ hypothesis.settings.register_profile("octospark", deadline=None, derandomize=Tru
 hypothesis.settings.load_profile("octospark")
 
 
+# It makes a database of its own; tests/docs runs a copy of it.
+collect_ignore = ["test_your_dag.py"]
+
 LONGEST = ("system", "submission", "packaging", "docs")
 """Folders whose files take longest. They begin first, so that no process is left alone with one of them in the end."""
 
