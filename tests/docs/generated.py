@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 from airflow_provider_octospark import exceptions
@@ -41,13 +41,23 @@ from tests.docs.pages import DOCS, PAGES, ROOT, section_names, with_sections
 
 REFERENCE = DOCS / "reference.md"
 PARAMETERS = ("| Parameter | Default | What it is |", "| --- | --- | --- |")
+OWN_PARAMETERS: dict[str, tuple[type, ...]] = {
+    "`OctosparkPostNowOperator`": (OctosparkPostNowOperator, OctosparkSubmitPostOperator),
+    "`OctosparkScheduleMultiOperator`": (OctosparkScheduleMultiOperator, OctosparkSubmitPostOperator),
+    "`OctosparkScheduleBatchOperator`": (OctosparkScheduleBatchOperator,),
+    "`OctosparkPostSensor`": (OctosparkPostSensor,),
+    "`OctosparkPostPerformanceOperator`": (OctosparkPostPerformanceOperator,),
+}
+"""The classes whose docstrings describe the parameters of each operator, the operator's own first."""
 COPIED_TEST = ROOT / "tests" / "test_your_dag.py"
 
 
 def contents() -> dict[Any, str]:
     """Return what each page with something generated on it ought to hold."""
     pages: dict[Any, str] = {REFERENCE: reference()}
-    for page in [each for each in PAGES if each != REFERENCE]:
+    for page in PAGES:
+        if page == REFERENCE:
+            continue  # all of it is generated
         text = page.read_text()
         names = section_names(text)
         if names:
@@ -56,19 +66,26 @@ def contents() -> dict[Any, str]:
 
 
 def all_parameters() -> str:
-    """Return tables of the parameters of operators and sensor."""
-    tables = []
-    for title, cls in (
-        ("Of all operators", OctosparkSubmitOperator),
-        ("Of OctosparkPostNowOperator and OctosparkScheduleMultiOperator", OctosparkSubmitPostOperator),
-        ("Of OctosparkPostNowOperator only", OctosparkPostNowOperator),
-        ("Of OctosparkScheduleMultiOperator only", OctosparkScheduleMultiOperator),
-        ("Of OctosparkScheduleBatchOperator only", OctosparkScheduleBatchOperator),
-        ("Of OctosparkPostSensor", OctosparkPostSensor),
-        ("Of OctosparkPostPerformanceOperator", OctosparkPostPerformanceOperator),
-    ):
-        tables.append("\n".join([f"**{title}**\n", *PARAMETERS, *_parameter_rows(cls)]))
+    """Return a table of the parameters that all operators share, then those of each operator and of the sensor."""
+    tables = [_titled("All operators", OctosparkSubmitOperator)]
+    tables += [_titled(title, cls) for title, classes in OWN_PARAMETERS.items() for cls in classes[:1]]
+    tables.insert(
+        1, _titled("`OctosparkPostNowOperator` and `OctosparkScheduleMultiOperator`", OctosparkSubmitPostOperator)
+    )
     return "\n\n".join(tables)
+
+
+def _titled(title: str, cls: type) -> str:
+    return "\n".join([f"**{title}**\n", *PARAMETERS, *_parameter_rows(cls)])
+
+
+def own_parameters(title: str) -> Callable[[], str]:
+    """Return a maker of the table of one operator's page: its own parameters, without those that all operators share."""
+
+    def table() -> str:
+        return "\n".join([*PARAMETERS, *(row for cls in OWN_PARAMETERS[title] for row in _parameter_rows(cls))])
+
+    return table
 
 
 def _parameter_rows(cls: type) -> list[str]:
@@ -88,11 +105,42 @@ def extra() -> str:
 
 
 def situations() -> str:
-    """Return a table of the cases that the tests of submitting play."""
+    """Return a table of the cases that the submission tests play, for each group of them."""
     from tests.submission.cases import CASES
 
-    rows = dict.fromkeys(f"| {cell(case.situation)} | {cell(case.what_happens)} |" for case in CASES)
-    return "\n".join(["| Situation | What happens |", "| --- | --- |", *rows])
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for case in CASES:
+        groups.setdefault(case.group, []).append((case.situation, case.what_happens))
+    return "\n\n".join(
+        "\n".join([f"**{group}**\n", "| Situation | What happens |", "| --- | --- |", *_merged(cases)])
+        for group, cases in groups.items()
+    )
+
+
+def _merged(cases: list[tuple[str, str]]) -> Iterator[str]:
+    """Return a row for all situations of a group in which the same happens."""
+    rows: dict[str, list[str]] = {}
+    for situation, what_happens in cases:
+        rows.setdefault(what_happens, []).append(situation)
+    for what_happens, situations in rows.items():
+        yield f"| {'<br>'.join(map(cell, _without_repeats(situations)))} | {cell(what_happens)} |"
+
+
+def _without_repeats(situations: list[str]) -> Iterator[str]:
+    """Return situations; those that differ only in what went wrong on the wire share a line."""
+    shared: dict[str, list[str]] = {}
+    for situation in situations:
+        trouble, _, processed = situation.partition("; the request was ")
+        shared.setdefault(processed, []).append(trouble)
+    for processed, troubles in shared.items():
+        if processed and len(troubles) > 1:
+            yield f"The request was {processed}, and one of these came back: {'; '.join(map(_lower, troubles))}"
+        else:
+            yield from (f"{each}; the request was {processed}" if processed else each for each in troubles)
+
+
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
 
 
 def test_your_dag() -> str:
@@ -138,7 +186,10 @@ def ledger() -> str:
 
 SECTIONS = {
     "ledger": ledger,
-    "outcome": outcome,
+    "parameters_post_now": own_parameters("`OctosparkPostNowOperator`"),
+    "parameters_schedule_multi": own_parameters("`OctosparkScheduleMultiOperator`"),
+    "parameters_batch": own_parameters("`OctosparkScheduleBatchOperator`"),
+    "parameters_sensor": own_parameters("`OctosparkPostSensor`"),
     "extra": extra,
     "row": row,
     "inputs": inputs.table,
@@ -154,9 +205,12 @@ def reference() -> str:
 
 def _reference() -> Iterator[str]:
     yield "# Reference"
-    yield "Made of the docstrings; `python -m tests.docs` writes it anew."
+    yield (
+        "Look up parameters, outcomes, errors, the hook's methods and the emulator's methods. This page is generated from the "
+        "docstrings by `python -m tests.docs`."
+    )
     yield "## Parameters"
-    yield "Templated parameters (T) are rendered by Jinja. One that renders to nothing is absent."
+    yield "Parameters marked T are templates. A template that renders to nothing counts as not given."
     yield all_parameters()
     yield "## Operators and sensor"
     for cls in (
@@ -166,11 +220,11 @@ def _reference() -> Iterator[str]:
         OctosparkPostSensor,
         OctosparkPostPerformanceOperator,
     ):
-        yield from _face(cls)
+        yield from _described(cls)
     yield "## Events"
-    yield "How they are used: [Events](events.md). Of templated parameters (T), text is rendered by Jinja first."
+    yield "[Events](events.md) shows how to use them. Parameters marked T are templates."
     for other in (OctosparkPublishedTrigger, OctosparkPostNowNotifier, OctosparkRetryPolicy):
-        yield from _face(other)
+        yield from _described(other)
         rows = _parameter_rows(other)
         if rows:
             yield "\n".join([*PARAMETERS, *rows])
@@ -178,8 +232,8 @@ def _reference() -> Iterator[str]:
     yield outcome()
     yield "## Errors"
     yield (
-        "`from airflow_provider_octospark.exceptions import …`. All are `OctosparkError`, and that is an `AirflowException`; "
-        "those that Airflow must not retry are `AirflowFailException` too."
+        "Import them from `airflow_provider_octospark.exceptions`. All derive from `OctosparkError`, which is an "
+        "`AirflowException`. Those that Airflow must not retry are also an `AirflowFailException`."
     )
     yield "\n".join(["| Error | What it means |", "| --- | --- |", *_errors()])
     yield "## Hook"
@@ -190,18 +244,18 @@ def _reference() -> Iterator[str]:
     yield "`from airflow_provider_octospark.emulator import Emulator`, or the pytest fixture `octospark_emulator`."
     yield summary(Emulator)
     yield "\n".join([*_methods(Service), *_methods(Emulator, own=True)])
-    yield "### What shall become of a submission: script"
+    yield "### Parameters of `script()`: how a submission ends"
     yield "\n".join(_model_fields(ScenarioRule))
-    yield "### What shall be collected of a publication: script_performance"
+    yield "### Parameters of `script_performance()`: what is collected of a publication"
     yield "\n".join(_model_fields(PerformanceRule))
-    yield "### What shall go wrong: fault"
+    yield "### Parameters of `fault()`: what goes wrong on the wire"
     yield "\n".join(_model_fields(Fault))
-    yield "### Undocumented points of the service: settings"
+    yield "### Parameters of `configure()`: undocumented behavior of the service"
     yield summary(Settings)
     yield "\n".join(_model_fields(Settings))
 
 
-def _face(cls: type) -> Iterator[str]:
+def _described(cls: type) -> Iterator[str]:
     yield f"### {cls.__name__}"
     yield f"`from {cls.__module__} import {cls.__name__}`"
     yield summary(cls)
