@@ -61,8 +61,7 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": "airflow_provider_octospark.hooks.octospark.OctosparkHook",
                 "hook-name": "Octospark",
                 "ui-field-behaviour": {
-                    # The port field stays, although the base URL can have a port: the UI of Airflow 3.3.2 cannot test a
-                    # connection without it.
+                    # The port has its own field: the UI of Airflow 3.3.2 cannot test a connection without it.
                     "hidden-fields": ["schema", "login"],
                     "relabeling": {"host": "Base URL", "password": "API key"},
                     "placeholders": {

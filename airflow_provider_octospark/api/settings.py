@@ -91,11 +91,11 @@ class ConnectionSettings:
         """Validate the fields of an Airflow connection and return the settings.
 
         :param conn_id: id of the connection, for messages.
-        :param host: base URL, host, or ``host:port``; empty for the production service.
+        :param host: base URL or host; empty for the production service. It may include the port.
         :param password: the API key, with or without ``Bearer`` in front.
         :param login: not used; a value is refused.
         :param schema: ``http`` or ``https``, as an Airflow connection URI may carry it.
-        :param port: port, as an Airflow connection URI may carry it.
+        :param port: port; must agree with a port in ``host``.
         :param extra: JSON text or the parsed object.
         :raises OctosparkSettingsError: naming the field, its problem and what to write.
         """
@@ -188,7 +188,7 @@ class _Fields:
     def _refuse(self, field: str, value: object, problem: str) -> OctosparkSettingsError:
         return OctosparkSettingsError(
             f"Connection {self._conn_id!r}: {field} {self._shown(value)} {problem}. Write a base URL such as "
-            f"{DEFAULT_HOST}, a host, or host:port into host, and leave schema and port empty."
+            f"{DEFAULT_HOST} into host and its port, if it has one, into port; leave schema empty."
         )
 
     def _base_url(self, *, allow_http: bool) -> str:

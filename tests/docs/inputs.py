@@ -1,4 +1,4 @@
-"""What people write who come from other tools, and what becomes of it: the table in `docs/set-up.md`."""
+"""What users write into connections and parameters, and what it is taken as: the table in `docs/set-up.md`."""
 
 from __future__ import annotations
 
@@ -92,6 +92,14 @@ INPUTS = [
     Input("host", "`https://api.octospark.ai/v1`", connection("base_url", host="https://api.octospark.ai/v1")),
     Input("host", "`https://api.octospark.ai/`", connection("base_url", host="https://api.octospark.ai/")),
     Input("host", "`api.octospark.ai`", connection("base_url", host="api.octospark.ai")),
+    Input("host", "`http://127.0.0.1`, port `8123`", connection("base_url", host="http://127.0.0.1", port=8123)),
+    Input("host", "nothing, port `443`", connection("base_url", port=443)),
+    Input(
+        "port",
+        "`8124`, host `http://127.0.0.1:8123`",
+        connection("base_url", host="http://127.0.0.1:8123", port=8124),
+        refused=True,
+    ),
     Input("host", "`http://api.octospark.ai`", connection("base_url", host="http://api.octospark.ai"), refused=True),
     Input(
         "host",

@@ -53,7 +53,8 @@ def test_the_command(emulator: Emulator, number: signal.Signals) -> None:
         connection = json.loads(ready["connection"])
         assert connection == {
             "conn_type": "octospark",
-            "host": ready["base_url"],
+            "host": "http://127.0.0.1",
+            "port": int(ready["base_url"].rpartition(":")[2]),
             "password": ready["token"],
             "extra": {"team_id": ready["team_id"]},
         }
@@ -102,7 +103,7 @@ def test_in_a_terminal_it_prints_for_a_person(as_json: bool, emulator: Emulator)
     [_, assigned] = shlex.split(line)
     connection = json.loads(assigned.partition("=")[2])
     assert connection["password"] == emulator.token
-    assert f"Page      {connection['host']}/" in text
+    assert f"Page      {connection['host']}:{connection['port']}/" in text
 
 
 def test_a_signal_before_it_is_ready_ends_it_as_well() -> None:

@@ -311,7 +311,7 @@ def test_a_service_in_trouble_is_told_and_never_raised(
 def test_a_service_that_is_not_there(
     emulator: Emulator, notify: Call, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    connection = json.loads(emulator.connection) | {"host": "http://127.0.0.1:9"}
+    connection = json.loads(emulator.connection) | {"port": 9}
     connection["extra"]["timeout"] = 1
     monkeypatch.setenv("AIRFLOW_CONN_OCTOSPARK_DEFAULT", json.dumps(connection))
     notify(notifier(emulator), context())

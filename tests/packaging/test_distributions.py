@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import email
+import email.message
+import email.policy
 import os
 import re
 import subprocess
@@ -30,8 +33,9 @@ def run(*command: Any, **arguments: Any) -> str:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The sdist, and the wheel that is built of it, as an index has them. Needs no network."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
     folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT, env=environment)
     [sdist], [wheel] = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return {"sdist": sdist, "wheel": wheel}
 
@@ -80,6 +84,7 @@ def test_the_sdist_can_be_tested_and_holds_no_strays(built: dict[str, Path]) -> 
         "CHANGELOG.md",
         "LICENSE",
         "Makefile",
+        "hatch_build.py",
         "docs/index.md",
         *re.findall(r"!\[[^\]]+\]\((docs/images/[^)]+)\)", (ROOT / "README.md").read_text()),
         "tests/conftest.py",
@@ -90,6 +95,32 @@ def test_the_sdist_can_be_tested_and_holds_no_strays(built: dict[str, Path]) -> 
     allowed = {"airflow_provider_octospark", "benchmarks", "docs", "example_dags", "tests", ".gitignore", "PKG-INFO"}
     assert tops <= allowed | pending
     assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".db", ".log"))]
+
+
+def test_the_description_has_no_link_that_breaks_on_an_index(built: dict[str, Path], tmp_path: Path) -> None:
+    """Without a known repository links become text; with one they lead to the files of the release."""
+    fields = metadata_of(built["wheel"])
+    assert fields.get_all("Project-URL") == ["Homepage, https://octospark.ai"]
+    assert re.findall(r"\]\((?!https?://)", str(fields.get_payload())) == []
+    environment = {**os.environ, "GITHUB_SERVER_URL": "https://code.example", "GITHUB_REPOSITORY": "us/provider"}
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, ROOT, env=environment)
+    [wheel] = tmp_path.glob("*.whl")
+    fields = metadata_of(wheel)
+    assert "Repository, https://code.example/us/provider" in fields.get_all("Project-URL", [])
+    links = re.findall(
+        r"\]\((?:https://code.example/us/provider/(?:blob|raw)/(v[^/]+)/)?([^)#]+)", str(fields.get_payload())
+    )
+    files = [path for release, path in links if release]
+    assert {release for release, _ in links if release} == {f"v{VERSION}"}
+    assert [path for path in files if path.endswith(".png")]
+    assert [path for path in files if not (ROOT / path).exists()] == []
+    assert all(release or path.startswith("http") for release, path in links)
+
+
+def metadata_of(wheel: Path) -> email.message.Message:
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        return email.message_from_bytes(archive.read(name), policy=email.policy.default)
 
 
 def test_airflow_finds_the_provider_in_the_wheel(built: dict[str, Path], tmp_path: Path) -> None:

@@ -112,10 +112,12 @@ class Emulator(Service):
     @property
     def connection(self) -> str:
         """An Airflow connection as JSON, ready for `AIRFLOW_CONN_OCTOSPARK_DEFAULT`."""
+        host, _, port = self.base_url.rpartition(":")
         return json.dumps(
             {
                 "conn_type": "octospark",
-                "host": self.base_url,
+                "host": host,
+                "port": int(port),
                 "password": self.token,
                 "extra": {"team_id": self.team_id},
             }
