@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_octospark.api import backoff as retrying
-from airflow_provider_octospark.api import client as client_module
-from airflow_provider_octospark.api.client import AsyncOctosparkClient, ssl_context
+from airflow_provider_octospark.api.client import AsyncOctosparkClient
 from airflow_provider_octospark.api.settings import ConnectionSettings
 from airflow_provider_octospark.api.sync_client import OctosparkClient
+from airflow_provider_octospark.api.transport import httpx, ssl_context
 from airflow_provider_octospark.exceptions import (
     OctosparkConnectError,
     OctosparkError,
@@ -274,25 +274,31 @@ def test_the_hook_warns_of_what_is_not_checked(
 
 
 def test_every_time_limit_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both for reads and for submissions, each with its own patience."""
-    made: list[dict[str, Any]] = []
-    httpx = vars(client_module)["httpx"]
-    real = httpx.AsyncClient
+    """A submission bounds each step; a read bounds its beginning, and the client the whole of it."""
+    clients: list[dict[str, Any]] = []
+    requests: list[dict[str, Any]] = []
+    real_client, real_request = httpx.AsyncClient, httpx.Request
 
-    def noting(**kwargs: Any) -> Any:
-        made.append(kwargs)
-        return real(**kwargs)
+    def client_of(**kwargs: Any) -> Any:
+        clients.append(kwargs)
+        return real_client(**kwargs)
 
-    monkeypatch.setattr(httpx, "AsyncClient", noting)
+    def request_of(*args: Any, **kwargs: Any) -> Any:
+        requests.append(kwargs)
+        return real_request(*args, **kwargs)
+
     with ServerThread(answering(response(404, b""), keeps=True)) as service:
         settings = ConnectionSettings(base_url=service.base_url, token=KEY, timeout=7.0, submit_timeout=70.0)
         with OctosparkClient(settings) as client:
-            for call in (READ, SUBMISSION):
-                with pytest.raises(OctosparkError):
-                    client.submit(call.make(), soon()) if call.submits else client.request(call.make())
-    limits = [kwargs["timeout"].as_dict() for kwargs in made]
-    assert limits == [
-        {"connect": 7.0, "read": 7.0, "write": 7.0, "pool": 7.0},
+            monkeypatch.setattr(httpx, "Request", request_of)
+            with pytest.raises(OctosparkError):
+                client.request(READ.make())
+            monkeypatch.setattr(httpx, "Request", real_request)
+            monkeypatch.setattr(httpx, "AsyncClient", client_of)
+            with pytest.raises(OctosparkError):
+                client.submit(SUBMISSION.make(), soon())
+    assert [each["extensions"]["timeout"] for each in requests] == [{"connect": 7.0}]
+    assert [each["timeout"].as_dict() for each in clients] == [
         {"connect": 10.0, "read": 70.0, "write": 70.0, "pool": 70.0},
     ]
-    assert [kwargs["follow_redirects"] for kwargs in made] == [False, False]
+    assert [each["follow_redirects"] for each in clients] == [False]

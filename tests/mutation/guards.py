@@ -38,10 +38,10 @@ def _guard(name: str, test: str, *without: tuple[str, str, str]) -> Guard:
     return Guard(name, tuple(Replacement(*each) for each in without), test)
 
 
-_DRIVER, _SENDING, _PROTOCOL, _OPENING, _DOUBT, _TRANSITIONS, _RULES, _JOURNAL, _CLIENT, _TASK, _OUTCOMES = (
+_DRIVER, _SENDING, _PROTOCOL, _OPENING, _DOUBT, _TRANSITIONS, _RULES, _JOURNAL, _CLIENT, _DEPARTURE, _TASK, _OUTCOMES = (
     "submission/driver.py", "submission/sending.py", "submission/protocol.py", "submission/opening.py", "submission/doubt.py",
     "submission/transitions.py", "submission/rules.py", "submission/journal.py",
-    "api/client.py", "tasks/submit.py", "outcomes.py",
+    "api/client.py", "api/departure.py", "tasks/submit.py", "outcomes.py",
 )  # fmt: skip
 
 GUARDS = (
@@ -283,15 +283,15 @@ GUARDS = (
     _guard(
         "a request leaves soon after its fence, or never",
         "test_a_process_that_was_held_up_does_not_send",
-        (_CLIENT, "self._leave_by is not None and self._now() > self._leave_by", "False"),
+        (_DEPARTURE, "self._leave_by is not None and self._now() > self._leave_by", "False"),
     ),
     _guard(
         "a submission has a connection of its own",
         "test_a_submission_has_a_connection_of_its_own",
         (
             _CLIENT,
-            "self._exchange(self._own(), operation, seconds, leave_by)",
-            "self._exchange(self._kept(), operation, seconds, leave_by)",
+            "self._exchange(self._send_alone, operation, seconds, leave_by)",
+            "self._exchange(self._send_on_kept, operation, seconds, leave_by)",
         ),
     ),
     _guard(
@@ -299,14 +299,14 @@ GUARDS = (
         "test_a_submission_is_not_repeated_below_the_protocol",
         (
             _CLIENT,
-            "        return await self._exchange(self._own(), operation, seconds, leave_by)\n",
+            "        return await self._exchange(self._send_alone, operation, seconds, leave_by)\n",
             (
                 "        try:\n"
-                "            return await self._exchange(self._own(), operation, seconds, leave_by)\n"
+                "            return await self._exchange(self._send_alone, operation, seconds, leave_by)\n"
                 "        except OctosparkError as error:\n"
                 "            if not is_repeatable_at_once(error):\n"
                 "                raise\n"
-                "            return await self._exchange(self._own(), operation, seconds, leave_by)\n"
+                "            return await self._exchange(self._send_alone, operation, seconds, leave_by)\n"
             ),
         ),
     ),

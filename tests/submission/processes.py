@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from airflow_provider_octospark.api.client import ssl_context, user_agent
 from airflow_provider_octospark.api.settings import ConnectionSettings
+from airflow_provider_octospark.api.transport import ssl_context, user_agent
 from airflow_provider_octospark.parameters.times import format_instant, parse_instant
 from airflow_provider_octospark.submission.rules import Rules
 from tests.submission.harness import Bench, Job, Moment, StateTable, Task
