@@ -24,6 +24,7 @@ from airflow_provider_octospark.exceptions import (
     OctosparkNetworkError,
     OctosparkRateLimitError,
 )
+from airflow_provider_octospark.polling.lateness import Lateness
 from airflow_provider_octospark.polling.list_reader import BATCH, ListReader
 from airflow_provider_octospark.polling.subscriptions import (
     BATCH_DELAY,
@@ -60,6 +61,7 @@ class Poller:
         self._alone: dict[tuple[str, str], PendingRead] = {}
         self._queue = WorkQueue(settings.max_in_flight)
         self._lists = ListReader(self._client, self)
+        self._lateness = Lateness()
         self._failures = 0
         self._held_until = 0.0
         self._held_by: OctosparkError | None = None
@@ -210,7 +212,7 @@ class Poller:
                 patience = BATCH_DELAY if team.expects_company else FIRST_BATCH_DELAY
                 team.timer = self.loop.call_at(now + patience, self._look, team)
         return team.batch.setdefault(
-            subscription.post_id.lower(), PendingRead(subscription.team_id, subscription.post_id)
+            subscription.post_id.lower(), PendingRead(subscription.team_id, subscription.post_id, now)
         )
 
     def _look(self, team: Team) -> None:
@@ -251,6 +253,8 @@ class Poller:
         """Read one post, unless nobody waits for it any more."""
         if pending.is_wanted():
             pending.is_asked_for = True
+            now = self.loop.time()
+            self._lateness.record(now - pending.due_at, now, len(self._subscriptions))
             await self.read_post(pending)
         else:
             self._forget(pending)

@@ -138,10 +138,14 @@ class Subscription:
 
 @dataclass(eq=False, slots=True)
 class PendingRead:
-    """A post that is due for a read, with its subscribers."""
+    """A post that is due for a read, with its subscribers.
+
+    :param due_at: when the read became due, by the event loop's clock.
+    """
 
     team_id: str
     post_id: str
+    due_at: float
     subscriptions: list[Subscription] = field(default_factory=list)
     is_asked_for: bool = False
 

@@ -7,8 +7,10 @@ import contextvars
 import gc
 import json
 import math
+import statistics
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,6 +31,7 @@ from airflow_provider_octospark.exceptions import (
 from airflow_provider_octospark.polling import list_reader, registry
 from airflow_provider_octospark.polling import poller as poller_module
 from airflow_provider_octospark.polling import subscriptions as subscription
+from airflow_provider_octospark.polling.lateness import LATE
 from airflow_provider_octospark.polling.poller import OUTAGE, Poller
 from airflow_provider_octospark.polling.registry import subscribed
 from tests.polling import virtual_time
@@ -665,7 +668,7 @@ class Watcher:
 def follow_on_a_virtual_clock(
     monkeypatch: pytest.MonkeyPatch,
     groups: dict[float, list[Watcher]],
-    kind: type[SimulatedService] = SimulatedService,
+    kind: Callable[[Clock], SimulatedService] = SimulatedService,
 ) -> tuple[SimulatedService, dict[Watcher, str]]:
     """Let watchers follow a post each.
 
@@ -719,6 +722,33 @@ def test_a_list_is_no_news_to_those_who_have_looked_since_it_was_asked_for(monke
     one = Watcher([0.0, 5.0, 5.0, 8.0, 8.0])
     follow_on_a_virtual_clock(monkeypatch, {0.0: many, 0.5: [one]}, Slow)
     assert all(b - a >= 8.0 * (1 - subscription.EARLY) for a, b in zip(one.seen_at[2:], one.seen_at[3:], strict=False))
+
+
+def test_polls_that_cannot_keep_up_are_late_by_the_same_and_it_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The service takes about 110 reads a second, and 1,500 tasks ask for 300."""
+    kind = partial(SimulatedService, lists=False)
+    many = [Watcher([0.0] + [5.0] * 6) for _ in range(1500)]
+    follow_on_a_virtual_clock(monkeypatch, {number / 100: many[number::100] for number in range(100)}, kind)
+    cycles = [b - a for each in many for a, b in zip(each.seen_at[2:-1], each.seen_at[3:-1], strict=False)]
+    usual = statistics.median(cycles)
+    assert usual > 5.0 + LATE
+    assert max(cycles) < 1.25 * usual
+    assert min(cycles) > 0.75 * usual
+    [warning] = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert "it waits for 1500 publications" in warning
+    assert "Run another triggerer, or set a longer poll_interval" in warning
+
+
+def test_many_that_begin_together_are_late_once_and_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kind = partial(SimulatedService, lists=False)
+    many = [Watcher([0.0] + [60.0] * 3) for _ in range(1500)]
+    follow_on_a_virtual_clock(monkeypatch, {0.0: many}, kind)
+    assert max(each.seen_at[0] for each in many) > 1000.0 + 2 * LATE
+    assert caplog.records == []
 
 
 def test_two_who_follow_one_post_are_each_shown_it_once_for_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
