@@ -277,10 +277,23 @@ class PostList(ResponseModel):
     data: Annotated[list[Post], FailFast()]
 
 
+LONGEST_CURSOR = 1000
+
+
+def _cursor_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_CURSOR else None
+
+
 class PostEntries(BaseModel):
-    """A page of a team's posts with unvalidated entries, so that an invalid entry does not hide the others."""
+    """A page of a team's posts with unvalidated entries, so that an invalid entry does not hide the others.
+
+    Assumption: the list of posts pages as the list of organizations does, whose ``nextCursor`` is documented.
+
+    :param next_cursor: names the next page; None if there is none, or if the service does not page.
+    """
 
     data: list[Any]
+    next_cursor: Annotated[str | None, PlainValidator(_cursor_or_none), Field(alias="nextCursor")] = None
 
 
 class SocialAccount(ResponseModel):

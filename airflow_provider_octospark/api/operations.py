@@ -106,14 +106,19 @@ def list_posts(team_id: str, limit: int) -> Operation[PostList]:
     return _list(team_id, limit, _POSTS)
 
 
-def list_entries(team_id: str, limit: int) -> Operation[PostEntries]:
-    """Like :func:`list_posts`, with unvalidated entries; see :func:`post_of`."""
-    return _list(team_id, limit, _ENTRIES)
+def list_entries(team_id: str, limit: int, cursor: str | None = None) -> Operation[PostEntries]:
+    """Like :func:`list_posts`, with unvalidated entries; see :func:`post_of`.
+
+    :param cursor: the page to read, as the page before names it; None (default) for the first page. Assumption: the query
+        parameter is ``cursor``, which is not documented.
+    """
+    return _list(team_id, limit, _ENTRIES, {} if cursor is None else {"cursor": cursor})
 
 
-def _list(team_id: str, limit: int, response: TypeAdapter[T]) -> Operation[T]:
+def _list(team_id: str, limit: int, response: TypeAdapter[T], more: Mapping[str, str] | None = None) -> Operation[T]:
     team = require_id(team_id, "team_id")
-    return Operation("list-posts", "GET", ("teams", team, "posts"), response, f"team {team}", query={"limit": limit})
+    query: dict[str, str | int] = {"limit": limit, **(more or {})}
+    return Operation("list-posts", "GET", ("teams", team, "posts"), response, f"team {team}", query=query)
 
 
 def post_of(entry: object) -> Post | None:

@@ -24,6 +24,13 @@ class Settings(BaseModel):
     list_order: Literal["updated", "created"] = Field(
         default="updated", description="What a list of posts is sorted by, newest first."
     )
+    list_pages: bool = Field(
+        default=False,
+        description=(
+            "Whether a list of posts names the next page in `nextCursor`, which the query parameter `cursor` takes, as the "
+            "list of organizations is documented to; otherwise `cursor` is ignored."
+        ),
+    )
     accounts_envelope: Literal["data", "list"] = Field(
         default="data",
         description="The list of social accounts: an object with `data`, or the bare list.",

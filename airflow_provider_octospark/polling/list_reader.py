@@ -73,13 +73,14 @@ class ListReader:
         while attempt.limit is not None:
             asked_at = asyncio.get_running_loop().time()
             try:
-                page = await self._client.read(list_entries(team.team_id, attempt.limit), LIST_TIMEOUT)
+                operation = list_entries(team.team_id, attempt.limit, attempt.cursor)
+                page = await self._client.read(operation, LIST_TIMEOUT)
             except OctosparkError as error:
                 await self._handle_failure(attempt, missing, error)
             else:
                 self._reads.record_success()
                 await self._show(page, team, missing, asked_at)
-                attempt.showed(len(page.value.data), len(missing))
+                attempt.showed(len(page.value.data), len(missing), page.value.next_cursor)
         self._reads.read_alone(missing.values())
 
     async def _show(

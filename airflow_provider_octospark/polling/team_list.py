@@ -1,7 +1,8 @@
 """Decide whether a list of a team's posts is cheaper than reads of single posts. Pure decisions.
 
 Neither the number nor the order of listed posts is documented, so both are learnt. A full list may show more posts with a
-higher limit. A list that serves too few subscribers is not requested again for some time.
+higher limit. A list that serves too few subscribers is not requested again for some time. If the service pages, further
+pages are read as long as each serves enough of them.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class ListStrategy:
     :param limit: the limit of the next list.
     :param size: the number of posts of the latest list.
     :param listed_at: when that list was read.
-    :param ceiling: the maximum that the service shows or accepts.
+    :param ceiling: the maximum that the service shows or accepts in one page.
+    :param pages: whether further pages are read; not after the service has refused one.
     :param rests_until: until when no list is requested.
     :param rest: the length of the next rest.
     """
@@ -47,6 +49,7 @@ class ListStrategy:
     size: int = 0
     listed_at: float = 0.0
     ceiling: int = HIGHEST_LIMIT
+    pages: bool = True
     rests_until: float = 0.0
     rest: float = SHORTEST_REST
 
@@ -84,20 +87,29 @@ class ListAttempt:
         self._before: tuple[int, int] | None = None
         self.limit: int | None = None
         """The limit of the next list; None if no other list helps."""
+        self.cursor: str | None = None
+        """The page of the next list; None for the first one."""
         if list_strategy.is_worth_it(missing, now):
             too_large = list_strategy.size > missing * POSTS_PER_READ
             self.limit = min(FIRST_LIMIT, list_strategy.ceiling) if too_large else list_strategy.limit
 
-    def showed(self, shown: int, missing: int) -> None:
+    def showed(self, shown: int, missing: int, next_cursor: str | None = None) -> None:
         """Learn from a response.
 
         :param shown: the number of posts in the list.
         :param missing: the number of waiting posts that are not in it.
+        :param next_cursor: the next page; None (default) if there is none.
         """
         asked = self.limit or 0
+        served = self._missing - missing
         self._shown += shown
-        self._answered += self._missing - missing
+        self._answered += served
         self._missing = missing
+        if self.cursor is not None and self._before is not None:
+            asked, before = self._before
+            self._before = asked, before + shown
+            self._follow(next_cursor if served * POSTS_PER_READ >= max(shown, 1) else None)
+            return
         if self._before is not None and shown <= self._before[1]:
             # A higher limit did not show more.
             asked, shown = self._before
@@ -105,10 +117,25 @@ class ListAttempt:
         self._before = asked, shown
         self.limit = self._larger(asked, shown)
         if self.limit is None:
+            # The first page may be full of what others are about, so it does not count.
+            self._follow(next_cursor)
+
+    def _follow(self, next_cursor: str | None) -> None:
+        """Read the next page, if enough posts are missing; else end the attempt."""
+        asked, shown = self._before or (0, 0)
+        most = min(HIGHEST_LIMIT, shown + self._missing * POSTS_PER_READ)
+        is_worth_it = self._missing >= COMPANY and shown + asked <= most
+        self.cursor = next_cursor if is_worth_it and self._list_strategy.pages else None
+        self.limit = None if self.cursor is None else asked
+        if self.limit is None:
             self._judge(asked, shown)
 
     def refused(self) -> None:
-        """Learn that the service refuses the limit; a smaller one may be accepted."""
+        """Learn that the service refuses the limit, of which a smaller one may be accepted, or the page."""
+        if self.cursor is not None:
+            self._list_strategy.pages = False
+            self._follow(None)
+            return
         asked = self.limit or 0
         smaller = FIRST_LIMIT if asked > FIRST_LIMIT else asked // 2
         if smaller < COMPANY:

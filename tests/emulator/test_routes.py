@@ -65,6 +65,24 @@ class TestReading:
         assert listed["data"][0]["id"] == oldest
         assert listed["total"] == len(emulator.posts) >= 8
 
+    def test_a_list_pages_if_it_is_told_to(self, emulator: Emulator, caller: Caller) -> None:
+        path = f"{caller.team}/posts"
+        assert set(caller.http.get(path, params={"limit": 3, "cursor": "?"}).json()) == {"data", "total"}
+        emulator.settings.list_pages = True
+        added = [emulator.add_post(f"Post {number}") for number in range(8)]
+        seen: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = caller.http.get(path, params={"limit": 3, **({"cursor": cursor} if cursor else {})}).json()
+            seen += [each["id"] for each in page["data"]]
+            if len(seen) == 3:
+                # It moves to the first page; the others stay where they are.
+                caller.post_now(added[0], emulator.account_id("x"))
+            cursor = page["nextCursor"]
+        assert sorted(seen) == sorted({each["id"] for each in emulator.posts} - {added[0]})
+        for wrong in ("x", "äöü", "MjAyNg==", "MjAyNi0wMS0wMSAx"):
+            assert caller.http.get(path, params={"cursor": wrong}).status_code == 400
+
     def test_the_limits_of_a_list_are_switches(self, emulator: Emulator, caller: Caller, x: str) -> None:
         newest = caller.http.get(f"{caller.team}/posts").json()["data"][0]["id"]
         oldest = caller.http.get(f"{caller.team}/posts").json()["data"][-1]["id"]

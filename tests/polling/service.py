@@ -27,6 +27,8 @@ class Service:
 
     :param posts: by id, as the service writes them.
     :param listed: what a list shows of them when asked for so many; replace it to make lists lie.
+    :param page_size: the most posts in a page of a list that names the next one; 0 for a list that does not page.
+    :param refuses_cursors: whether a page but the first is refused.
     :param reply: decides instead of the service, if it returns something; gets the path and the limit.
     :param requests: each path that was asked for, in order.
     :param most_at_once: the most requests that were under way together.
@@ -35,6 +37,8 @@ class Service:
     def __init__(self) -> None:
         self.posts: dict[str, dict[str, Any]] = {}
         self.listed: Callable[[Posts, int], Any] = lambda posts, limit: posts[:limit]
+        self.page_size = 0
+        self.refuses_cursors = False
         self.reply: Callable[[str, int | None], Awaitable[Reply | None]] | None = None
         self.tokens = {TOKEN}
         self.up = True
@@ -112,14 +116,15 @@ class Service:
     async def _serve(self, head: str, writer: asyncio.StreamWriter) -> None:
         target = head.split(" ", 2)[1]
         parts = urlsplit(target)
-        asked = parse_qs(parts.query).get("limit")
-        limit = int(asked[0]) if asked else None
+        query = parse_qs(parts.query)
+        limit = int(query["limit"][0]) if "limit" in query else None
+        start = int(query["cursor"][0]) if "cursor" in query else 0
         self.requests.append(parts.path)
         if limit is not None:
             self.limits.append(limit)
         if self.delay:
             await asyncio.sleep(self.delay)
-        status, body = await self._response(parts.path, limit, head)
+        status, body = await self._response(parts.path, limit, head, start)
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         lines = [f"HTTP/1.1 {status} X", "Content-Type: application/json", f"Content-Length: {len(content)}"]
         lines += [
@@ -128,7 +133,7 @@ class Service:
         writer.write("\r\n".join([*lines, "", ""]).encode() + content)
         await writer.drain()
 
-    async def _response(self, path: str, limit: int | None, head: str) -> Reply:
+    async def _response(self, path: str, limit: int | None, head: str, start: int) -> Reply:
         token = re.search(r"(?im)^authorization: Bearer (\S+)", head)
         if token is None or token[1] not in self.tokens:
             return 401, {"message": "no such key"}
@@ -136,6 +141,12 @@ class Service:
             reply = await self.reply(path, limit)
             if reply is not None:
                 return reply
+        if limit is not None and self.page_size:
+            if start and self.refuses_cursors:
+                return 400, {"message": "no such parameter"}
+            end = start + min(limit, self.page_size)
+            posts = list(self.posts.values())
+            return 200, {"data": posts[start:end], "nextCursor": str(end) if end < len(posts) else None}
         if limit is not None:
             return 200, {"data": self.listed(list(self.posts.values()), limit)}
         post = self.posts.get(path.rsplit("/", 1)[1])

@@ -48,6 +48,8 @@ class SimulatedService:
     """Posts of one team.
 
     :param lists: whether a list shows them; otherwise it is empty.
+    :param most_listed: the most posts in a list, newest update first.
+    :param pages: whether a list names the next page.
     :param outages: times in which nobody can connect, in seconds since the beginning.
     :param tokens: the keys that are good.
     :param asked: how many requests came in each second.
@@ -57,6 +59,8 @@ class SimulatedService:
     def __init__(self, clock: Clock, *, lists: bool = True) -> None:
         self.clock = clock
         self.lists = lists
+        self.most_listed = 100_000
+        self.pages = False
         self.posts: dict[str, SimulatedPost] = {}
         self.outages: list[tuple[float, float]] = []
         self.tokens = {"octo_test_good"}
@@ -99,9 +103,13 @@ class SimulatedService:
             raise OctosparkAuthError(f"{operation.name}: 401", status=401)
         assert operation.response is not None
         if operation.name == "list-posts":
-            limit = int(operation.query["limit"])
-            shown = [post.as_json(now) for post in self.posts.values()][:limit] if self.lists else []
-            return Response(operation.response.validate_python({"data": shown}), self.clock.now())
+            start, limit = int(operation.query.get("cursor", 0)), min(int(operation.query["limit"]), self.most_listed)
+            ordered = sorted(
+                self.posts.values(), key=lambda post: post.out_at if now >= post.out_at else -1.0, reverse=True
+            )
+            shown = [post.as_json(now) for post in ordered[start : start + limit]] if self.lists else []
+            more = {"nextCursor": str(start + limit)} if self.pages and start + limit < len(ordered) else {}
+            return Response(operation.response.validate_python({"data": shown, **more}), self.clock.now())
         post = self.posts.get(operation.path[-1])
         if post is None:
             raise OctosparkNotFoundError("no such post", status=404)

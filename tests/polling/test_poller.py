@@ -199,6 +199,44 @@ def test_no_more_requests_are_under_way_than_the_connection_allows() -> None:
     with_service(scenario, max_in_flight=3)
 
 
+def test_pages_are_followed_as_long_as_that_pays() -> None:
+    async def scenario(service: Service, poller: Poller) -> None:
+        service.page_size = 100
+        mine = service.add_posts(250)
+        service.add_posts(2000)
+        for _ in range(2):
+            assert is_about(await read_all(poller, mine), mine)
+        assert service.singles == 0
+        assert service.limits == [100, 400, 100, 100, *[100] * 3], "a higher limit is tried once, and no page too many"
+
+    with_service(scenario)
+
+
+def test_pages_without_anything_of_ours_are_not_followed() -> None:
+    async def scenario(service: Service, poller: Poller) -> None:
+        service.page_size = 100
+        first = service.add_posts(20)
+        service.add_posts(2000)
+        last = service.add_posts(50)
+        assert is_about(await read_all(poller, first + last), first + last)
+        assert service.singles == 50
+        assert service.limits == [100, 400, 100]
+
+    with_service(scenario)
+
+
+def test_a_service_that_refuses_pages_is_not_asked_for_them_again() -> None:
+    async def scenario(service: Service, poller: Poller) -> None:
+        service.page_size, service.refuses_cursors = 100, True
+        posts = service.add_posts(150)
+        for _ in range(3):
+            assert is_about(await read_all(poller, posts), posts)
+        assert service.singles == 3 * 50
+        assert service.limits == [100, 400, 100, 100, 100]
+
+    with_service(scenario)
+
+
 # Lists that lie
 
 

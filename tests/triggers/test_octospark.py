@@ -156,6 +156,27 @@ def test_a_thousand_waits_in_a_team_are_a_handful_of_lists(play: Callable[..., N
     play(scenario)
 
 
+@pytest.mark.parametrize(("pages", "reads"), [(True, 1.0), (False, 5.0)])
+def test_two_triggerers_read_a_team_s_posts_by_pages_if_there_are_any(
+    play: Callable[..., None], pages: bool, reads: float
+) -> None:
+    """Each lists for itself, and a list shows 100 of 200 posts."""
+
+    async def scenario(triggerer: Triggerer, service: SimulatedService, clock: Clock) -> None:
+        service.most_listed, service.pages = 100, pages
+        service.tokens.add("octo_test_other")
+        triggerer.connections["other"] = service.settings("octo_test_other")
+        chance = random.Random(14)  # noqa: S311 - a simulation
+        posts = [service.add(due=0.0, out_at=publishing_time(chance)) for _ in range(200)]
+        async with asyncio.TaskGroup() as group:
+            for conn_id, mine in (("octospark_default", posts[::2]), ("other", posts[1::2])):
+                group.create_task(triggerer.fire_each(mine, conn_id))
+        assert service.requests(0.0, 60.0) <= reads * len(posts)
+        assert statistics.mean(triggerer.ended_at[post.id] - post.out_at for post in posts) <= 4.0
+
+    play(scenario)
+
+
 # Bad cases
 
 

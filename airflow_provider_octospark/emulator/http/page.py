@@ -64,7 +64,7 @@ async def _home(service: CalledService) -> HTMLResponse:
                 "<h2>Social accounts</h2>",
                 f'<div class="cards">{"".join(map(_account_card, team.accounts.values()))}</div>',
                 "<h2>Prepared posts</h2>",
-                _table(("Post", "Id", "Changed"), map(_post_row, team.listed_posts(None)), "No posts."),
+                _table(("Post", "Id", "Changed"), map(_post_row, team.listed_posts(None)[0]), "No posts."),
                 "<h2>Latest requests</h2>",
                 _table(
                     ("Time", "Call", "Answer", "Fault"),

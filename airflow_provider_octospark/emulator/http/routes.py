@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airflow_provider_octospark.emulator.http.requests import PostNowRequest, ScheduleMultiRequest
 from airflow_provider_octospark.emulator.service import seed_data as seed_data
+from airflow_provider_octospark.emulator.service.cursors import CursorError
 from airflow_provider_octospark.emulator.service.faults import Fault
 from airflow_provider_octospark.emulator.service.operations import PATHS, OperationName
 from airflow_provider_octospark.emulator.service.publishing import AccountUnavailableError
@@ -127,6 +128,7 @@ CalledService = Annotated[Service, Depends(service_of)]
 Meddling = Annotated[Interference, Depends(interference_of)]
 PostId = Annotated[str, Path(alias="postId")]
 Limit = Annotated[int | None, Query(ge=1, description="The most entries to answer.")]
+Cursor = Annotated[str | None, Query(description="The page, as `nextCursor` of the page before names it.")]
 
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": ErrorResponse, "description": description}
@@ -164,11 +166,15 @@ async def _list_teams(
 
 
 @_route("list-posts", PostListResponse)
-async def _list_posts(service: CalledService, limit: Limit = None) -> Response:
+async def _list_posts(service: CalledService, limit: Limit = None, cursor: Cursor = None) -> Response:
     with service.present() as team:
-        posts = team.listed_posts(limit)
+        try:
+            posts, next_cursor = team.listed_posts(limit, cursor)
+        except CursorError as error:
+            raise HTTPException(400, str(error)) from error
         listed = [post_response(post, team.latest(post)) for post in posts]
-        return JSONResponse({"data": listed, "total": len(team.posts)})
+        page = {"nextCursor": next_cursor, "prevCursor": None} if service.settings.list_pages else {}
+        return JSONResponse({"data": listed, "total": len(team.posts), **page})
 
 
 @_route("get-post", PostResponse)

@@ -6,7 +6,7 @@ them.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -200,10 +200,12 @@ class NamedListResponse(TypedDict):
 
 
 class PostListResponse(TypedDict):
-    """A list of posts."""
+    """A list of posts; with the setting `list_pages`, a page of it."""
 
     data: list[PostResponse]
     total: int
+    nextCursor: NotRequired[str | None]
+    prevCursor: NotRequired[str | None]
 
 
 class SocialAccountListResponse(TypedDict):

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from airflow_provider_octospark.emulator.service import seed_data as seed_data
 from airflow_provider_octospark.emulator.service.collection import Collection
+from airflow_provider_octospark.emulator.service.cursors import Place, read_cursor, write_cursor
 from airflow_provider_octospark.emulator.service.enumerations import AccountStatus, Provider
 from airflow_provider_octospark.emulator.service.ledger import Ledger
 from airflow_provider_octospark.emulator.service.publishing import AccountUnavailableError, Publishing
@@ -148,16 +149,26 @@ class Team:
         published = [each for each in post.scheduled_posts if each.status == "published"]
         return max(published, key=lambda each: each.updated_order, default=None)
 
-    def listed_posts(self, limit: int | None) -> list[Post]:
-        """Return the posts, newest first. Assumption: a `limit` that is too high is reduced, not refused."""
-        by_update = self._settings.list_order == "updated"
-        ordered = sorted(
-            self.posts.values(),
-            key=lambda post: (post.updated_at if by_update else post.created_at, post.updated_order),
-            reverse=True,
-        )
+    def listed_posts(self, limit: int | None, cursor: str | None = None) -> tuple[list[Post], str | None]:
+        """Return the posts, newest first, and the cursor of the next page or None.
+
+        Assumption: a `limit` that is too high is reduced, not refused.
+
+        :param cursor: the page as the page before named it; None (default) for the first one.
+        :raises CursorError: if no page named it so.
+        """
+        ordered = sorted(self.posts.values(), key=self._list_key, reverse=True)
+        if cursor is not None and self._settings.list_pages:
+            after = read_cursor(cursor)
+            ordered = [post for post in ordered if self._list_key(post) < after]
         most = self._settings.list_limit
-        return ordered[: most if limit is None else min(limit, most)]
+        page = ordered[: most if limit is None else min(limit, most)]
+        is_last = len(page) == len(ordered) or not self._settings.list_pages
+        return page, None if is_last else write_cursor(self._list_key(page[-1]))
+
+    def _list_key(self, post: Post) -> Place:
+        by_update = self._settings.list_order == "updated"
+        return post.updated_at if by_update else post.created_at, post.updated_order
 
     # Operations of the API
 
