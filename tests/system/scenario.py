@@ -31,7 +31,7 @@ REASONS = {
     ANNOUNCE: "publishes a post at once, waits until it is out, and uses its link",
     LOST: "the connection breaks after Octospark has accepted the post, before it answers",
     KILLED: "SIGKILL ends the task's process in the middle of its request",
-    CAMPAIGN: "schedules five posts, waits for each, and reports; one account has to be reconnected",
+    CAMPAIGN: "schedules five posts, waits for each, reports; one account has to be reconnected",
     EVERYWHERE: "one post on two accounts: Octospark shows the state of the latest submission only",
 }
 """Why each run is part of the demo."""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import pairwise
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-pytestmark = pytest.mark.slow
+from tests.system.console import Console
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 400
@@ -50,12 +48,19 @@ def at_work_in(folder: Path) -> list[str]:
     return found
 
 
-def longest_silence(printed: str) -> float:
-    """The seconds between two lines, by the times that they bear: a busy machine does not change them much."""
-    times = [float(each) for each in re.findall(r"^ *([0-9.]+) s  ", printed, re.MULTILINE)]
-    return max(later - earlier for earlier, later in pairwise(times))
+def test_a_console_is_not_silent_for_long(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("tests.system.console.SILENCE", 0.0)
+    printed = ""
+    with Console() as say:
+        say("starting the emulator")
+        while "... still: starting the emulator" not in printed:
+            printed += capsys.readouterr().out
+        say.awaited = "campaign"
+        while "... waiting for: campaign" not in printed:
+            printed += capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_demo_counts_what_its_scenario_says(tmp_path: Path) -> None:
     with demo_process(tmp_path) as demo:
         printed, _ = demo.communicate(timeout=TIMEOUT)
@@ -66,11 +71,11 @@ def test_the_demo_counts_what_its_scenario_says(tmp_path: Path) -> None:
     assert "SIGKILL to process" in printed
     assert "the record of the task says: in_doubt" in printed
     assert max(map(len, printed.splitlines())) <= 100
-    assert longest_silence(printed) < 10
     assert at_work_in(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_demo_and_all_its_processes(tmp_path: Path) -> None:
     with demo_process(tmp_path) as demo:
         assert demo.stdout is not None
