@@ -1,14 +1,16 @@
-"""Tell from its own status why schedule-multi refused an account: its response gives no category."""
+"""Tell from an account's own status why schedule-multi refuses it, afterwards and beforehand: its response gives no category."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from airflow_provider_octospark.api.models import SocialAccount
-from airflow_provider_octospark.api.operations import get_social_account
-from airflow_provider_octospark.api.text import sanitize, without_stop
+from airflow_provider_octospark.api.operations import get_social_account, list_social_accounts, social_accounts_of
+from airflow_provider_octospark.api.text import Log, sanitize, without_stop
 from airflow_provider_octospark.exceptions import OctosparkError
+from airflow_provider_octospark.submission.announcements import Announcement
 from airflow_provider_octospark.submission.records import Record
 from airflow_provider_octospark.submission.rules import Run
 from airflow_provider_octospark.submission.sending import Api
@@ -32,6 +34,32 @@ def explain_refusals(records: Iterable[Record], run: Run, api: Api) -> list[Reco
         if not isinstance(response, OctosparkError) and response.value.status in DISCONNECTED:
             explained.append(_with_account_status(record, response.value))
     return explained
+
+
+def report_disconnected(announcements: Sequence[Announcement], api: Api, log: Log) -> None:
+    """Read the accounts of each team once; warn of those in a batch that the service will refuse.
+
+    The requests are sent all the same: what the service answers decides. If a list cannot be read, nothing is said of its accounts.
+    """
+    posts = Counter(
+        (each.team_id.lower(), account.lower()) for each in announcements for account in each.social_account_ids
+    )
+    teams = list(dict.fromkeys(team for team, _ in posts))
+    for team, response in zip(teams, api.request_all([list_social_accounts(team) for team in teams]), strict=True):
+        if isinstance(response, OctosparkError):
+            continue
+        for account in social_accounts_of(response.value):
+            count = posts[team, account.id.lower()]
+            if count and account.status in DISCONNECTED:
+                log.warning(
+                    "The %s account '%s' (%s) has the status %s: the service will refuse %s of this batch. "
+                    "Reconnect the account in Octospark.",
+                    sanitize(account.provider or "", 40),
+                    sanitize(account.display_name or "", 80),
+                    account.id,
+                    account.status,
+                    "1 post" if count == 1 else f"{count} posts",
+                )
 
 
 def _with_account_status(record: Record, account: SocialAccount) -> Record:

@@ -37,6 +37,7 @@ from airflow_provider_octospark.submission.driver import Submission, WaitUntil
 from airflow_provider_octospark.submission.journal import Journal, MemoryStore
 from airflow_provider_octospark.submission.received import ReceivingApi
 from airflow_provider_octospark.submission.records import Target, target_key
+from airflow_provider_octospark.submission.refused_accounts import report_disconnected
 from airflow_provider_octospark.submission.transitions import outcomes_on_record, record_final_outcomes
 from airflow_provider_octospark.tasks.asset_events import add_to_outlet_events
 from airflow_provider_octospark.tasks.clock import SystemClock
@@ -168,6 +169,8 @@ class SubmitTask:
             announcements, rules, waits = self._checked(hook)
             before = dict(self.journal.records)
             api = ReceivingApi(hook.get_conn())
+            if description.page_size is not None and not self._is_resumed:
+                report_disconnected(announcements, api, self.log)
             submission = Submission(
                 announcements,
                 self.journal,

@@ -152,7 +152,7 @@ def test_a_key_that_is_refused_is_not_tried_on_every_post(bench: Bench) -> None:
     bench.fault("get-post", "status", status=401, times=1000)
     task.run()
     assert isinstance(task.tries[-1].error, OctosparkAuthError)
-    assert len(bench.service.requests()) == 2
+    assert sum("/posts/" in request["path"] for request in bench.service.requests()) == 2
 
 
 def test_one_bad_post_does_not_hold_up_the_others(bench: Bench) -> None:

@@ -56,3 +56,29 @@ def test_an_account_that_cannot_be_read_changes_nothing(bench: Bench) -> None:
     assert type(task.tries[-1].error) is OctosparkPublishRetryableError
     [refused] = [outcome for outcome in task.tries[-1].outcomes if outcome.state == "failed"]
     assert (refused.provider, refused.error_category) == (None, None)
+
+
+def lists_of_accounts(bench: Bench) -> int:
+    return sum(request["path"].endswith("/social-accounts") for request in bench.service.requests())
+
+
+def test_a_batch_names_the_accounts_that_will_refuse_before_it_sends(bench: Bench) -> None:
+    bench.service.set_account_status(bench.service.account_id("x"), "refresh_needed")
+    task = Task(bench, Job.batch(bench, posts=4), retries=1)
+    task.finish()
+    said = task.tries[-1].log
+    warnings = [number for number, line in enumerate(said) if "will refuse 4 posts of this batch" in line]
+    sent = [number for number, line in enumerate(said) if line.startswith("Submitting")]
+    assert len(warnings) == 1
+    assert all(warnings[0] < number for number in sent)
+    assert "The x account 'Northwind Data'" in said[warnings[0]]
+    assert "Reconnect the account in Octospark." in said[warnings[0]]
+    assert lists_of_accounts(bench) == 1
+
+
+def test_a_batch_does_not_need_the_list_of_accounts(bench: Bench) -> None:
+    bench.fault("list-social-accounts", "status", status=404, times=9)
+    task = Task(bench, Job.batch(bench, posts=4), retries=1)
+    task.finish()
+    assert task.tries[-1].error is None
+    assert len(bench.service.submissions()) == 4
