@@ -58,6 +58,8 @@ with DAG(
             raise AirflowFailException("Nothing was sent; the log of the task 'schedule' says why.")
         lines = [f"{manifest['successCount']} of {manifest['totalCount']} are on the schedule."]
         lines += [f"{each['post_id']}: {each['state']}: {each['error_message']}" for each in manifest["failures"]]
+        # Only with `if_bad_items="skip"`. The list's first item has index 0.
+        lines += [f"item {each['index']} was left out: {each['problem']}" for each in manifest["badItems"]]
         summary = "\n".join(lines)
         if manifest["successCount"] < manifest["totalCount"] or manifest["badItemCount"]:
             raise AirflowFailException(summary)

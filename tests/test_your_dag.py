@@ -1,4 +1,4 @@
-"""A test of a DAG that publishes, in one process; copy it, and put your DAG in place of this one."""
+"""A test of a DAG that publishes, in one process. Copy it, and replace the DAG with yours."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def dags() -> DagBag:
 
 def test_your_dag_publishes_once(dags: DagBag, octospark_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_OCTOSPARK_DEFAULT", octospark_emulator.connection)
-    octospark_emulator.fault("post-now", "reset", when="after")  # the response gets lost: nothing goes out twice
+    octospark_emulator.fault("post-now", "reset", when="after")  # the response is lost
 
     run = dags.dags["your_dag"].test()
 

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,8 @@ from tests.system.dag_runs import RunDag
 COPIED = f"```python\n{COPIED_TEST.read_text().strip()}\n```"
 
 
-def named(given: list[Block]) -> Iterator[Any]:
-    return (pytest.param(block, id=block.name) for block in given)
+def named(given: list[Block]) -> list[Any]:
+    return [pytest.param(block, id=block.name) for block in given]
 
 
 def dags_of(block: Block) -> list[DAG]:
@@ -40,7 +39,7 @@ def dags_of(block: Block) -> list[DAG]:
 
 
 def test_there_is_no_language_that_nobody_checks() -> None:
-    assert {block.language for block in blocks()} <= {"python", "bash", "json", "ini", "yaml", "dockerfile"}
+    assert {block.language for block in blocks()} <= {"python", "bash", "sh", "json", "ini", "yaml", "dockerfile"}
 
 
 @pytest.mark.parametrize("block", named(blocks("ini")))
@@ -101,12 +100,12 @@ def test_the_ids_on_the_pages_are_those_of_the_emulator(octospark_emulator: Emul
     known |= {each["id"] for each in octospark_emulator.social_accounts}
     # In the reference pages' own form, where an id of one's own belongs; and the submission of an example.
     placeholders = {"3c90c3cc-0d44-4b50-8888-8dd25736052a", "0b7e2f9c-6b1e-4f8c-9d51-0d8c1c1f4b11"}
-    for block in blocks("python", "bash", "json"):
+    for block in blocks("python", "bash", "sh", "json"):
         for found in re.findall(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", block.text):
             assert found in known | placeholders, f"{block.name}: {found}"
 
 
-@pytest.mark.parametrize("block", named(blocks("bash")))
+@pytest.mark.parametrize("block", named(blocks("bash", "sh")))
 def test_shell_can_be_read(block: Block) -> None:
     done = subprocess.run(["bash", "-n", "-c", block.text], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
