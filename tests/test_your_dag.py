@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 
-# Before the first import of Airflow: a home of this test run's own.
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-tests-"))
-os.environ.setdefault("AIRFLOW__CORE__DAGS_FOLDER", str(Path(os.environ["AIRFLOW_HOME"], "dags")))
-os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+# Before the first import of Airflow: a home of this test run's own, and nothing of yours.
+HOME = Path(tempfile.mkdtemp(prefix="airflow-tests-"))
+DAGS = HOME / "dags"
+for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+    del os.environ[name]
+os.environ |= {
+    "AIRFLOW_HOME": str(HOME),
+    "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+}
 
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
@@ -37,12 +43,11 @@ with DAG("your_dag", schedule=None):
 @pytest.fixture(scope="session")
 def dags() -> DagBag:
     """Your DAGs, registered in a database that is made once for all tests."""
-    folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
-    folder.mkdir(exist_ok=True)
-    (folder / "your_dag.py").write_text(YOUR_DAG)  # or copy your files
+    DAGS.mkdir()
+    (DAGS / "your_dag.py").write_text(YOUR_DAG)  # or copy your files
     initdb()
     DagBundlesManager().sync_bundles_to_db()
-    bag = DagBag(dag_folder=folder)
+    bag = DagBag(dag_folder=DAGS)
     sync_bag_to_db(bag, "dags-folder", None)
     return bag
 

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.slow
 
 def test_it_passes(tmp_path: Path) -> None:
     shutil.copy(COPIED_TEST, tmp_path)
+    # What a user's own Airflow has in the environment is left alone.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTEST"))}
+    environment["AIRFLOW_HOME"] = str(tmp_path / "own")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", COPIED_TEST.name],
         cwd=tmp_path,
@@ -28,3 +30,4 @@ def test_it_passes(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
+    assert not (tmp_path / "own").exists()
