@@ -181,6 +181,7 @@ def test_csv_batch(run_dag: RunDag, octospark_emulator: Emulator, scenario: Scen
     assert Counter(each["post_id"] for each in octospark_emulator.submissions()) == Counter(posts[:29])
 
 
+@pytest.mark.slow
 def test_measure(run_dag: RunDag, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("airflow.providers.sqlite.hooks.sqlite")
     database = tmp_path / "warehouse.db"
