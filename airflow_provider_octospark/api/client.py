@@ -149,7 +149,7 @@ class AsyncOctosparkClient:
             # Raised here and not inside ``except``, without what was raised before: httpx's frames hold the request's
             # headers, and a traceback that shows locals would show the key.
             raise _detached(failure or _network_error(operation, departure, "no response"))
-        return read_response(operation, raw, self._now(), self._redaction)
+        return await read_response(operation, raw, self._now(), self._redaction)
 
     async def _send_on_kept(self, operation: Operation[Any], departure: Departure, seconds: float) -> RawResponse:
         """Send a request on a connection that is kept. The caller bounds the whole, so no step needs a limit but the first:
@@ -194,10 +194,12 @@ async def _whole(operation: Operation[Any], response: httpx.Response) -> RawResp
 
     :raises OctosparkAnswerError: if it is too long.
     """
-    body = bytearray()
+    chunks: list[bytes] = []
+    size = 0
     async for chunk in cast("AsyncIterable[bytes]", response.stream):
-        body += chunk
-        if len(body) > MAX_RESPONSE_BYTES:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_RESPONSE_BYTES:
             raise OctosparkAnswerError(
                 f"{operation.name} ({operation.about}): the response is longer than {MAX_RESPONSE_BYTES} bytes.",
                 operation=operation.name,
@@ -205,7 +207,7 @@ async def _whole(operation: Operation[Any], response: httpx.Response) -> RawResp
                 status=response.status_code,
             )
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return RawResponse(response.status_code, headers, bytes(body))
+    return RawResponse(response.status_code, headers, b"".join(chunks))
 
 
 def _network_error(

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, FailFast, Field, PlainValidator, field_validator
 from pydantic.alias_generators import to_camel
 
+from airflow_provider_octospark.api.slices import Entry
+
 
 class _Request(BaseModel):
     model_config = ConfigDict(
@@ -285,14 +287,14 @@ def _cursor_or_none(value: object) -> str | None:
 
 
 class PostEntries(BaseModel):
-    """A page of a team's posts with unvalidated entries, so that an invalid entry does not hide the others.
+    """A page of a team's posts with entries as texts, so that an invalid entry does not hide the others.
 
     Assumption: the list of posts pages as the list of organizations does, whose ``nextCursor`` is documented.
 
     :param next_cursor: names the next page; None if there is none, or if the service does not page.
     """
 
-    data: list[Any]
+    data: list[Entry]
     next_cursor: Annotated[str | None, PlainValidator(_cursor_or_none), Field(alias="nextCursor")] = None
 
 

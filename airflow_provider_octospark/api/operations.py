@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -24,6 +24,7 @@ from airflow_provider_octospark.api.models import (
     SocialAccountList,
 )
 from airflow_provider_octospark.api.performance import Performance
+from airflow_provider_octospark.api.slices import Entry
 from airflow_provider_octospark.api.text import sanitize
 from airflow_provider_octospark.exceptions import OctosparkArgumentError
 
@@ -45,6 +46,7 @@ class Operation(Generic[T]):
     :param query: query parameters.
     :param body: JSON body, or None for a request without one.
     :param submits: whether sending it twice can publish twice. The client never repeats such a request.
+    :param is_list_of_texts: whether the response is read by :func:`~airflow_provider_octospark.api.slices.parse_in_slices`.
     :param expected_id: the ``id`` that a valid response has; None if it has no id that is known before.
     """
 
@@ -56,6 +58,7 @@ class Operation(Generic[T]):
     query: Mapping[str, str | int] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
     submits: bool = False
+    is_list_of_texts: bool = False
     expected_id: str | None = None
 
     @property
@@ -103,7 +106,7 @@ def get_post(team_id: str, post_id: str) -> Operation[Post]:
 
 def list_posts(team_id: str, limit: int) -> Operation[PostList]:
     """Read at most ``limit`` of a team's posts. The order is not documented."""
-    return _list(team_id, limit, _POSTS)
+    return _list(team_id, _POSTS, {"limit": limit})
 
 
 def list_entries(team_id: str, limit: int, cursor: str | None = None) -> Operation[PostEntries]:
@@ -112,19 +115,19 @@ def list_entries(team_id: str, limit: int, cursor: str | None = None) -> Operati
     :param cursor: the page to read, as the page before names it; None (default) for the first page. Assumption: the query
         parameter is ``cursor``, which is not documented.
     """
-    return _list(team_id, limit, _ENTRIES, {} if cursor is None else {"cursor": cursor})
+    query: dict[str, str | int] = {"limit": limit} if cursor is None else {"limit": limit, "cursor": cursor}
+    return replace(_list(team_id, _ENTRIES, query), is_list_of_texts=True)
 
 
-def _list(team_id: str, limit: int, response: TypeAdapter[T], more: Mapping[str, str] | None = None) -> Operation[T]:
+def _list(team_id: str, response: TypeAdapter[T], query: Mapping[str, str | int]) -> Operation[T]:
     team = require_id(team_id, "team_id")
-    query: dict[str, str | int] = {"limit": limit, **(more or {})}
     return Operation("list-posts", "GET", ("teams", team, "posts"), response, f"team {team}", query=query)
 
 
-def post_of(entry: object) -> Post | None:
+def post_of(entry: Entry) -> Post | None:
     """Return an entry of a list as a post, or None if it is invalid."""
     try:
-        return _POST.validate_python(entry)
+        return _POST.validate_json(entry[1])
     except ValidationError:
         return None
 

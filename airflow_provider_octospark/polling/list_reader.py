@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from airflow_provider_octospark.api.backoff import is_transient
 from airflow_provider_octospark.api.client import AsyncOctosparkClient
 from airflow_provider_octospark.api.models import Post, PostEntries
 from airflow_provider_octospark.api.operations import list_entries, post_of
 from airflow_provider_octospark.api.responses import Response
+from airflow_provider_octospark.api.slices import Entry
 from airflow_provider_octospark.exceptions import (
     OctosparkAnswerError,
     OctosparkAuthError,
@@ -28,7 +29,7 @@ from airflow_provider_octospark.polling.team_list import ListAttempt
 LIST_TIMEOUT = 20.0
 """Time limit of a list request, in seconds. Many subscribers wait for it."""
 
-BATCH = 25
+BATCH = 10
 """How many subscribers receive a response before the event loop runs other tasks."""
 
 
@@ -87,14 +88,15 @@ class ListReader:
         self, page: Response[PostEntries], team: Team, missing: dict[str, PendingRead], asked_at: float
     ) -> None:
         """Pass the list to the subscribers that it suffices for, and remove their posts from ``missing``."""
-        found: dict[str, Any] = {}
-        for item in page.value.data:
-            key = item["id"].lower() if isinstance(item, dict) and isinstance(item.get("id"), str) else None
+        found: dict[str, Entry | None] = {}
+        for entry in page.value.data:
+            key = entry[0].lower() if entry[0] is not None else ""
             if key in missing or key in team.planned:
                 # Two entries that contradict each other are both ignored.
-                found[key] = item if found.get(key, item) == item else None
+                found[key] = entry if found.get(key, entry) == entry else None
+        await asyncio.sleep(0)
         handled = 0
-        for key, item in found.items():
+        for key, listed in found.items():
             pending = missing.get(key)
             # A subscriber that was served after the request of the list has newer data.
             early = team.early(key, asked_at)
@@ -103,7 +105,7 @@ class ListReader:
             handled += 1
             if handled % BATCH == 0:
                 await asyncio.sleep(0)
-            post = post_of(item)
+            post = None if listed is None else post_of(listed)
             if post is None:
                 continue
             response = Response(post, page.service_time)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_octospark.api.models import Post, ScheduledPost
+from airflow_provider_octospark.api.operations import list_entries, post_of
 from airflow_provider_octospark.api.responses import (
     MAX_RESPONSE_VALUES,
     MAX_RETRY_AFTER,
@@ -21,6 +24,7 @@ from airflow_provider_octospark.api.responses import (
     parse_retry_after,
     read_response,
 )
+from airflow_provider_octospark.api.slices import SLICE, parse_in_slices
 from airflow_provider_octospark.api.text import Redaction
 from airflow_provider_octospark.exceptions import OctosparkAnswerError, OctosparkError
 from airflow_provider_octospark.outcomes import outcome_of
@@ -44,7 +48,7 @@ json_values = st.recursive(
 
 
 def read(call: Call, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Any:
-    return read_response(call.make(), RawResponse(status, headers or {}, body), NOW, NOTHING).value
+    return asyncio.run(read_response(call.make(), RawResponse(status, headers or {}, body), NOW, NOTHING)).value
 
 
 def check(call: Call, body: bytes) -> None:
@@ -182,7 +186,7 @@ def test_what_an_error_tells_a_person() -> None:
 @pytest.mark.parametrize("value", ["a b", "a\r\nb", "x" * 81, KEY, f"req-{KEY}", ""])
 def test_a_request_id_that_may_be_something_else_is_left_out(value: str) -> None:
     with pytest.raises(OctosparkError) as caught:
-        read_response(CALLS[0].make(), RawResponse(400, {"x-request-id": value}, b""), NOW, Redaction(KEY))
+        asyncio.run(read_response(CALLS[0].make(), RawResponse(400, {"x-request-id": value}, b""), NOW, Redaction(KEY)))
     assert caught.value.request_id is None
 
 
@@ -240,11 +244,12 @@ def test_what_the_service_quotes_of_the_key_is_taken_out() -> None:
     ):
         body = quoting if isinstance(quoting, str) else json.dumps(quoting)
         with pytest.raises(OctosparkError) as caught:
-            read_response(CALLS[0].make(), RawResponse(400, {}, body.encode()), NOW, Redaction(KEY))
+            asyncio.run(read_response(CALLS[0].make(), RawResponse(400, {}, body.encode()), NOW, Redaction(KEY)))
         assert found_in(KEY, str(caught.value)) == []
         assert "***" in str(caught.value)
     post = {**CALLS[0].good_copy(), "title": f"Bearer {KEY}"}
-    value = read_response(CALLS[0].make(), RawResponse(200, {}, json.dumps(post).encode()), NOW, Redaction(KEY)).value
+    raw = RawResponse(200, {}, json.dumps(post).encode())
+    value = asyncio.run(read_response(CALLS[0].make(), raw, NOW, Redaction(KEY))).value
     assert isinstance(value, Post)
     assert value.title == "Bearer ***"
 
@@ -272,3 +277,78 @@ def test_the_state_of_another_post_is_not_taken_for_that_of_the_post() -> None:
     assert read(call, json.dumps({"id": POST.upper()}).encode()).id == POST.upper()
     with pytest.raises(OctosparkAnswerError, match=f"id is 'another', not the requested '{POST}'"):
         read(call, b'{"id": "another"}')
+
+
+@given(json_values, st.sampled_from([None, 2, "\t"]), st.text(max_size=3))
+def test_what_is_read_in_slices_is_what_is_parsed_at_once(value: Any, indent: Any, more: str) -> None:
+    for content in (value, {"data": [value, {"id": "a", "x": value}], "more": value, "none": []}):
+        text = json.dumps(content, indent=indent) + more
+        expected: Any = ValueError
+        with contextlib.suppress(ValueError):
+            expected = json.loads(text)
+        found: Any = ValueError
+        with contextlib.suppress(ValueError):
+            found = asyncio.run(parse_in_slices(text))
+        if isinstance(found, dict):
+            assert content is value or [each[0] for each in found["data"]][1:] == ["a"]
+            found = {
+                key: [json.loads(text) for _, text in each] if isinstance(each, list) else each
+                for key, each in found.items()
+            }
+        assert repr(found) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[",
+        '{"a"',
+        '{"a":',
+        '{"a":1',
+        '{"a":1,',
+        '{"a":1,}',
+        "{1:1}",
+        '{"a":[',
+        '{"a":[1',
+        '{"a":[1,',
+        '{"a":[1,]}',
+        "{}{}",
+        '{"a":[1 2]}',
+    ],
+)
+def test_broken_json_is_broken_in_slices_too(text: str) -> None:
+    with pytest.raises(ValueError):
+        asyncio.run(parse_in_slices(text))
+
+
+def test_others_run_while_a_long_list_is_parsed() -> None:
+    body = json.dumps({"data": CALLS[1].good["data"] * 2000}).encode()
+    assert len(body) > 10 * SLICE
+
+    async def scenario() -> tuple[int, int]:
+        turns, done = 0, False
+
+        async def others() -> None:
+            nonlocal turns
+            while not done:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(others())
+        response = await read_response(list_entries(TEAM, 2000), RawResponse(200, {}, body), NOW, NOTHING)
+        done = True
+        await task
+        return turns, len(response.value.data)
+
+    turns, count = asyncio.run(scenario())
+    assert count == 2000
+    assert turns >= len(body) // SLICE - 1
+
+
+def test_an_entry_that_cannot_be_read_does_not_hide_the_others() -> None:
+    good, operation = CALLS[1].good["data"][0], list_entries(TEAM, 5)
+    body = json.dumps({"data": [{**good, "title": "\ud800"}, good, {"id": 3}, None]}).encode()
+    page = asyncio.run(read_response(operation, RawResponse(200, {}, body), NOW, NOTHING)).value
+    assert [None if post is None else post.id for post in map(post_of, page.data)] == [None, POST, None, None]

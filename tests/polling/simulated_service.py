@@ -7,6 +7,7 @@ with a real server.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import random
 from collections import Counter
@@ -42,6 +43,10 @@ class SimulatedPost:
     def as_json(self, now: float) -> dict[str, Any]:
         """How the service shows it."""
         return self._published if now >= self.out_at else self._pending
+
+    def as_text(self, now: float) -> str:
+        """How a list shows it."""
+        return json.dumps(self.as_json(now))
 
 
 class SimulatedService:
@@ -107,7 +112,7 @@ class SimulatedService:
             ordered = sorted(
                 self.posts.values(), key=lambda post: post.out_at if now >= post.out_at else -1.0, reverse=True
             )
-            shown = [post.as_json(now) for post in ordered[start : start + limit]] if self.lists else []
+            shown = [(post.id, post.as_text(now)) for post in ordered[start : start + limit]] if self.lists else []
             more = {"nextCursor": str(start + limit)} if self.pages and start + limit < len(ordered) else {}
             return Response(operation.response.validate_python({"data": shown, **more}), self.clock.now())
         post = self.posts.get(operation.path[-1])

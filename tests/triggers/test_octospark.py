@@ -32,7 +32,7 @@ from airflow_provider_octospark.triggers.settings_cache import FRESH
 from tests.polling.simulated_service import SimulatedPost, SimulatedService
 from tests.polling.simulation import publishing_time, simulate
 from tests.polling.test_schedule import policy
-from tests.polling.things import TEAM, answer_with, new_id, pending, scheduled_json, seconds
+from tests.polling.things import TEAM, answer_with, new_id, pending, post_json, scheduled_json, seconds
 from tests.polling.virtual_time import Clock, run
 from tests.sampling import IS_COMPLETE
 
@@ -478,9 +478,9 @@ def test_a_look_at_something_hidden_asks_for_the_post_itself(play: Callable[...,
 
         def lying(operation: Any, token: str) -> Any:
             seen = response(operation, token)
-            for item in seen.value.data if operation.name == "list-posts" else []:
-                if item["id"] == hidden.id:
-                    item["latestScheduledPost"] = shown_by_list
+            if operation.name == "list-posts":
+                lie = hidden.id, json.dumps(post_json(hidden.id, shown_by_list))
+                seen.value.data = [lie if entry[0] == hidden.id else entry for entry in seen.value.data]
             return seen
 
         service.response = lying  # type: ignore[method-assign]
