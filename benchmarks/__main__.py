@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-GROUPS = ("waiting", "calls", "imports", "batch")
+GROUPS = ("waiting", "calls", "imports", "startup", "batch")
 
 
 def main() -> int:

@@ -170,7 +170,7 @@ def rows(plan: Plan) -> list[Row]:
             f"{many} posts of one account, {LATENCY * 1000:.0f} ms a response: time of the task",
             value(f"batch of {many}", "took"),
             (("bare loop", value(f"bare loop of {many}", "took")),),
-            Target(at_most=3.0, of="bare loop"),
+            Target(at_most=2.0, of="bare loop"),
         ),
         Row(f"{FEW} posts: CPU of Airflow", value(few[0], "cpu"), (("mapped tasks", value(few[1], "cpu")),)),
         Row(f"{FEW} posts: from trigger to success", value(few[0], "wall"), (("mapped tasks", value(few[1], "wall")),)),
