@@ -12,7 +12,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from benchmarks.environments import ROOT
-from benchmarks.plan import Case, Figures, Plan, clean_environment
+from benchmarks.plan import Case, Figures, Plan, clean_environment, least_of_some
 from benchmarks.table import Row, Target, Value
 
 _BEGIN = """
@@ -103,15 +103,9 @@ def _measure(plan: Plan, name: str) -> Figures:
     return figures
 
 
-def _measure_some(plan: Plan, name: str) -> Figures:
-    """The least of some: whatever disturbs an import makes it longer, never shorter."""
-    measured = [_measure(plan, name) for _ in range(2 if plan.is_quick else 5)]
-    return {figure: min(each[figure] for each in measured) for figure in measured[0]}
-
-
 def cases(plan: Plan) -> list[Case]:
     """Each package."""
-    return [Case(f"start-up {name}", partial(_measure_some, plan, name)) for name in SCRIPTS]
+    return [Case(f"start-up {name}", partial(least_of_some, plan, partial(_measure, plan, name))) for name in SCRIPTS]
 
 
 def rows(plan: Plan) -> list[Row]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
@@ -60,6 +60,20 @@ def _unknown_keys(keys: Sequence[str]) -> str:
 
 def _never() -> bool:
     return False
+
+
+class _Awaited(Protocol[T]):
+    """What is read until it is final: a wait for posts, or a measurement. A post is a pair of team and post id."""
+
+    def posts(self) -> list[tuple[str, str]]: ...
+
+    def posts_due(self, now: datetime) -> list[tuple[str, str]]: ...
+
+    def expire(self, post: tuple[str, str], now: datetime) -> list[str]: ...
+
+    def record_error(self, post: tuple[str, str], error: OctosparkError, now: datetime) -> list[str]: ...
+
+    def record_response(self, post: tuple[str, str], response: Response[T], now: datetime) -> list[str]: ...
 
 
 class OctosparkHook(BaseHook):
@@ -222,17 +236,7 @@ class OctosparkHook(BaseHook):
 
         If the key is refused, the connection is read again and the posts once more, because keys get rotated.
         """
-        now = datetime.now(UTC)
-        lines = [line for post in wait.posts() for line in wait.expire(post, now)]
-        posts = wait.posts_due(now)
-        responses = self._read_all([operations.get_post(*post) for post in posts])
-        now = datetime.now(UTC)
-        for post, response in zip(posts, responses, strict=True):
-            lines += (
-                wait.record_error(post, response, now)
-                if isinstance(response, OctosparkError)
-                else wait.record_response(post, response, now)
-            )
+        lines = self._read_due(wait, operations.get_post)
         hidden = wait.unconfirmed()
         measured = self._request_all([operations.get_post_performance(*post) for post in hidden])
         for post, performance in zip(hidden, measured, strict=True):
@@ -245,16 +249,19 @@ class OctosparkHook(BaseHook):
         A refused key is treated as in :meth:`poll`.
         """
         lines = self.poll(measurement.wait)
+        return lines + self._read_due(measurement, operations.get_post_performance)
+
+    def _read_due(self, awaited: _Awaited[T], operation: Callable[[str, str], Operation[T]]) -> list[str]:
         now = datetime.now(UTC)
-        lines += [line for post in measurement.posts() for line in measurement.expire(post, now)]
-        posts = measurement.posts_due(now)
-        responses = self._read_all([operations.get_post_performance(*post) for post in posts])
+        lines = [line for post in awaited.posts() for line in awaited.expire(post, now)]
+        posts = awaited.posts_due(now)
+        responses = self._read_all([operation(*post) for post in posts])
         now = datetime.now(UTC)
         for post, response in zip(posts, responses, strict=True):
             lines += (
-                measurement.record_error(post, response, now)
+                awaited.record_error(post, response, now)
                 if isinstance(response, OctosparkError)
-                else measurement.record_response(post, response, now)
+                else awaited.record_response(post, response, now)
             )
         return lines
 

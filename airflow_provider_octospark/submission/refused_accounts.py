@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from airflow_provider_octospark.api.models import SocialAccount
@@ -11,7 +11,7 @@ from airflow_provider_octospark.api.operations import get_social_account, list_s
 from airflow_provider_octospark.api.text import Log, sanitize, without_stop
 from airflow_provider_octospark.exceptions import OctosparkError
 from airflow_provider_octospark.submission.announcements import Announcement
-from airflow_provider_octospark.submission.records import Record
+from airflow_provider_octospark.submission.records import Record, Target
 from airflow_provider_octospark.submission.rules import Run
 from airflow_provider_octospark.submission.sending import Api
 
@@ -36,13 +36,18 @@ def explain_refusals(records: Iterable[Record], run: Run, api: Api) -> list[Reco
     return explained
 
 
-def report_disconnected(announcements: Sequence[Announcement], api: Api, log: Log) -> None:
-    """Read the accounts of each team once; warn of those in a batch that the service will refuse.
+def report_disconnected(
+    announcements: Iterable[Announcement], records: Mapping[Target, Record], api: Api, log: Log
+) -> None:
+    """Read the accounts of each team once; warn of those that the service will refuse in what a batch has not sent yet.
 
-    The requests are sent all the same: what the service answers decides. If a list cannot be read, nothing is said of its accounts.
+    The requests are sent all the same: the service's response decides. If a list cannot be read, nothing is said of its accounts.
     """
     posts = Counter(
-        (each.team_id.lower(), account.lower()) for each in announcements for account in each.social_account_ids
+        (team, account)
+        for announcement in announcements
+        for team, post, account in announcement.targets
+        if (record := records.get((team, post, account))) is None or record.state == "unsent"
     )
     teams = list(dict.fromkeys(team for team, _ in posts))
     for team, response in zip(teams, api.request_all([list_social_accounts(team) for team in teams]), strict=True):

@@ -45,6 +45,7 @@ class MeasureDescription:
     """The description of a task that measures; fields as the operator's parameters.
 
     :param do_xcom_push: whether the task pushes XComs.
+    :param push_response: False always: the rows hold what the service answered.
     """
 
     octospark_conn_id: str

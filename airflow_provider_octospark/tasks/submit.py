@@ -169,8 +169,6 @@ class SubmitTask:
             announcements, rules, waits = self._checked(hook)
             before = dict(self.journal.records)
             api = ReceivingApi(hook.get_conn())
-            if description.page_size is not None and not self._is_resumed:
-                report_disconnected(announcements, api, self.log)
             submission = Submission(
                 announcements,
                 self.journal,
@@ -184,6 +182,8 @@ class SubmitTask:
                 lambda submission_id: run_with_submission(self.context, submission_id, self.log),
             )
             try:
+                if description.page_size is not None and not self._is_resumed:
+                    report_disconnected(announcements, before, api, self.log)
                 while isinstance(results := submission.advance(), WaitUntil):
                     self._pause(results)
             except OctosparkStateStoreError as error:

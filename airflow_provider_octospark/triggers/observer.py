@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow_provider_octospark.api.models import Post
 from airflow_provider_octospark.api.performance import Performance
@@ -18,7 +19,9 @@ Report = Callable[[list[str]], None]
 """Logs lines."""
 
 
-async def for_each_post(posts: Sequence[tuple[str, str]], follow: Callable[[tuple[str, str]], Awaitable[None]]) -> None:
+async def for_each_post(
+    posts: Sequence[tuple[str, str]], follow: Callable[[tuple[str, str]], Coroutine[Any, Any, None]]
+) -> None:
     """Follow all posts at the same time.
 
     :param posts: team and post of each.
@@ -27,12 +30,9 @@ async def for_each_post(posts: Sequence[tuple[str, str]], follow: Callable[[tupl
         await follow(posts[0])
         return
 
-    async def followed(post: tuple[str, str]) -> None:
-        await follow(post)
-
     async with asyncio.TaskGroup() as group:
         for post in posts:
-            group.create_task(followed(post))
+            group.create_task(follow(post))
 
 
 async def observe(post: tuple[str, str], wait: Wait, reader: Reader, report: Report) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -75,7 +75,7 @@ class OctosparkPerformanceTrigger(BaseTrigger):
 
     async def _fitting(self, event: dict[str, Any]) -> dict[str, Any]:
         try:
-            fitted: dict[str, Any] = await afitting(event, EVENT_XCOMS, _TaskName(**self.owner))
+            fitted: dict[str, Any] = await afitting(event, EVENT_XCOMS, _Owner(**self.owner))
         except Exception:
             # A long event is stored on most databases; a trigger that raises loses it on all.
             self.log.exception("The event could not be written to XComs.")
@@ -107,9 +107,11 @@ class OctosparkPerformanceTrigger(BaseTrigger):
             self.log.info("%s", line)
 
 
-class _TaskName:
-    def __init__(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> None:
-        self.dag_id, self.run_id, self.task_id, self.map_index = dag_id, run_id, task_id, map_index
+class _Owner(NamedTuple):
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
 
 
 def measurement_of_event(event: Any) -> Measurement:

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 from tests.cluster.cluster import COMPONENTS, Cluster
 from tests.cluster.servers import MissingServersError, Programs, ServerError, find_programs
+from tests.system.console import Console, end_in_order, how_to_stop
 from tests.system.emulated import EmulatorProcess
 from tests.system.stack import StackError
 
@@ -48,7 +48,7 @@ def _print_addresses(emulator: EmulatorProcess, cluster: Cluster) -> None:
         f"\nEmulator:   {emulator.base_url}  (posts, accounts, requests)"
         f"\nLogs:       {cluster.home / 'logs'}, of the processes in components/"
         f"\nProcesses:  {', '.join(f'{name} {cluster.processes.pid(name)}' for name in COMPONENTS)}"
-        "\nKill any of them: it is started again. Ctrl-C ends everything.\n",
+        f"\nKill any of them: it is started again. {how_to_stop()}\n",
         flush=True,
     )
 
@@ -67,26 +67,18 @@ def _report_restarts(cluster: Cluster, say: Callable[[str], None]) -> NoReturn:
 
 def main() -> int:
     """Bring everything up and stay."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    begin = time.monotonic()
-
-    def say(line: str) -> None:
-        print(f"{time.monotonic() - begin:6.1f} s  {line}", flush=True)
-
+    signal.signal(signal.SIGTERM, end_in_order)
+    say = Console()
     try:
         with open_cluster(find_programs(), EXAMPLE_DAGS, say) as (emulator, cluster):
             _print_addresses(emulator, cluster)
             _report_restarts(cluster, say)
     except KeyboardInterrupt:
-        print("\neverything has been ended")
+        print("\nall processes have been ended")
         return 0
     except (MissingServersError, ServerError, StackError) as error:
         print("\n".join([f"make cluster: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         return 1
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

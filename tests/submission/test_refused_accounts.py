@@ -58,22 +58,32 @@ def test_an_account_that_cannot_be_read_changes_nothing(bench: Bench) -> None:
     assert (refused.provider, refused.error_category) == (None, None)
 
 
-def lists_of_accounts(bench: Bench) -> int:
-    return sum(request["path"].endswith("/social-accounts") for request in bench.service.requests())
-
-
 def test_a_batch_names_the_accounts_that_will_refuse_before_it_sends(bench: Bench) -> None:
     bench.service.set_account_status(bench.service.account_id("x"), "refresh_needed")
     task = Task(bench, Job.batch(bench, posts=4), retries=1)
     task.finish()
-    said = task.tries[-1].log
-    warnings = [number for number, line in enumerate(said) if "will refuse 4 posts of this batch" in line]
-    sent = [number for number, line in enumerate(said) if line.startswith("Submitting")]
-    assert len(warnings) == 1
-    assert all(warnings[0] < number for number in sent)
-    assert "The x account 'Northwind Data'" in said[warnings[0]]
-    assert "Reconnect the account in Octospark." in said[warnings[0]]
-    assert lists_of_accounts(bench) == 1
+    [warning] = [line for line in task.tries[0].log if "of this batch" in line]
+    assert "The x account 'Northwind Data'" in warning
+    assert "will refuse 4 posts" in warning
+    assert "Reconnect the account in Octospark." in warning
+    paths = [request["path"] for request in bench.service.requests()]
+    lists = [number for number, path in enumerate(paths) if path.endswith("/social-accounts")]
+    sent = [number for number, path in enumerate(paths) if path.endswith("/schedule-multi")]
+    assert len(lists) == 1
+    assert len(sent) == 4
+    assert lists[0] < min(sent)
+
+
+def test_a_retry_warns_only_of_what_it_will_send(bench: Bench) -> None:
+    task = Task(bench, Job.batch(bench, posts=4), retries=1)
+    bench.fault("schedule-multi", "status", status=429, headers={"Retry-After": "3600"}, skip=1, times=3)
+    task.run()
+    bench.service.set_account_status(bench.service.account_id("x"), "refresh_needed")
+    task.retry()
+    left = 4 - len(bench.service.submissions())
+    assert 0 < left < 4
+    [warning] = [line for line in task.tries[-1].log if "of this batch" in line]
+    assert f"will refuse {left} posts" in warning
 
 
 def test_a_batch_does_not_need_the_list_of_accounts(bench: Bench) -> None:

@@ -56,8 +56,8 @@ class Console:
 def how_to_stop() -> str:
     """Say how a user ends this process: a shell ignores Ctrl-C in what it runs in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        return f"To end both: kill {os.getpid()}"
-    return "Ctrl-C ends both."
+        return f"To end everything: kill {os.getpid()}"
+    return "Ctrl-C ends everything."
 
 
 def end_in_order(number: int, _frame: FrameType | None) -> NoReturn:

@@ -7,7 +7,7 @@ import signal
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,8 @@ from tests.system.stack import AirflowStack, StackError
 
 EXAMPLE_DAGS = Path(__file__).parents[2] / "example_dags"
 DEMO_DAGS = Path(__file__).parent / "demo_dags"
+# No others: one that watches for publications would have its share of this machine.
+PLAYED = [EXAMPLE_DAGS / f"{dag_id}.py" for dag_id in EXAMPLES]
 RUN_TIMEOUT = 480.0
 # The provider's clock is the real one, so 'later' is a real time: when the tasks that submit have run for certain,
 # on a machine that starts Airflow in the usual time. A slower one is given longer.
@@ -39,28 +41,10 @@ TELLING = {
 
 
 @contextmanager
-def only_played() -> Iterator[Path]:
-    """A folder with the DAGs that the demo runs: one that watches for publications would have its share of this machine."""
-    with dags_of_the_demo() as folder:
-        for dag_id in EXAMPLES:
-            shutil.copy(EXAMPLE_DAGS / f"{dag_id}.py", folder)
-        yield folder
-
-
-@contextmanager
-def all_examples() -> Iterator[Path]:
-    """A folder with the DAGs that the demo runs, and all other examples."""
-    with dags_of_the_demo() as folder:
-        for path in EXAMPLE_DAGS.glob("*.py"):
-            shutil.copy(path, folder)
-        yield folder
-
-
-@contextmanager
-def dags_of_the_demo() -> Iterator[Path]:
-    """A folder with the DAGs that are no examples: their tasks are interrupted."""
+def dags_folder(examples: Iterable[Path]) -> Iterator[Path]:
+    """A folder with these examples, and with the DAGs whose tasks the demo interrupts."""
     with TemporaryDirectory(prefix="octospark-dags-") as folder:
-        for path in DEMO_DAGS.glob("*.py"):
+        for path in (*examples, *DEMO_DAGS.glob("*.py")):
             shutil.copy(path, folder)
         yield Path(folder)
 
@@ -167,7 +151,7 @@ def main() -> int:
     """Run the demo; the exit code is 0 only if everything ended as scripted."""
     signal.signal(signal.SIGTERM, end_in_order)
     try:
-        with Console() as say, only_played() as dags, services(say, dags) as (emulator, stack):
+        with Console() as say, dags_folder(PLAYED) as dags, services(say, dags) as (emulator, stack):
             right = play(emulator, stack, say)
     except KeyboardInterrupt:
         print("\ninterrupted; all its processes have been ended")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 
 from tests.system.emulated import EmulatorControl
@@ -51,8 +50,7 @@ def clear_and_wait(stack: AirflowStack, task: Task, say: Say) -> None:
     stack.rest.clear(task.dag_id, task.run_id, task.task_id)
     say("cleared task: a person clears the task of 'post now', which has published its post")
     ended = stack.rest.wait_for_task(task, PATIENCE, try_number=before + 1)
-    while stack.rest.run_state(task.dag_id, task.run_id) == "running":
-        time.sleep(0.3)
+    stack.rest.wait_for_run(task.dag_id, task.run_id, PATIENCE)
     say(f"cleared task: try {ended.try_number} ended as {ended.state}")
 
 

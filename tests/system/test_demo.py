@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,14 +51,19 @@ def at_work_in(folder: Path) -> list[str]:
 
 def test_a_console_is_not_silent_for_long(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("tests.system.console.SILENCE", 0.0)
-    printed = ""
+
+    def is_printed(line: str) -> bool:
+        printed, deadline = "", time.monotonic() + 30
+        while line not in printed and time.monotonic() < deadline:
+            time.sleep(0.05)
+            printed += capsys.readouterr().out
+        return line in printed
+
     with Console() as say:
         say("starting the emulator")
-        while "... still: starting the emulator" not in printed:
-            printed += capsys.readouterr().out
+        assert is_printed("... still: starting the emulator")
         say.awaited = "campaign"
-        while "... waiting for: campaign" not in printed:
-            printed += capsys.readouterr().out
+        assert is_printed("... waiting for: campaign")
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import sys
 import time
 
 from tests.system.console import Console, end_in_order, how_to_stop, print_failure
-from tests.system.demo import all_examples, play, services
+from tests.system.demo import EXAMPLE_DAGS, dags_folder, play, services
 from tests.system.emulated import EmulatorProcess
 from tests.system.stack import AirflowStack, StackError
 
@@ -16,7 +16,7 @@ def main() -> int:
     """Bring everything up, run the scenario once so that there is something to see, and stay."""
     signal.signal(signal.SIGTERM, end_in_order)
     try:
-        with all_examples() as dags, services(Console(), dags) as (emulator, stack):
+        with dags_folder(EXAMPLE_DAGS.glob("*.py")) as dags, services(Console(), dags) as (emulator, stack):
             _print_addresses(emulator, stack)
             with Console() as say:
                 play(emulator, stack, say)
