@@ -130,7 +130,7 @@ def deferred(dag_id: str, **arguments: Any) -> TaskSteps:
 def test_it_waits_deferred_and_asks_nothing_before_the_time(
     is_long: bool, emulator: Emulator, publish: Publish, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Due in some seconds, by our clock: more than the first try takes, also on a busy machine; then the post itself is read first, because it was pending."""
+    """Due after the first try, also on a busy machine; then the post itself is read first, because it was pending."""
     if is_long:
         monkeypatch.setattr(xcom_parts, "MOST_INLINE", 10)
     outcome = publish(state="pending")
